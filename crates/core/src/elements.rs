@@ -1,0 +1,307 @@
+//! Reading the logical elements of a tensor as numbers, and writing numbers back with one rounding.
+
+use half::slice::HalfFloatSliceExt;
+use half::{bf16, f16};
+use thiserror::Error;
+
+use crate::dtype::{DType, DTypeKind};
+use crate::layout::Run;
+use crate::narrow_float::{
+    self, E2M1_VALUES, E4M3FN, E4M3FN_VALUES, E4M3FNUZ, E4M3FNUZ_VALUES, E5M2, E5M2_VALUES, E5M2FNUZ,
+    E5M2FNUZ_VALUES,
+};
+use crate::tensor::TensorBuf;
+
+/// The most elements that an *expanded* tensor may have when its elements are copied out.
+///
+/// A tensor that has no more elements than its storage is bounded by its file. One with strides of zero is
+/// not: a file of a kilobyte can describe petabytes.
+pub const EXPANSION_LIMIT: usize = 1 << 26;
+
+/// Why elements could not be read or written as numbers.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ElementError {
+    /// The dtype has no such reading.
+    #[error("{dtype} elements cannot be read as {wanted}")]
+    Dtype {
+        /// The tensor's dtype.
+        dtype: DType,
+        /// The kind of number asked for.
+        wanted: &'static str,
+    },
+    /// The tensor is expanded beyond what may be copied out.
+    #[error("an expanded tensor of {numel} elements over a storage of {stored} is too large to copy out")]
+    TooLarge {
+        /// Logical elements.
+        numel: usize,
+        /// Elements in the storage.
+        stored: usize,
+    },
+    /// The values do not fill the tensor.
+    #[error("{values} values for a tensor of {numel} elements")]
+    Count {
+        /// Values given.
+        values: usize,
+        /// Elements of the tensor.
+        numel: usize,
+    },
+}
+
+impl TensorBuf {
+    /// Fails if copying the logical elements out would need memory out of proportion to the storage.
+    pub fn check_expansion(&self) -> Result<(), ElementError> {
+        let stored = self.storage().len() / self.dtype().item_size();
+        if self.numel() > stored.max(EXPANSION_LIMIT) {
+            return Err(ElementError::TooLarge {
+                numel: self.numel(),
+                stored,
+            });
+        }
+        Ok(())
+    }
+
+    /// Copies the logical elements out as f32 in row-major order; integers and bools convert too.
+    ///
+    /// `float4_e2m1fn_x2` gives two values for each element, the low nibble first.
+    pub fn to_f32(&self) -> Result<Vec<f32>, ElementError> {
+        let per_element = if self.dtype().kind() == DTypeKind::PackedFloat {
+            2
+        } else {
+            1
+        };
+        self.collect(per_element, |run, out| self.read_run_f32(run, out))
+    }
+
+    /// Copies the logical elements out as f64 in row-major order; exact for every float dtype.
+    pub fn to_f64(&self) -> Result<Vec<f64>, ElementError> {
+        if self.dtype() != DType::Float64 {
+            return Ok(self.to_f32()?.into_iter().map(f64::from).collect());
+        }
+        let sign = if self.is_neg() { -1.0 } else { 1.0 };
+        self.collect(1, |run, out| {
+            self.decode(run, out, |lane| sign * f64::from_le_bytes(lane));
+            Ok(())
+        })
+    }
+
+    /// Copies the logical elements of an integer or bool tensor out as i64 in row-major order.
+    ///
+    /// A `uint64` above `i64::MAX` saturates.
+    pub fn to_i64(&self) -> Result<Vec<i64>, ElementError> {
+        self.collect(1, |run, out| self.read_run_i64(run, out))
+    }
+
+    /// Reads one run of an integer or bool tensor as i64; see [`TensorBuf::read_run_f32`] for the run.
+    pub fn read_run_i64(&self, run: Run, out: &mut [i64]) -> Result<(), ElementError> {
+        match self.dtype() {
+            DType::Int64 => self.decode(run, out, i64::from_le_bytes),
+            DType::Int32 | DType::QInt32 => self.decode(run, out, |lane| i64::from(i32::from_le_bytes(lane))),
+            DType::Int16 => self.decode(run, out, |lane| i64::from(i16::from_le_bytes(lane))),
+            DType::Int8 | DType::QInt8 => self.decode(run, out, |lane| i64::from(i8::from_le_bytes(lane))),
+            DType::UInt64 => self.decode(run, out, |lane| {
+                i64::try_from(u64::from_le_bytes(lane)).unwrap_or(i64::MAX)
+            }),
+            DType::UInt32 => self.decode(run, out, |lane| i64::from(u32::from_le_bytes(lane))),
+            DType::UInt16 => self.decode(run, out, |lane| i64::from(u16::from_le_bytes(lane))),
+            DType::UInt8 | DType::QUInt8 | DType::Bool => self.decode(run, out, |[byte]| i64::from(byte)),
+            DType::Float64
+            | DType::Float32
+            | DType::Float16
+            | DType::BFloat16
+            | DType::Float8E4M3Fn
+            | DType::Float8E5M2
+            | DType::Float8E4M3FnUz
+            | DType::Float8E5M2FnUz
+            | DType::Float8E8M0Fnu
+            | DType::Float4E2M1FnX2
+            | DType::Complex32
+            | DType::Complex64
+            | DType::Complex128 => {
+                return Err(ElementError::Dtype {
+                    dtype: self.dtype(),
+                    wanted: "integers",
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads one run of elements as f32 into `out`, which holds `run.len` values (twice that for packed
+    /// dtypes).
+    ///
+    /// The run must lie inside this tensor's storage: take it from the layout, or cut it from one of the
+    /// layout's runs.
+    pub fn read_run_f32(&self, run: Run, out: &mut [f32]) -> Result<(), ElementError> {
+        match self.dtype() {
+            DType::Float32 => self.decode(run, out, f32::from_le_bytes),
+            DType::Float64 => self.decode(run, out, |lane| f64::from_le_bytes(lane) as f32),
+            DType::Float16 => self.read_run_f16(run, out),
+            DType::BFloat16 => self.decode(run, out, |lane| {
+                f32::from_bits(u32::from(u16::from_le_bytes(lane)) << 16)
+            }),
+            DType::Float8E4M3Fn => self.decode(run, out, |[code]| E4M3FN_VALUES[usize::from(code)]),
+            DType::Float8E5M2 => self.decode(run, out, |[code]| E5M2_VALUES[usize::from(code)]),
+            DType::Float8E4M3FnUz => self.decode(run, out, |[code]| E4M3FNUZ_VALUES[usize::from(code)]),
+            DType::Float8E5M2FnUz => self.decode(run, out, |[code]| E5M2FNUZ_VALUES[usize::from(code)]),
+            DType::Float8E8M0Fnu => self.decode(run, out, |[code]| narrow_float::decode_e8m0(code)),
+            DType::Float4E2M1FnX2 => self.decode(run, out.as_chunks_mut().0, |[codes]| {
+                [
+                    E2M1_VALUES[usize::from(codes & 15)],
+                    E2M1_VALUES[usize::from(codes >> 4)],
+                ]
+            }),
+            DType::Int64 => self.decode(run, out, |lane| i64::from_le_bytes(lane) as f32),
+            DType::Int32 | DType::QInt32 => self.decode(run, out, |lane| i32::from_le_bytes(lane) as f32),
+            DType::Int16 => self.decode(run, out, |lane| f32::from(i16::from_le_bytes(lane))),
+            DType::Int8 | DType::QInt8 => self.decode(run, out, |lane| f32::from(i8::from_le_bytes(lane))),
+            DType::UInt64 => self.decode(run, out, |lane| u64::from_le_bytes(lane) as f32),
+            DType::UInt32 => self.decode(run, out, |lane| u32::from_le_bytes(lane) as f32),
+            DType::UInt16 => self.decode(run, out, |lane| f32::from(u16::from_le_bytes(lane))),
+            DType::UInt8 | DType::QUInt8 | DType::Bool => self.decode(run, out, |[byte]| f32::from(byte)),
+            DType::Complex32 | DType::Complex64 | DType::Complex128 => {
+                return Err(ElementError::Dtype {
+                    dtype: self.dtype(),
+                    wanted: "real numbers",
+                });
+            }
+        }
+        if self.is_neg() {
+            out.iter_mut().for_each(|value| *value = -*value);
+        }
+        Ok(())
+    }
+
+    /// Whole slices of f16 convert several times faster than single elements (they reach the F16C
+    /// instructions), so the run passes through a small aligned buffer.
+    fn read_run_f16(&self, run: Run, out: &mut [f32]) {
+        let mut halves = [f16::ZERO; 256];
+        let mut start = run.start;
+        for out in out.chunks_mut(halves.len()) {
+            let halves = &mut halves[..out.len()];
+            self.decode(Run { start, ..run }, halves, f16::from_le_bytes);
+            halves.convert_to_f32_slice(out);
+            start += out.len() * run.stride;
+        }
+    }
+
+    fn collect<V: Copy + Default>(
+        &self,
+        per_element: usize,
+        mut read: impl FnMut(Run, &mut [V]) -> Result<(), ElementError>,
+    ) -> Result<Vec<V>, ElementError> {
+        self.check_expansion()?;
+        let mut values = vec![V::default(); self.numel() * per_element];
+        let mut rest = values.as_mut_slice();
+        for run in self.layout().runs() {
+            let (row, behind) = rest.split_at_mut(run.len * per_element);
+            read(run, row)?;
+            rest = behind;
+        }
+        Ok(values)
+    }
+
+    /// Decodes one value for each slot of `out` from a run's bytes; `N` is the item size.
+    fn decode<const N: usize, V>(&self, run: Run, out: &mut [V], decode: impl Fn([u8; N]) -> V) {
+        let bytes = &self.storage()[run.start * N..];
+        if run.stride == 1 {
+            let (lanes, _) = bytes.as_chunks();
+            for (out, lane) in out.iter_mut().zip(lanes) {
+                *out = decode(*lane);
+            }
+            return;
+        }
+        for (position, out) in out.iter_mut().enumerate() {
+            let lane = bytes[position * run.stride * N..].first_chunk();
+            *out = decode(*lane.expect("the layout was checked against the storage"));
+        }
+    }
+
+    /// Builds a row-major tensor from f32 values, each rounded once to `dtype` (to nearest, ties to even).
+    ///
+    /// Integers saturate; eight-bit floats saturate at their largest finite value.
+    pub fn from_f32(dtype: DType, shape: &[usize], values: &[f32]) -> Result<TensorBuf, ElementError> {
+        let mut bytes = Vec::with_capacity(values.len() * dtype.item_size());
+        encode(dtype, values, &mut bytes)?;
+        let numel = bytes.len() / dtype.item_size();
+        TensorBuf::from_elements(dtype, shape, bytes).map_err(|_| ElementError::Count {
+            values: numel,
+            numel: shape.iter().product(),
+        })
+    }
+
+    /// Replaces the logical elements by `values` (row-major), each rounded once to this tensor's dtype.
+    ///
+    /// Shape, strides and offset stay; the storage becomes this tensor's own.
+    pub fn write_f32(&mut self, values: &[f32]) -> Result<(), ElementError> {
+        let mut bytes = Vec::with_capacity(values.len() * self.dtype().item_size());
+        encode(self.dtype(), values, &mut bytes)?;
+        self.write_elements(&bytes)
+    }
+
+    /// Replaces the logical elements by `bytes`: elements of this tensor's dtype, row-major, little endian.
+    pub fn write_elements(&mut self, bytes: &[u8]) -> Result<(), ElementError> {
+        let item_size = self.dtype().item_size();
+        if bytes.len() != self.numel() * item_size {
+            return Err(ElementError::Count {
+                values: bytes.len() / item_size,
+                numel: self.numel(),
+            });
+        }
+        let mut storage = self.storage().to_vec();
+        let mut items = bytes.chunks_exact(item_size);
+        for run in self.layout().runs() {
+            for (position, item) in items.by_ref().take(run.len).enumerate() {
+                let at = (run.start + position * run.stride) * item_size;
+                storage[at..at + item_size].copy_from_slice(item);
+            }
+        }
+        self.replace_storage(storage.into());
+        Ok(())
+    }
+}
+
+fn encode(dtype: DType, values: &[f32], out: &mut Vec<u8>) -> Result<(), ElementError> {
+    match dtype {
+        DType::Float64 => values
+            .iter()
+            .for_each(|&v| out.extend(f64::from(v).to_le_bytes())),
+        DType::Float32 => values.iter().for_each(|v| out.extend(v.to_le_bytes())),
+        DType::Float16 => values
+            .iter()
+            .for_each(|&v| out.extend(f16::from_f32(v).to_le_bytes())),
+        DType::BFloat16 => values
+            .iter()
+            .for_each(|&v| out.extend(bf16::from_f32(v).to_le_bytes())),
+        DType::Float8E4M3Fn => out.extend(values.iter().map(|&v| E4M3FN.encode(v))),
+        DType::Float8E5M2 => out.extend(values.iter().map(|&v| E5M2.encode(v))),
+        DType::Float8E4M3FnUz => out.extend(values.iter().map(|&v| E4M3FNUZ.encode(v))),
+        DType::Float8E5M2FnUz => out.extend(values.iter().map(|&v| E5M2FNUZ.encode(v))),
+        DType::Float8E8M0Fnu => out.extend(values.iter().map(|&v| narrow_float::encode_e8m0(v))),
+        DType::Float4E2M1FnX2 => out.extend(values.chunks(2).map(|pair| {
+            let high = pair.get(1).copied().unwrap_or(0.0);
+            narrow_float::encode_e2m1(pair[0]) | narrow_float::encode_e2m1(high) << 4
+        })),
+        DType::Int64 => values.iter().for_each(|&v| out.extend((v as i64).to_le_bytes())),
+        DType::Int32 => values.iter().for_each(|&v| out.extend((v as i32).to_le_bytes())),
+        DType::Int16 => values.iter().for_each(|&v| out.extend((v as i16).to_le_bytes())),
+        DType::Int8 => values.iter().for_each(|&v| out.extend((v as i8).to_le_bytes())),
+        DType::UInt64 => values.iter().for_each(|&v| out.extend((v as u64).to_le_bytes())),
+        DType::UInt32 => values.iter().for_each(|&v| out.extend((v as u32).to_le_bytes())),
+        DType::UInt16 => values.iter().for_each(|&v| out.extend((v as u16).to_le_bytes())),
+        DType::UInt8 => out.extend(values.iter().map(|&v| v as u8)),
+        DType::Bool => out.extend(values.iter().map(|&v| u8::from(v != 0.0))),
+        DType::Complex32
+        | DType::Complex64
+        | DType::Complex128
+        | DType::QInt8
+        | DType::QUInt8
+        | DType::QInt32 => {
+            return Err(ElementError::Dtype {
+                dtype,
+                wanted: "rounded real numbers",
+            });
+        }
+    }
+    Ok(())
+}

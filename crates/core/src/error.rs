@@ -1,0 +1,257 @@
+//! One error type for each port. Messages are fragments that follow the name of the call or file.
+
+use std::error::Error;
+use std::io;
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use crate::elements::ElementError;
+use crate::layout::LayoutError;
+use crate::name::FunctionName;
+
+/// A boxed cause from outside this crate.
+pub type Cause = Box<dyn Error + Send + Sync>;
+
+/// Why a file of tensors could not be encoded or decoded.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum FormatError {
+    /// The bytes are something else altogether.
+    #[error("not a {format} file: {reason}")]
+    NotThisFormat {
+        /// The format that was expected.
+        format: &'static str,
+        /// What speaks against it.
+        reason: String,
+    },
+    /// The file ends before it should.
+    #[error("cut short: {0}")]
+    Truncated(String),
+    /// The file contradicts itself.
+    #[error("inconsistent: {0}")]
+    Inconsistent(String),
+    /// The bytes are not those that were written.
+    #[error("checksum of `{entry}` is {found:08x} where {expected:08x} was written: the file is damaged")]
+    Checksum {
+        /// Name inside the container.
+        entry: String,
+        /// CRC-32 in the container.
+        expected: u32,
+        /// CRC-32 of the bytes.
+        found: u32,
+    },
+    /// The file asks for something that reading tensors never needs: a class, a function, an object.
+    #[error("refused: {0}")]
+    Refused(String),
+    /// Well-formed, but outside what this version reads.
+    #[error("unsupported: {0}")]
+    Unsupported(String),
+    /// A declared size is beyond what the file can hold or what a reader should allocate.
+    #[error("over the limit: {0}")]
+    Limit(String),
+    /// A tensor does not fit its storage.
+    #[error("tensor `{key}`")]
+    Tensor {
+        /// Key of the tensor.
+        key: String,
+        /// What is wrong with its layout.
+        #[source]
+        source: LayoutError,
+    },
+    /// The format cannot express this tensor.
+    #[error("tensor `{key}` cannot be kept in this format: {reason}")]
+    CannotHold {
+        /// Key of the tensor.
+        key: String,
+        /// Why not.
+        reason: String,
+    },
+    /// The bytes could not be written.
+    #[error("failed to write")]
+    Write(#[source] io::Error),
+    /// Device memory could not be read.
+    #[error("failed to stage a device tensor")]
+    Stage(#[from] StageError),
+}
+
+/// Why a session or a call could not be read.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum SourceError {
+    /// There is nothing at this path.
+    #[error("{path}: no such folder; give the folder that holds session.jsonl, or one call's folder", path = .0.display())]
+    NotFound(PathBuf),
+    /// The path leads to something that is no folder.
+    #[error("{path}: not a folder; give the folder that holds session.jsonl, or one call's folder", path = .0.display())]
+    NotAFolder(PathBuf),
+    /// The folder holds neither a session nor a call.
+    #[error("{path}: neither a session nor a call: no session.jsonl, no metadata.jsonl, no call folders", path = .0.display())]
+    NotASession(PathBuf),
+    /// A file could not be read.
+    #[error("failed to read {path}", path = path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The operating system's answer.
+        #[source]
+        source: io::Error,
+    },
+    /// The path leaves the session or leads to something that is no regular file.
+    #[error("refused to open {path}: {reason}", path = path.display())]
+    UnsafePath {
+        /// The path.
+        path: PathBuf,
+        /// Why it is refused.
+        reason: String,
+    },
+    /// A line of JSON is not a record.
+    #[error("{path}, line {line}: {reason}", path = path.display())]
+    Record {
+        /// The file.
+        path: PathBuf,
+        /// Line number, from 1.
+        line: usize,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A file of tensors could not be decoded.
+    #[error("{path}", path = path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        #[source]
+        source: FormatError,
+    },
+    /// The call has no usable record.
+    #[error("{path}: no whole record of the call", path = .0.display())]
+    NoRecord(PathBuf),
+}
+
+/// Why a call could not be executed.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ExecError {
+    /// The executor has no such function.
+    #[error("no executor for {0}")]
+    NoExecutor(FunctionName),
+    /// An argument without a default was not recorded.
+    #[error("argument `{0}` is missing")]
+    MissingArgument(String),
+    /// The function has no such argument.
+    #[error("there is no argument `{0}`")]
+    UnexpectedArgument(String),
+    /// An argument came by position and by name.
+    #[error("argument `{0}` is given twice")]
+    RepeatedArgument(String),
+    /// More arguments by position than the function takes.
+    #[error("{given} positional arguments, at most {accepted} are accepted")]
+    TooManyArguments {
+        /// Arguments given by position.
+        given: usize,
+        /// Arguments accepted by position.
+        accepted: usize,
+    },
+    /// An argument is of another type.
+    #[error("argument `{argument}` is a {found}, expected {expected}")]
+    ArgumentType {
+        /// Name of the argument.
+        argument: String,
+        /// Types that would do.
+        expected: &'static str,
+        /// Its type.
+        found: String,
+    },
+    /// A tensor has the wrong shape.
+    #[error("argument `{argument}` has shape {shape:?}, expected {expected}")]
+    ArgumentShape {
+        /// Name of the argument.
+        argument: String,
+        /// Its sizes.
+        shape: Vec<usize>,
+        /// The shape that would do, in the names of the documentation: `[batch, heads, 64]`.
+        expected: String,
+    },
+    /// An argument has a value that the function does not accept.
+    #[error("argument `{argument}` is {value}: {reason}")]
+    ArgumentValue {
+        /// Name of the argument.
+        argument: String,
+        /// Its value.
+        value: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// An argument asks for something that this executor cannot do.
+    #[error("argument `{argument}` asks for something that is not supported: {reason}")]
+    Unsupported {
+        /// Name of the argument.
+        argument: String,
+        /// What is asked for.
+        reason: String,
+    },
+    /// A tensor's elements could not be read or written.
+    #[error("argument `{argument}`")]
+    Elements {
+        /// Name of the argument.
+        argument: String,
+        /// What is wrong.
+        #[source]
+        source: ElementError,
+    },
+    /// A method was called on an object whose constructor was not replayed.
+    #[error("the object was never constructed in this session: {0}")]
+    NotConstructed(String),
+    /// A method needs another one to be called first.
+    #[error("{needs} was never called on this object")]
+    OutOfOrder {
+        /// The method that has to come first.
+        needs: &'static str,
+    },
+    /// A size computed from the arguments is beyond this machine.
+    #[error("the result would have {0} elements")]
+    TooLarge(String),
+    /// The device refused or failed.
+    #[error("the device failed")]
+    Device(#[source] Cause),
+}
+
+/// Why recording could not write.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum SinkError {
+    /// A folder or file could not be created, written or renamed.
+    #[error("failed to {act} {path}", path = path.display())]
+    Io {
+        /// What was tried, as a verb: `create`, `write`, `rename`.
+        act: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// The operating system's answer.
+        #[source]
+        source: io::Error,
+    },
+    /// The tensors could not be encoded.
+    #[error("failed to encode tensors")]
+    Format(#[from] FormatError),
+}
+
+/// Why device memory could not be read.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StageError {
+    /// The range lies outside the memory.
+    #[error("bytes {offset}..{end} of a device memory of {len} bytes")]
+    OutOfRange {
+        /// First byte.
+        offset: usize,
+        /// Behind the last byte.
+        end: usize,
+        /// Size of the memory in bytes.
+        len: usize,
+    },
+    /// The device refused or failed.
+    #[error("the device failed")]
+    Device(#[source] Cause),
+}

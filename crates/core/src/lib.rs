@@ -1,0 +1,42 @@
+#![doc = include_str!("../README.md")]
+
+pub mod arguments;
+pub mod call;
+pub mod contract;
+pub mod device;
+pub mod dtype;
+pub mod elements;
+pub mod error;
+pub mod layout;
+mod logical;
+pub mod name;
+pub mod narrow_float;
+pub mod ports;
+pub mod record;
+pub mod signature;
+pub mod statistics;
+pub mod tensor;
+pub mod text;
+pub mod value;
+
+pub use arguments::{Arguments, Bound};
+pub use bytes::Bytes;
+pub use call::{CallState, DumpedCall, Finding, GroupSummary, LoadedRecord, ProcessKey, Session};
+pub use contract::{Contract, ResultRule};
+pub use device::Device;
+pub use dtype::{DType, DTypeKind};
+pub use error::{ExecError, FormatError, SinkError, SourceError, StageError};
+pub use layout::{Layout, LayoutError, Run};
+pub use name::{FunctionName, Group, SlotName};
+pub use ports::{
+    Clock, DeviceMemory, DumpSink, DumpSlot, DumpSource, Executor, Instance, LogSink, TensorSerializer,
+};
+pub use record::{CallRecord, ExecutionStatus, Origin, RecordedError, TensorInfo};
+pub use signature::Signature;
+pub use statistics::{SpecialCounts, Stats};
+pub use tensor::{
+    Flags, LoadedTensor, StorageBytes, StorageId, StorageView, TensorBuf, TensorGroup, TensorMap, TensorMeta,
+    TensorView,
+};
+pub use text::Text;
+pub use value::{Int, MetaTensor, MetaValue, OwnedValue, Value};

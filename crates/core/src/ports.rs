@@ -1,0 +1,207 @@
+//! The ports: what the core asks of the outside world. Adapters implement them, composition roots choose them.
+//!
+//! Each method says what `Ok` promises. All ports are object safe; conveniences live beside their users.
+
+use std::fmt::Debug;
+use std::io::Write;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+
+use crate::arguments::Arguments;
+use crate::call::{DumpedCall, LoadedRecord, Session};
+use crate::contract::Contract;
+use crate::device::Device;
+use crate::error::{ExecError, FormatError, SinkError, SourceError, StageError};
+use crate::layout::Layout;
+use crate::name::{FunctionName, Group, SlotName};
+use crate::record::CallRecord;
+use crate::statistics::Stats;
+use crate::tensor::{TensorGroup, TensorMap};
+use crate::value::OwnedValue;
+
+/// Takes the text of the call log.
+#[cfg_attr(test, mockall::automock)]
+pub trait LogSink: Debug + Send + Sync {
+    /// Writes whole lines. `Ok`: they are on their way in one piece, never interleaved with other lines.
+    fn emit(&self, lines: &str) -> Result<(), SinkError>;
+}
+
+/// Takes dumps; low level on purpose, since the order of its calls is the core's rule.
+#[cfg_attr(test, mockall::automock)]
+pub trait DumpSink: Debug + Send + Sync {
+    /// Opens the place of one call. `Ok`: it is fresh, empty and never handed out again.
+    fn open(&self, name: &SlotName) -> Result<Box<dyn DumpSlot>, SinkError>;
+    /// Appends one line to the session. `Ok`: the whole line is in the log, in one piece.
+    fn log(&self, record: &CallRecord) -> Result<(), SinkError>;
+}
+
+/// The place of one call's dump.
+#[cfg_attr(test, mockall::automock)]
+pub trait DumpSlot: Debug + Send {
+    /// Writes a group's tensors. `Ok` gives the bytes on disk: all of the file is visible; an error leaves
+    /// nothing visible.
+    fn put<'a>(&mut self, group: Group, tensors: &'a TensorGroup<'a>) -> Result<u64, SinkError>;
+    /// Appends one line of metadata. `Ok`: the whole line is there, in one piece.
+    fn append(&mut self, record: &CallRecord) -> Result<(), SinkError>;
+    /// Gives the place up. `Ok`: nothing of it is left.
+    fn discard(self: Box<Self>) -> Result<(), SinkError>;
+}
+
+/// One file format for tensors, both directions.
+#[cfg_attr(test, mockall::automock)]
+pub trait TensorSerializer: Debug + Send + Sync {
+    /// Returns the name in a record's `tensor_format`.
+    fn name(&self) -> &'static str;
+    /// Returns the file extension without its dot.
+    fn extension(&self) -> &'static str;
+    /// Tells whether strides, offsets and shared storage survive.
+    fn keeps_layout(&self) -> bool;
+    /// Writes a whole file. `Ok`: [`TensorSerializer::decode`] gives back equal tensors; an error may have
+    /// left a part in `out`.
+    fn encode<'a>(&self, group: &'a TensorGroup<'a>, out: &'a mut dyn Write) -> Result<(), FormatError>;
+    /// Reads a whole file. `Ok`: every tensor lies inside `bytes` (or a copy where the format needs one),
+    /// checksums were verified, and nothing in the file was executed or looked up as code.
+    fn decode(&self, bytes: Bytes) -> Result<TensorMap, FormatError>;
+}
+
+/// Gives recorded calls back; reading is another role than writing.
+#[cfg_attr(test, mockall::automock)]
+pub trait DumpSource: Debug + Send + Sync {
+    /// Lists the calls in recorded order. `Ok`: every call folder appears once, whatever its state.
+    fn calls(&self) -> Result<Session, SourceError>;
+    /// Reads a call's own record. `Ok`: the last whole line of its folder.
+    fn record(&self, call: &DumpedCall) -> Result<LoadedRecord, SourceError>;
+    /// Loads a group's tensors; `None` where the call has no such file. `Ok`: decoded and verified.
+    fn load(&self, call: &DumpedCall, group: Group) -> Result<Option<TensorMap>, SourceError>;
+}
+
+/// Runs functions by name.
+#[cfg_attr(test, mockall::automock)]
+pub trait Executor: Debug + Send {
+    /// Returns the device that calls run on.
+    fn device(&self) -> Device;
+    /// Describes a function or method; `None`: this executor does not have it.
+    fn contract(&self, function: &FunctionName) -> Option<Contract>;
+    /// Runs a function. `Ok`: the result, with the arguments written that its contract names.
+    fn call(&mut self, function: &FunctionName, arguments: &mut Arguments) -> Result<OwnedValue, ExecError>;
+    /// Builds the object of a class from its constructor's arguments.
+    fn construct(
+        &mut self,
+        constructor: &FunctionName,
+        arguments: &mut Arguments,
+    ) -> Result<Box<dyn Instance>, ExecError>;
+}
+
+/// An object with methods, built by [`Executor::construct`].
+#[cfg_attr(test, mockall::automock)]
+pub trait Instance: Debug + Send {
+    /// Runs a method. `Ok`: the result; the object's state is as the method leaves it.
+    fn call(&mut self, method: &str, arguments: &mut Arguments) -> Result<OwnedValue, ExecError>;
+}
+
+/// Device bytes, readable in pieces.
+#[cfg_attr(test, mockall::automock)]
+pub trait DeviceMemory: Debug + Send + Sync {
+    /// Returns the device.
+    fn device(&self) -> Device;
+    /// Returns the size in bytes.
+    fn len(&self) -> usize;
+    /// Copies bytes out. `Ok`: `out` holds what the memory held after the owner's stream had finished.
+    fn read(&self, offset: usize, out: &mut [u8]) -> Result<(), StageError>;
+    /// Tells whether the owner's stream is recording a graph: then nothing may be read.
+    fn capturing(&self) -> bool;
+    /// Computes statistics on the device, where it can.
+    fn statistics(&self, view: &Layout) -> Option<Stats>;
+    /// Keeps the memory alive for a dump that is deferred until a graph has run.
+    fn retain(&self) -> Option<Arc<dyn DeviceMemory>>;
+}
+
+/// Tells the time.
+#[cfg_attr(test, mockall::automock)]
+pub trait Clock: Debug + Send + Sync {
+    /// Returns the present moment.
+    fn now(&self) -> SystemTime;
+}
+
+#[cfg(test)]
+mod tests {
+    use mockall::Sequence;
+    use mockall::predicate::{always, eq};
+
+    use super::*;
+    use crate::tensor::TensorView;
+
+    fn group<'a>(stem: &'a str, tensors: Vec<(&'a str, TensorView<'a>)>) -> TensorGroup<'a> {
+        TensorGroup { stem, tensors }
+    }
+
+    #[test]
+    fn a_slot_can_be_mocked_and_its_order_checked() {
+        let mut order = Sequence::new();
+        let mut slot = MockDumpSlot::new();
+        slot.expect_put()
+            .with(eq(Group::Inputs), always())
+            .times(1)
+            .in_sequence(&mut order)
+            .returning(|_, _| Ok(64));
+        slot.expect_put()
+            .with(eq(Group::Outputs), always())
+            .times(1)
+            .in_sequence(&mut order)
+            .returning(|_, _| Ok(32));
+        slot.expect_discard()
+            .times(1)
+            .in_sequence(&mut order)
+            .returning(|| Ok(()));
+
+        let mut slot: Box<dyn DumpSlot> = Box::new(slot);
+        assert_eq!(slot.put(Group::Inputs, &group("inputs", Vec::new())).unwrap(), 64);
+        assert_eq!(
+            slot.put(Group::Outputs, &group("outputs", Vec::new())).unwrap(),
+            32
+        );
+        slot.discard().unwrap();
+    }
+
+    #[test]
+    fn every_port_can_be_mocked_and_used_as_an_object() {
+        let mut log = MockLogSink::new();
+        log.expect_emit().returning(|_| Ok(()));
+        let log: Box<dyn LogSink> = Box::new(log);
+        log.emit("line\n").unwrap();
+
+        let mut serializer = MockTensorSerializer::new();
+        serializer.expect_decode().returning(|_| Ok(TensorMap::default()));
+        let serializer: Box<dyn TensorSerializer> = Box::new(serializer);
+        assert!(serializer.decode(Bytes::new()).unwrap().is_empty());
+
+        let mut source = MockDumpSource::new();
+        source.expect_calls().returning(|| Ok(Session::default()));
+        let source: Box<dyn DumpSource> = Box::new(source);
+        assert!(source.calls().unwrap().calls.is_empty());
+
+        let mut executor = MockExecutor::new();
+        executor.expect_construct().returning(|_, _| {
+            let mut instance = MockInstance::new();
+            instance.expect_call().returning(|_, _| Ok(OwnedValue::None));
+            Ok(Box::new(instance))
+        });
+        let mut executor: Box<dyn Executor> = Box::new(executor);
+        let name = FunctionName::new("module", "Class.__init__");
+        let mut instance = executor.construct(&name, &mut Arguments::default()).unwrap();
+        assert!(matches!(
+            instance.call("run", &mut Arguments::default()),
+            Ok(OwnedValue::None)
+        ));
+
+        let mut memory = MockDeviceMemory::new();
+        memory.expect_capturing().returning(|| true);
+        let memory: Box<dyn DeviceMemory> = Box::new(memory);
+        assert!(memory.capturing());
+
+        let _: (Box<dyn DumpSink>, Box<dyn Clock>) =
+            (Box::new(MockDumpSink::new()), Box::new(MockClock::new()));
+    }
+}

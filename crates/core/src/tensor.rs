@@ -1,0 +1,328 @@
+//! Tensors: owned ones that came from a dump, borrowed ones on their way to a file, and descriptions.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use bytes::Bytes;
+
+use crate::device::Device;
+use crate::dtype::DType;
+use crate::layout::{Layout, LayoutError};
+use crate::ports::DeviceMemory;
+
+/// What a record says of a tensor without its elements. Sizes and strides count elements.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TensorMeta {
+    /// Sizes, outermost first.
+    pub shape: Vec<usize>,
+    /// Strides, outermost first; the original ones, also where the file holds a contiguous copy.
+    pub strides: Vec<usize>,
+    /// Element type as the record spells it: `torch.float16`. A newer torch may name one that we do not know.
+    pub dtype: String,
+    /// Device as the record spells it: `cuda:0`.
+    pub device: String,
+}
+
+impl TensorMeta {
+    /// Returns the element type, if it is one we know.
+    pub fn known_dtype(&self) -> Option<DType> {
+        DType::from_torch_name(&self.dtype)
+    }
+}
+
+/// Tells storages apart: two tensors with the same id share their bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StorageId(usize);
+
+impl StorageId {
+    /// Wraps a number that is unique among the storages alive at the same time (an address, say).
+    pub const fn new(id: usize) -> StorageId {
+        StorageId(id)
+    }
+}
+
+/// A tensor that owns, or shares, the bytes of its storage.
+///
+/// The layout was checked against the storage, so every reading method is free of bounds errors. Cloning is
+/// cheap: the bytes are shared.
+#[derive(Clone)]
+pub struct TensorBuf {
+    dtype: DType,
+    layout: Layout,
+    storage: Bytes,
+    flags: Flags,
+    device: Device,
+}
+
+/// Marks that torch keeps beside the elements.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flags {
+    /// Gradients are wanted.
+    pub requires_grad: bool,
+    /// The stored bytes are the conjugates of the logical elements.
+    pub conj: bool,
+    /// The stored bytes are the negatives of the logical elements.
+    pub neg: bool,
+}
+
+impl TensorBuf {
+    /// Puts a checked layout over a storage; fails if the layout reaches past its end.
+    pub fn new(dtype: DType, layout: Layout, storage: Bytes) -> Result<TensorBuf, LayoutError> {
+        layout.check_storage(storage.len() / dtype.item_size())?;
+        Ok(TensorBuf {
+            dtype,
+            layout,
+            storage,
+            flags: Flags::default(),
+            device: Device::Cpu,
+        })
+    }
+
+    /// Builds a row-major tensor from its elements, little endian.
+    pub fn from_elements(dtype: DType, shape: &[usize], elements: Vec<u8>) -> Result<TensorBuf, LayoutError> {
+        TensorBuf::new(dtype, Layout::contiguous(shape)?, Bytes::from(elements))
+    }
+
+    /// Sets the marks that torch keeps beside the elements.
+    #[must_use]
+    pub fn with_flags(mut self, flags: Flags) -> TensorBuf {
+        self.flags = flags;
+        self
+    }
+
+    /// Sets the device that the tensor was recorded on.
+    #[must_use]
+    pub fn with_device(mut self, device: Device) -> TensorBuf {
+        self.device = device;
+        self
+    }
+
+    /// Returns the element type.
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// Returns shape, strides and offset.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// Returns the sizes in elements, outermost first.
+    pub fn shape(&self) -> &[usize] {
+        self.layout.shape()
+    }
+
+    /// Returns the number of logical elements.
+    pub fn numel(&self) -> usize {
+        self.layout.numel()
+    }
+
+    /// Returns the bytes of the whole storage, which other tensors may share.
+    pub fn storage(&self) -> &[u8] {
+        &self.storage
+    }
+
+    /// Returns what tells this storage from others.
+    pub fn storage_id(&self) -> StorageId {
+        StorageId(self.storage.as_ptr().addr())
+    }
+
+    /// Returns the marks that torch keeps beside the elements.
+    pub fn flags(&self) -> Flags {
+        self.flags
+    }
+
+    /// Returns the device that the tensor was recorded on.
+    pub fn device(&self) -> Device {
+        self.device
+    }
+
+    /// Tells whether the stored bytes are the negatives of the logical elements.
+    pub fn is_neg(&self) -> bool {
+        self.flags.neg
+    }
+
+    /// Borrows the tensor for writing to a file.
+    pub fn as_view(&self) -> TensorView<'_> {
+        TensorView {
+            dtype: self.dtype,
+            layout: self.layout.clone(),
+            storage: StorageView {
+                id: self.storage_id(),
+                bytes: StorageBytes::Host(&self.storage),
+            },
+            flags: self.flags,
+            device: self.device,
+        }
+    }
+
+    /// Describes the tensor as a record does.
+    pub fn to_meta(&self) -> TensorMeta {
+        TensorMeta {
+            shape: self.layout.shape().to_vec(),
+            strides: self.layout.strides().to_vec(),
+            dtype: self.dtype.to_string(),
+            device: self.device.to_string(),
+        }
+    }
+
+    /// Puts another layout over the same storage: a transpose, a slice, a reshape.
+    pub fn with_layout(&self, layout: Layout) -> Result<TensorBuf, LayoutError> {
+        layout.check_storage(self.storage.len() / self.dtype.item_size())?;
+        Ok(TensorBuf {
+            layout,
+            ..self.clone()
+        })
+    }
+
+    pub(crate) fn replace_storage(&mut self, storage: Bytes) {
+        debug_assert_eq!(
+            storage.len(),
+            self.storage.len(),
+            "the layout was checked against this length"
+        );
+        self.storage = storage;
+        // The new bytes are the logical elements.
+        self.flags = Flags {
+            conj: false,
+            neg: false,
+            ..self.flags
+        };
+    }
+}
+
+/// Shows what the tensor is, not its bytes.
+impl fmt::Debug for TensorBuf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TensorBuf")
+            .field("dtype", &self.dtype)
+            .field("layout", &self.layout)
+            .field("storage_bytes", &self.storage.len())
+            .field("flags", &self.flags)
+            .field("device", &self.device)
+            .finish()
+    }
+}
+
+/// A tensor borrowed from its owner for the time of a call.
+#[derive(Clone, Debug)]
+pub struct TensorView<'a> {
+    /// Element type.
+    pub dtype: DType,
+    /// Shape, strides and offset over the storage.
+    pub layout: Layout,
+    /// The storage, which other views may share.
+    pub storage: StorageView<'a>,
+    /// Marks that torch keeps beside the elements.
+    pub flags: Flags,
+    /// Where the tensor lives.
+    pub device: Device,
+}
+
+/// A storage borrowed from its owner.
+#[derive(Clone, Copy, Debug)]
+pub struct StorageView<'a> {
+    /// Tells storages apart.
+    pub id: StorageId,
+    /// The bytes.
+    pub bytes: StorageBytes<'a>,
+}
+
+/// Where the bytes of a storage are.
+#[derive(Clone, Copy)]
+pub enum StorageBytes<'a> {
+    /// In host memory.
+    Host(&'a [u8]),
+    /// In device memory, readable in pieces.
+    Device(&'a dyn DeviceMemory),
+}
+
+impl StorageBytes<'_> {
+    /// Returns the size in bytes.
+    pub fn len(&self) -> usize {
+        match self {
+            StorageBytes::Host(bytes) => bytes.len(),
+            StorageBytes::Device(memory) => memory.len(),
+        }
+    }
+
+    /// Tells whether the storage has no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Shows where the bytes are and how many, not the bytes.
+impl fmt::Debug for StorageBytes<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StorageBytes::Host(bytes) => write!(f, "Host({} bytes)", bytes.len()),
+            StorageBytes::Device(memory) => write!(f, "Device({memory:?})"),
+        }
+    }
+}
+
+/// The tensors of one file on their way to disk, in recording order.
+#[derive(Clone, Debug)]
+pub struct TensorGroup<'a> {
+    /// File name without its extension: `inputs` or `outputs`.
+    pub stem: &'a str,
+    /// Key and tensor, in recording order.
+    pub tensors: Vec<(&'a str, TensorView<'a>)>,
+}
+
+/// One tensor of a file: its elements, or why there are none.
+#[derive(Clone, Debug)]
+pub enum LoadedTensor {
+    /// The tensor with its elements.
+    Whole(TensorBuf),
+    /// A tensor that was recorded without elements, or in a form that has none to hand out (`meta`, sparse).
+    WithoutElements {
+        /// Element type.
+        dtype: DType,
+        /// Sizes in elements.
+        shape: Vec<usize>,
+        /// Why there are no elements.
+        reason: String,
+    },
+}
+
+/// The tensors of one file, in the file's order.
+#[derive(Clone, Debug, Default)]
+pub struct TensorMap {
+    entries: Vec<(String, LoadedTensor)>,
+    places: HashMap<String, usize>,
+}
+
+impl TensorMap {
+    /// Appends a tensor; a key that is there already keeps its place and takes the new tensor.
+    pub fn insert(&mut self, key: String, tensor: LoadedTensor) {
+        match self.places.get(&key) {
+            Some(&place) => self.entries[place].1 = tensor,
+            None => {
+                self.places.insert(key.clone(), self.entries.len());
+                self.entries.push((key, tensor));
+            }
+        }
+    }
+
+    /// Finds a tensor by its key.
+    pub fn get(&self, key: &str) -> Option<&LoadedTensor> {
+        self.places.get(key).map(|&place| &self.entries[place].1)
+    }
+
+    /// Iterates over keys and tensors in the file's order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &LoadedTensor)> {
+        self.entries.iter().map(|(key, tensor)| (key.as_str(), tensor))
+    }
+
+    /// Returns the number of tensors.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Tells whether there is no tensor.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+}

@@ -1,0 +1,113 @@
+//! The executor: finds a function's row, binds the recorded arguments to its signature, runs it.
+
+use callbox_core::{
+    Arguments, Contract, Device, ExecError, Executor, FunctionName, Instance, OwnedValue, Signature,
+};
+
+use crate::table::{self, Function, Run, Wrapper};
+
+/// Runs the functions of FlashInfer on the CPU.
+///
+/// A function is found by its name in any module of the `flashinfer` package: modules move between releases,
+/// names do not.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CpuExecutor;
+
+impl Executor for CpuExecutor {
+    fn device(&self) -> Device {
+        Device::Cpu
+    }
+
+    fn contract(&self, function: &FunctionName) -> Option<Contract> {
+        find(function).map(|row| row.contract)
+    }
+
+    fn call(&mut self, function: &FunctionName, arguments: &mut Arguments) -> Result<OwnedValue, ExecError> {
+        let row = find(function).ok_or_else(|| ExecError::NoExecutor(function.clone()))?;
+        match row.run {
+            Run::Function(run) => run(&mut arguments.bind(&Signature::parse(row.signature))?),
+            Run::Constructor(_) | Run::Method(_) => Err(ExecError::NotConstructed(row.name.to_owned())),
+        }
+    }
+
+    fn construct(
+        &mut self,
+        constructor: &FunctionName,
+        arguments: &mut Arguments,
+    ) -> Result<Box<dyn Instance>, ExecError> {
+        let row = find(constructor).ok_or_else(|| ExecError::NoExecutor(constructor.clone()))?;
+        let (Run::Constructor(run), Some((class, _))) = (row.run, row.name.rsplit_once('.')) else {
+            return Err(ExecError::NoExecutor(constructor.clone()));
+        };
+        let wrapper = run(&mut arguments.bind(&Signature::parse(row.signature))?)?;
+        Ok(Box::new(CpuInstance { class, wrapper }))
+    }
+}
+
+/// An object of one of FlashInfer's wrapper classes.
+#[derive(Debug)]
+struct CpuInstance {
+    class: &'static str,
+    wrapper: Box<dyn Wrapper>,
+}
+
+impl Instance for CpuInstance {
+    fn call(&mut self, method: &str, arguments: &mut Arguments) -> Result<OwnedValue, ExecError> {
+        let name = format!("{}.{method}", self.class);
+        match table::find(&name) {
+            Some(Function {
+                signature,
+                run: Run::Method(run),
+                ..
+            }) => run(
+                &mut *self.wrapper,
+                &mut arguments.bind(&Signature::parse(signature))?,
+            ),
+            Some(_) | None => Err(ExecError::NoExecutor(FunctionName::new("flashinfer", name))),
+        }
+    }
+}
+
+fn find(function: &FunctionName) -> Option<&'static Function> {
+    let module = function.module();
+    if module != "flashinfer" && !module.starts_with("flashinfer.") {
+        return None;
+    }
+    table::find(function.name())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_signature_of_the_table_can_be_read_and_no_name_stands_twice() {
+        for (place, row) in table::FUNCTIONS.iter().enumerate() {
+            assert!(
+                !Signature::parse(row.signature).parameters().is_empty(),
+                "{}",
+                row.name
+            );
+            assert!(
+                table::FUNCTIONS[..place]
+                    .iter()
+                    .all(|other| other.name != row.name),
+                "{}",
+                row.name
+            );
+        }
+    }
+
+    #[test]
+    fn a_function_is_found_in_any_module_of_flashinfer_and_in_no_other() {
+        for (module, found) in [
+            ("flashinfer", true),
+            ("flashinfer.norm", true),
+            ("flashinfer_fork", false),
+            ("os", false),
+        ] {
+            let contract = CpuExecutor.contract(&FunctionName::new(module, "rmsnorm"));
+            assert_eq!(contract.is_some(), found, "{module}");
+        }
+    }
+}
