@@ -107,7 +107,7 @@ pub trait DeviceMemory: Debug + Send + Sync {
     /// Returns the device.
     fn device(&self) -> Device;
     /// Returns the size in bytes.
-    fn len(&self) -> usize;
+    fn byte_len(&self) -> usize;
     /// Copies bytes out. `Ok`: `out` holds what the memory held after the owner's stream had finished.
     fn read(&self, offset: usize, out: &mut [u8]) -> Result<(), StageError>;
     /// Tells whether the owner's stream is recording a graph: then nothing may be read.

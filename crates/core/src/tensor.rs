@@ -242,7 +242,7 @@ impl StorageBytes<'_> {
     pub fn len(&self) -> usize {
         match self {
             StorageBytes::Host(bytes) => bytes.len(),
-            StorageBytes::Device(memory) => memory.len(),
+            StorageBytes::Device(memory) => memory.byte_len(),
         }
     }
 

@@ -1,0 +1,2 @@
+//! Tests that cross crates, one module a subject.
+
