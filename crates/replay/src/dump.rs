@@ -1,0 +1,598 @@
+//! Replaying one recorded call.
+
+use std::collections::HashMap;
+use std::error::Error;
+use std::panic::{self, AssertUnwindSafe};
+
+use callbox_core::{
+    Arguments, CallRecord, CallState, Contract, DumpSource, DumpedCall, ExecError, ExecutionStatus, Executor,
+    Finding, Group, Instance, LoadedTensor, OwnedValue, ProcessKey, TensorMap, Value,
+};
+
+use crate::compare::{self, CompareOptions, Comparison};
+use crate::rebuild::{self, RebuildError};
+use crate::verdict::{Outcome, Verdict};
+
+/// What to do with a recorded call.
+#[derive(Clone, Copy, Debug)]
+pub struct ReplayOptions {
+    /// Runs the call; otherwise only its arguments are rebuilt.
+    pub run: bool,
+    /// Loads the recorded result and compares.
+    pub compare: bool,
+    /// How to compare.
+    pub comparison: CompareOptions,
+}
+
+/// Runs and compares with the default tolerances.
+impl Default for ReplayOptions {
+    fn default() -> ReplayOptions {
+        ReplayOptions {
+            run: true,
+            compare: true,
+            comparison: CompareOptions::default(),
+        }
+    }
+}
+
+/// One call after its replay.
+#[derive(Debug)]
+pub struct Replayed {
+    /// The call as the session's index has it.
+    pub call: DumpedCall,
+    /// The verdict.
+    pub verdict: Verdict,
+    /// The call's own record, where it could be read.
+    pub record: Option<CallRecord>,
+    /// The rebuilt arguments, as the call left them.
+    pub arguments: Option<Arguments>,
+    /// What the executor returned.
+    pub result: Option<OwnedValue>,
+    /// What was recorded as returned.
+    pub expected: Option<OwnedValue>,
+    /// The recorded result tensors by key.
+    pub expected_tensors: TensorMap,
+    /// How the two compare.
+    pub comparison: Option<Comparison>,
+    /// Remarks about the call's files.
+    pub findings: Vec<Finding>,
+}
+
+impl Replayed {
+    fn new(call: &DumpedCall) -> Replayed {
+        Replayed {
+            call: call.clone(),
+            verdict: Verdict::NothingCompared,
+            record: None,
+            arguments: None,
+            result: None,
+            expected: None,
+            expected_tensors: TensorMap::default(),
+            comparison: None,
+            findings: Vec::new(),
+        }
+    }
+
+    /// Lets go of arguments, results and tensors, and keeps the verdict and the figures.
+    pub fn forget_values(&mut self) {
+        self.arguments = None;
+        self.result = None;
+        self.expected = None;
+        self.expected_tensors = TensorMap::default();
+    }
+}
+
+/// Objects that replayed constructors built, by process and recorded identity.
+///
+/// Identities are addresses and are reused: a later constructor with a known identity replaces the object.
+#[derive(Debug, Default)]
+pub struct Objects {
+    instances: HashMap<(ProcessKey, u64), Box<dyn Instance>>,
+}
+
+/// Replays one call: rebuilds its arguments, runs it, compares its result.
+///
+/// Never fails: whatever goes wrong is the verdict of this call, and the next one can go on. A method finds
+/// its object in `objects`, where the replay of the constructor has put it.
+pub fn replay_from_dump(
+    source: &dyn DumpSource,
+    call: &DumpedCall,
+    executor: &mut dyn Executor,
+    objects: &mut Objects,
+    options: &ReplayOptions,
+) -> Replayed {
+    let mut replayed = Replayed::new(call);
+    replayed.verdict = match replay(source, executor, objects, options, &mut replayed) {
+        Ok(verdict) | Err(verdict) => verdict,
+    };
+    replayed
+}
+
+/// Does the work; an early end is a verdict too.
+fn replay(
+    source: &dyn DumpSource,
+    executor: &mut dyn Executor,
+    objects: &mut Objects,
+    options: &ReplayOptions,
+    replayed: &mut Replayed,
+) -> Result<Verdict, Verdict> {
+    refuse_unusable(&replayed.call)?;
+    let loaded = source.record(&replayed.call).map_err(damaged)?;
+    replayed.findings = loaded.findings;
+    let record = replayed.record.insert(loaded.record);
+    // The call's own record is the truth: an index that is ahead of it promises outputs that it cannot name.
+    if replayed.call.state == CallState::Completed && record.status != ExecutionStatus::Completed {
+        replayed.call.state = CallState::OutputsUnconfirmed;
+    }
+    let call = replayed.call.clone();
+
+    let contract = executor.contract(&record.function);
+    let Some(contract) = contract else {
+        return Err(not_run(
+            &call.state,
+            &ExecError::NoExecutor(record.function.clone()).to_string(),
+        ));
+    };
+    let inputs = load(source, &call, Group::Inputs, &record.tensor_info.input_keys)?;
+    let mut arguments = rebuild::arguments(record, &inputs).map_err(unusable)?;
+    drop(inputs);
+
+    if options.compare && has_result(&call.state) {
+        replayed.expected_tensors = load(source, &call, Group::Outputs, &record.tensor_info.output_keys)?;
+        replayed.expected = Some(rebuild::result(record, &replayed.expected_tensors).map_err(unusable)?);
+    }
+    if !options.run {
+        replayed.arguments = Some(arguments);
+        return Err(not_run(&call.state, "only its arguments were asked for"));
+    }
+    let result = run(record, &call.process, executor, objects, &mut arguments);
+    let arguments = replayed.arguments.insert(arguments);
+    let result = match (result, is_incomplete(&call.state)) {
+        (Ok(result), false) => replayed.result.insert(result),
+        (Ok(result), true) => {
+            replayed.result = Some(result);
+            return Ok(Verdict::Incomplete {
+                outcome: Outcome::Ran,
+            });
+        }
+        (Err(error), false) => return Err(Verdict::Failed { error: chain(&error) }),
+        (Err(error), true) => {
+            return Err(Verdict::Incomplete {
+                outcome: Outcome::Failed(chain(&error)),
+            });
+        }
+    };
+    let Some(expected) = &replayed.expected else {
+        return Ok(Verdict::NothingCompared);
+    };
+    let written = load(
+        source,
+        &call,
+        Group::ArgsAfter,
+        &record.tensor_info.args_after_keys,
+    )?;
+    let comparison = compare_call(
+        record,
+        &contract,
+        arguments,
+        &written,
+        expected,
+        result,
+        &options.comparison,
+    );
+    let verdict = match (comparison.agrees(), comparison.compared) {
+        (false, _) => Verdict::Mismatch,
+        (true, 0) => Verdict::NothingCompared,
+        (true, _) => Verdict::Passed,
+    };
+    replayed.comparison = Some(comparison);
+    Ok(verdict)
+}
+
+/// Ends the replay of calls that have nothing to run.
+fn refuse_unusable(call: &DumpedCall) -> Result<(), Verdict> {
+    match &call.state {
+        CallState::Damaged { reason } => Err(Verdict::Damaged {
+            reason: reason.clone(),
+        }),
+        CallState::NotStarted => Err(Verdict::Skipped {
+            reason: "the folder is empty: its recording failed before anything was written".to_owned(),
+        }),
+        CallState::GraphPending => Err(Verdict::Skipped {
+            reason: "captured into a CUDA graph and never flushed: its tensors were not written".to_owned(),
+        }),
+        CallState::Completed
+        | CallState::InputsSaved
+        | CallState::OutputsUnconfirmed
+        | CallState::Failed
+        | CallState::OutputsSkipped
+        | CallState::GraphCaptured => Ok(()),
+    }
+}
+
+fn has_result(state: &CallState) -> bool {
+    matches!(state, CallState::Completed)
+}
+
+/// Tells whether nothing says what the call returned, though it may have.
+fn is_incomplete(state: &CallState) -> bool {
+    match state {
+        CallState::InputsSaved | CallState::OutputsUnconfirmed | CallState::Failed => true,
+        CallState::Completed
+        | CallState::OutputsSkipped
+        | CallState::GraphPending
+        | CallState::GraphCaptured
+        | CallState::NotStarted
+        | CallState::Damaged { .. } => false,
+    }
+}
+
+fn not_run(state: &CallState, reason: &str) -> Verdict {
+    if is_incomplete(state) {
+        return Verdict::Incomplete {
+            outcome: Outcome::NotRun(reason.to_owned()),
+        };
+    }
+    Verdict::Skipped {
+        reason: reason.to_owned(),
+    }
+}
+
+fn load(
+    source: &dyn DumpSource,
+    call: &DumpedCall,
+    group: Group,
+    keys: &[String],
+) -> Result<TensorMap, Verdict> {
+    if keys.is_empty() {
+        return Ok(TensorMap::default());
+    }
+    let tensors = source.load(call, group).map_err(damaged)?;
+    tensors.ok_or_else(|| Verdict::Damaged {
+        reason: format!(
+            "there is no file of {}, though the record names {}",
+            group.stem(),
+            keys.join(", ")
+        ),
+    })
+}
+
+fn damaged(error: callbox_core::SourceError) -> Verdict {
+    Verdict::Damaged {
+        reason: chain(&error),
+    }
+}
+
+/// What the recorder could not express is an error; what the files lack is damage.
+fn unusable(error: RebuildError) -> Verdict {
+    match error {
+        RebuildError::MissingTensor(_) | RebuildError::Gap { .. } | RebuildError::Key(_) => {
+            Verdict::Damaged {
+                reason: error.to_string(),
+            }
+        }
+        RebuildError::NoElements { .. } | RebuildError::SharedKey(_) | RebuildError::Truncated { .. } => {
+            Verdict::Failed {
+                error: format!("cannot replay: {error}"),
+            }
+        }
+    }
+}
+
+/// Runs a function, a constructor or a method. A panic of the executor is an error of this call.
+fn run(
+    record: &CallRecord,
+    process: &ProcessKey,
+    executor: &mut dyn Executor,
+    objects: &mut Objects,
+    arguments: &mut Arguments,
+) -> Result<OwnedValue, ExecError> {
+    let function = &record.function;
+    let body = AssertUnwindSafe(|| match (function.class_and_method(), record.self_id) {
+        (Some((_, "__init__")), Some(self_id)) => {
+            let instance = executor.construct(function, arguments)?;
+            objects.instances.insert((process.clone(), self_id), instance);
+            Ok(Value::None)
+        }
+        (Some((class, method)), self_id) => {
+            let key = (process.clone(), self_id.unwrap_or_default());
+            let instance = objects.instances.get_mut(&key);
+            instance
+                .ok_or_else(|| ExecError::NotConstructed(class.to_owned()))?
+                .call(method, arguments)
+        }
+        (None, _) => executor.call(function, arguments),
+    });
+    panic::catch_unwind(body).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+        Err(ExecError::Device(
+            format!("the executor panicked: {}", text.unwrap_or_default()).into(),
+        ))
+    })
+}
+
+/// Compares the result, and the written arguments where their after-images were recorded.
+///
+/// A function that writes into an argument and returns nothing has nothing to compare without them: its
+/// `None` says nothing of what it did.
+fn compare_call(
+    record: &CallRecord,
+    contract: &Contract,
+    arguments: &Arguments,
+    written: &TensorMap,
+    expected: &OwnedValue,
+    result: &OwnedValue,
+    options: &CompareOptions,
+) -> Comparison {
+    let mut pairs = Vec::new();
+    for (key, expected) in written.iter() {
+        if let (LoadedTensor::Whole(expected), Some(Value::Tensor(actual))) =
+            (expected, rebuild::argument(record, arguments, key))
+        {
+            pairs.push((key, expected, actual));
+        }
+    }
+    let mut comparison = compare::compare_written(&pairs, options);
+    let returns_nothing = matches!((expected, result), (Value::None, Value::None));
+    if !returns_nothing || contract.writes.is_empty() {
+        comparison.merge(compare::compare(expected, result, contract, options));
+    }
+    comparison
+}
+
+/// Joins an error and its causes: `outer: inner`.
+pub fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        cause = inner.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use callbox_core::{DType, Device, FunctionName, TensorBuf};
+    use callbox_testkit::{MemorySource, sample};
+
+    use super::*;
+
+    /// Knows `double`, `fill` (writes into `x`, returns nothing), `fail`, `panic` and the class `Adder`.
+    #[derive(Debug)]
+    struct Toy;
+
+    #[derive(Debug)]
+    struct Adder(f32);
+
+    fn f32s(values: &[f32]) -> TensorBuf {
+        TensorBuf::from_f32(DType::Float32, &[values.len()], values).unwrap()
+    }
+
+    fn first(arguments: &mut Arguments) -> &mut TensorBuf {
+        match arguments.positional.first_mut() {
+            Some(Value::Tensor(tensor)) => tensor,
+            other => panic!("no tensor: {other:?}"),
+        }
+    }
+
+    impl Executor for Toy {
+        fn device(&self) -> Device {
+            Device::Cpu
+        }
+
+        fn contract(&self, function: &FunctionName) -> Option<Contract> {
+            let writes: &[&str] = if function.name() == "fill" { &["x"] } else { &[] };
+            (function.module() == "toy").then(|| Contract {
+                writes,
+                ..Contract::default()
+            })
+        }
+
+        fn call(
+            &mut self,
+            function: &FunctionName,
+            arguments: &mut Arguments,
+        ) -> Result<OwnedValue, ExecError> {
+            let x = first(arguments);
+            match function.name() {
+                "double" => {
+                    let doubled: Vec<f32> = x.to_f32().unwrap().iter().map(|v| v * 2.0).collect();
+                    Ok(Value::Tensor(f32s(&doubled)))
+                }
+                "fill" => {
+                    x.write_f32(&vec![7.0; x.numel()]).unwrap();
+                    Ok(Value::None)
+                }
+                "panic" => panic!("out of luck"),
+                _ => Err(ExecError::MissingArgument("y".to_owned())),
+            }
+        }
+
+        fn construct(
+            &mut self,
+            _: &FunctionName,
+            arguments: &mut Arguments,
+        ) -> Result<Box<dyn Instance>, ExecError> {
+            Ok(Box::new(Adder(first(arguments).to_f32().unwrap()[0])))
+        }
+    }
+
+    impl Instance for Adder {
+        fn call(&mut self, _: &str, arguments: &mut Arguments) -> Result<OwnedValue, ExecError> {
+            let sum: Vec<f32> = first(arguments)
+                .to_f32()
+                .unwrap()
+                .iter()
+                .map(|v| v + self.0)
+                .collect();
+            Ok(Value::Tensor(f32s(&sum)))
+        }
+    }
+
+    fn check(source: &MemorySource, call: &DumpedCall) -> Replayed {
+        replay_from_dump(
+            source,
+            call,
+            &mut Toy,
+            &mut Objects::default(),
+            &ReplayOptions::default(),
+        )
+    }
+
+    fn doubled(result: &[f32]) -> (MemorySource, DumpedCall) {
+        let mut source = MemorySource::default();
+        let files: &[(Group, &[(&str, TensorBuf)])] = &[
+            (Group::Inputs, &[("arg_0", f32s(&[1.0, 2.0]))]),
+            (Group::Outputs, &[("result", f32s(result))]),
+        ];
+        let call = source.push(sample::record("toy", "double"), files);
+        (source, call)
+    }
+
+    fn none_returned(name: &str, after: Option<&[f32]>) -> Verdict {
+        let mut source = MemorySource::default();
+        let mut record = sample::record("toy", name);
+        record.output_metadata.push(("result".to_owned(), Value::None));
+        let inputs = [("arg_0", f32s(&[1.0]))];
+        let after: Vec<_> = after.iter().map(|values| ("arg_0", f32s(values))).collect();
+        let call = source.push(record, &[(Group::Inputs, &inputs), (Group::ArgsAfter, &after)]);
+        check(&source, &call).verdict
+    }
+
+    #[test]
+    fn a_call_that_gives_the_recorded_result_passes_and_another_does_not() {
+        let (source, call) = doubled(&[2.0, 4.0]);
+        assert_eq!(check(&source, &call).verdict, Verdict::Passed);
+        let (source, call) = doubled(&[2.0, 5.0]);
+        let replayed = check(&source, &call);
+        assert_eq!(replayed.verdict, Verdict::Mismatch);
+        assert_eq!(replayed.comparison.unwrap().tensors[0].differing, 1);
+        assert!(replayed.expected_tensors.get("result").is_some() && replayed.arguments.is_some());
+    }
+
+    #[test]
+    fn what_is_written_and_not_returned_needs_an_after_image() {
+        assert_eq!(none_returned("fill", None), Verdict::NothingCompared);
+        assert_eq!(none_returned("fill", Some(&[7.0])), Verdict::Passed);
+        assert_eq!(none_returned("fill", Some(&[8.0])), Verdict::Mismatch);
+    }
+
+    #[test]
+    fn an_error_and_a_panic_are_verdicts_of_their_call() {
+        assert_eq!(
+            none_returned("fail", None),
+            Verdict::Failed {
+                error: "argument `y` is missing".into()
+            }
+        );
+        let Verdict::Failed { error } = none_returned("panic", None) else {
+            panic!("not failed")
+        };
+        assert!(error.ends_with("the executor panicked: out of luck"), "{error}");
+    }
+
+    #[test]
+    fn an_unknown_function_is_skipped() {
+        let mut source = MemorySource::default();
+        let call = source.push(sample::record("os", "system"), &[]);
+        let reason = "no executor for os.system".to_owned();
+        assert_eq!(check(&source, &call).verdict, Verdict::Skipped { reason });
+    }
+
+    #[test]
+    fn a_suspected_crash_is_run_and_not_compared() {
+        for (name, outcome) in [
+            ("double", Outcome::Ran),
+            ("fail", Outcome::Failed("argument `y` is missing".into())),
+        ] {
+            let mut source = MemorySource::default();
+            let mut record = sample::record("toy", name);
+            record.status = ExecutionStatus::InputsSaved;
+            let call = source.push(record, &[(Group::Inputs, &[("arg_0", f32s(&[1.0]))])]);
+            assert_eq!(check(&source, &call).verdict, Verdict::Incomplete { outcome });
+        }
+    }
+
+    #[test]
+    fn an_index_ahead_of_the_call_s_own_record_is_not_believed() {
+        let mut source = MemorySource::default();
+        let mut record = sample::record("toy", "double");
+        record.status = ExecutionStatus::InputsSaved;
+        let mut call = source.push(record, &[(Group::Inputs, &[("arg_0", f32s(&[1.0]))])]);
+        call.state = CallState::Completed;
+        assert_eq!(
+            check(&source, &call).verdict,
+            Verdict::Incomplete {
+                outcome: Outcome::Ran
+            }
+        );
+    }
+
+    #[test]
+    fn a_lost_file_is_damage() {
+        let (mut source, call) = doubled(&[2.0, 4.0]);
+        source.lose(&call, Group::Outputs);
+        let Verdict::Damaged { reason } = check(&source, &call).verdict else {
+            panic!("not damaged")
+        };
+        assert_eq!(
+            reason,
+            "there is no file of outputs, though the record names result"
+        );
+    }
+
+    #[test]
+    fn a_method_finds_the_object_that_its_constructor_built() {
+        let mut source = MemorySource::default();
+        let method = |name: &str, self_id| {
+            let mut record = sample::record("toy", name);
+            record.self_id = Some(self_id);
+            record
+        };
+        let one = [("arg_0", f32s(&[1.0]))];
+        let mut constructor = method("Adder.__init__", 5);
+        constructor
+            .output_metadata
+            .push(("result".to_owned(), Value::None));
+        let calls = [
+            source.push(constructor, &[(Group::Inputs, &one)]),
+            source.push(
+                method("Adder.add", 5),
+                &[
+                    (Group::Inputs, &one),
+                    (Group::Outputs, &[("result", f32s(&[2.0]))]),
+                ],
+            ),
+            source.push(
+                method("Adder.add", 6),
+                &[
+                    (Group::Inputs, &one),
+                    (Group::Outputs, &[("result", f32s(&[2.0]))]),
+                ],
+            ),
+        ];
+        let mut objects = Objects::default();
+        let options = ReplayOptions::default();
+        let verdicts =
+            calls.map(|call| replay_from_dump(&source, &call, &mut Toy, &mut objects, &options).verdict);
+        assert_eq!(verdicts[..2], [Verdict::Passed, Verdict::Passed]);
+        let error = "the object was never constructed in this session: Adder".to_owned();
+        assert_eq!(verdicts[2], Verdict::Failed { error });
+    }
+
+    #[test]
+    fn arguments_can_be_rebuilt_without_running() {
+        let (source, call) = doubled(&[2.0, 4.0]);
+        let options = ReplayOptions {
+            run: false,
+            ..ReplayOptions::default()
+        };
+        let replayed = replay_from_dump(&source, &call, &mut Toy, &mut Objects::default(), &options);
+        assert!(matches!(replayed.verdict, Verdict::Skipped { .. }));
+        assert_eq!(replayed.arguments.unwrap().positional.len(), 1);
+        assert!(replayed.result.is_none() && replayed.expected.is_some());
+    }
+}

@@ -1,0 +1,9 @@
+//! One suite for each port: what every adapter must do, whatever its technology.
+
+mod executor;
+mod serializer;
+mod source;
+
+pub use executor::executor;
+pub use serializer::serializer;
+pub use source::source;

@@ -1,0 +1,98 @@
+use callbox_core::{
+    Bytes, DType, FormatError, LoadedTensor, TensorBuf, TensorGroup, TensorMap, TensorSerializer,
+};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+
+use crate::strategies;
+
+/// Checks what every file format must do.
+///
+/// # Panics
+///
+/// Where the format breaks a promise of its port.
+pub fn serializer(format: &dyn TensorSerializer) {
+    assert!(!format.name().is_empty() && !format.extension().starts_with('.'));
+    an_empty_group_is_a_file(format);
+    what_is_written_is_read_back(format);
+    other_bytes_are_refused(format);
+}
+
+fn encode(format: &dyn TensorSerializer, tensors: &[(String, TensorBuf)]) -> Result<Bytes, FormatError> {
+    let tensors = tensors
+        .iter()
+        .map(|(key, tensor)| (key.as_str(), tensor.as_view()))
+        .collect();
+    let mut file = Vec::new();
+    format.encode(
+        &TensorGroup {
+            stem: "inputs",
+            tensors,
+        },
+        &mut file,
+    )?;
+    Ok(Bytes::from(file))
+}
+
+fn an_empty_group_is_a_file(format: &dyn TensorSerializer) {
+    let file = encode(format, &[]).expect("an empty group can be written");
+    assert!(format.decode(file).expect("and read").is_empty());
+}
+
+fn what_is_written_is_read_back(format: &dyn TensorSerializer) {
+    let mut runner = TestRunner::new(Config::with_cases(200));
+    let groups = prop::collection::btree_map("[a-zü_0-9]{1,12}", strategies::tensor(), 0..4);
+    let outcome = runner.run(&groups, |tensors| {
+        let tensors: Vec<_> = tensors.into_iter().collect();
+        let file = match encode(format, &tensors) {
+            Ok(file) => file,
+            // A format may lack a dtype; then it says which tensor it is.
+            Err(FormatError::CannotHold { key, .. }) => {
+                prop_assert!(tensors.iter().any(|(known, _)| *known == key));
+                return Ok(());
+            }
+            Err(error) => return Err(TestCaseError::fail(error.to_string())),
+        };
+        let read = format
+            .decode(file)
+            .map_err(|error| TestCaseError::fail(error.to_string()))?;
+        for (key, written) in &tensors {
+            same(format, &read, key, written)?;
+        }
+        Ok(())
+    });
+    outcome.expect("what is written is read back");
+}
+
+fn same(
+    format: &dyn TensorSerializer,
+    read: &TensorMap,
+    key: &str,
+    written: &TensorBuf,
+) -> Result<(), TestCaseError> {
+    let Some(LoadedTensor::Whole(tensor)) = read.get(key) else {
+        return Err(TestCaseError::fail(format!("`{key}` is not there")));
+    };
+    prop_assert_eq!(tensor.dtype(), written.dtype());
+    prop_assert_eq!(tensor.shape(), written.shape());
+    prop_assert_eq!(tensor.to_bytes(), written.to_bytes());
+    if format.keeps_layout() {
+        prop_assert_eq!(tensor.layout(), written.layout());
+    }
+    Ok(())
+}
+
+fn other_bytes_are_refused(format: &dyn TensorSerializer) {
+    for bytes in [&b""[..], b"not a file of tensors", &[0; 64], &[0xff; 64]] {
+        assert!(format.decode(Bytes::copy_from_slice(bytes)).is_err(), "{bytes:?}");
+    }
+    let tensor = TensorBuf::from_f32(DType::Float32, &[4], &[1.0; 4]).expect("four values for four elements");
+    let file = encode(format, &[("key".to_owned(), tensor)]).expect("f32 can be written");
+    for len in 0..file.len() {
+        assert!(
+            format.decode(file.slice(..len)).is_err(),
+            "cut to {len} of {} bytes",
+            file.len()
+        );
+    }
+}
