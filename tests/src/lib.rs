@@ -1,1 +1,25 @@
-//! Where the fixtures and, if it is there, the corpus of real sessions lie.
+//! Where the corpus of real sessions lies, if it is there.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+/// Returns the folder of the corpus of real sessions; says that `test` is left out where there is none.
+///
+/// The environment variable `CALLBOX_CORPUS` names the folder; without it, `shared/corpus` beside the
+/// workspace is tried.
+pub fn corpus(test: &str) -> Option<PathBuf> {
+    let folder = env::var_os("CALLBOX_CORPUS").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/corpus"),
+        PathBuf::from,
+    );
+    if folder.join("truth.json").is_file() {
+        return Some(folder);
+    }
+    left_out(test);
+    None
+}
+
+#[expect(clippy::print_stdout, reason = "a test that is left out says so by name")]
+fn left_out(test: &str) {
+    println!("left out: {test} needs the corpus of real sessions (set CALLBOX_CORPUS)");
+}

@@ -1,2 +1,59 @@
-//! The project's own commands.
-fn main() {}
+#![doc = include_str!("../README.md")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a program for the terminal"
+)]
+
+mod cargo;
+mod ci;
+mod readme;
+mod test;
+mod tidy;
+
+use std::env;
+use std::process::ExitCode;
+
+const HELP: &str = "\
+Usage: cargo xtask COMMAND
+
+Commands:
+  test [ARGS]    Run the workspace's tests and count them over all binaries. ARGS go to `cargo test`:
+                 a filter, `-p PACKAGE`, `-- --nocapture`. Selecting no test at all is a failure.
+  tidy           Check what the compiler does not: which crate may depend on which, lengths, names,
+                 where files, clocks, unsafe code and serialisation may appear, documents, leftovers.
+  ci             Everything that must hold: fmt, clippy, tidy, test, doc, the README's own commands.
+                 Stops at the first failure.
+  bench [NAME]   Measure against baselines of the same run; `bench --help` lists the measurements.
+
+Each ends with exit code 0 if all is well and with 1 if not.
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let (command, rest) = match arguments.split_first() {
+        Some((command, rest)) => (command.as_str(), rest),
+        None => ("--help", [].as_slice()),
+    };
+    let outcome = match command {
+        "test" => Ok(test::command(rest)),
+        "tidy" if rest.is_empty() => tidy::run().map(|()| true),
+        "ci" if rest.is_empty() => Ok(ci::command()),
+        "bench" => cargo::bench(rest).map(|()| true),
+        "help" | "-h" | "--help" => {
+            print!("{HELP}");
+            Ok(true)
+        }
+        "tidy" | "ci" => Err(format!("`{command}` takes no arguments\n\n{HELP}")),
+        other => Err(format!("there is no command `{other}`\n\n{HELP}")),
+    };
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        // It has said why.
+        Ok(false) => ExitCode::FAILURE,
+        Err(message) => {
+            eprintln!("error: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}

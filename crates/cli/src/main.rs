@@ -1,2 +1,78 @@
 #![doc = include_str!("../README.md")]
-fn main() {}
+
+mod args;
+mod describe;
+mod exit;
+mod json;
+mod list;
+mod replay;
+mod session;
+mod show;
+mod style;
+mod units;
+
+use std::io;
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, FromArgMatches};
+
+use crate::args::{Cli, Command};
+use crate::exit::{Exit, Failure};
+
+fn main() -> ExitCode {
+    let (program, arguments) = invocation();
+    let parsed = Cli::command()
+        .name(program)
+        .bin_name(program)
+        .try_get_matches_from(arguments)
+        .and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = match parsed {
+        Ok(cli) => cli,
+        // Help and version are answers, not errors: clap knows which stream and which code.
+        Err(error) => {
+            let code = if error.use_stderr() { Exit::Usage } else { Exit::Good };
+            return match error.print() {
+                Ok(()) => code.into(),
+                Err(_) => Exit::Usage.into(),
+            };
+        }
+    };
+    let outcome = match &cli.command {
+        Command::Replay(arguments) => replay::run(arguments),
+        Command::List(arguments) => list::run(arguments, program),
+        Command::Show(arguments) => show::run(arguments, program),
+    };
+    match outcome {
+        Ok(exit) => exit.into(),
+        Err(failure) if is_broken_pipe(&failure) => Exit::Good.into(),
+        Err(failure) => {
+            anstream::eprintln!("{}", complaint(program, &failure));
+            failure.exit.into()
+        }
+    }
+}
+
+/// Returns the name to go by, and the arguments.
+///
+/// Called through a link named `flashinfer`, the program answers to that name: `flashinfer replay --dir DIR`
+/// is the command that FlashInfer's documentation gives.
+fn invocation() -> (&'static str, Vec<std::ffi::OsString>) {
+    let arguments: Vec<_> = std::env::args_os().collect();
+    let file = arguments.first().map(Path::new).and_then(Path::file_stem);
+    let program = if file.is_some_and(|name| name == "flashinfer") { "flashinfer" } else { "callbox" };
+    (program, arguments)
+}
+
+/// Says in one line what went wrong.
+fn complaint(program: &str, failure: &Failure) -> String {
+    let label = style::paint(style::red().bold(), "error");
+    let causes: Vec<_> = failure.error.chain().map(ToString::to_string).collect();
+    format!("{program}: {label}: {}", causes.join(": ").replace('\n', " "))
+}
+
+/// Tells whether the reader of our output went away, as `head` does: that is no failure.
+fn is_broken_pipe(failure: &Failure) -> bool {
+    let error = failure.error.downcast_ref::<io::Error>();
+    error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}

@@ -129,10 +129,9 @@ impl Bound<'_> {
     /// Returns a tensor for writing, or `None` for None.
     pub fn optional_tensor_mut(&mut self, name: &str) -> Result<Option<&mut TensorBuf>, ExecError> {
         self.optional_tensor(name)?;
-        let place = self.place(name);
-        Ok(match &mut self.slots[place] {
-            Slot::Given(Value::Tensor(tensor)) => Some(tensor),
-            Slot::Given(_) | Slot::Default(_) => None,
+        Ok(match self.given_mut(name) {
+            Some(Value::Tensor(tensor)) => Some(tensor),
+            Some(_) | None => None,
         })
     }
 
@@ -140,6 +139,15 @@ impl Bound<'_> {
     pub fn tensor_mut(&mut self, name: &str) -> Result<&mut TensorBuf, ExecError> {
         let missing = self.wrong_type(name, "a tensor");
         self.optional_tensor_mut(name)?.ok_or(missing)
+    }
+
+    /// Returns an argument for writing, or `None` where the call gives none.
+    pub fn given_mut(&mut self, name: &str) -> Option<&mut OwnedValue> {
+        let place = self.place(name);
+        match &mut self.slots[place] {
+            Slot::Given(value) => Some(value),
+            Slot::Default(_) => None,
+        }
     }
 
     /// Copies a tensor's elements out as f32, row-major.

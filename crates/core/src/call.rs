@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::name::FunctionName;
 use crate::record::CallRecord;
+use crate::tensor::TensorMeta;
 
 /// A recorded session: its calls in the order in which they were made, and what is wrong with it.
 #[derive(Clone, Debug, Default)]
@@ -52,6 +53,10 @@ pub struct DumpedCall {
     pub inputs: GroupSummary,
     /// Result tensors.
     pub outputs: GroupSummary,
+    /// Shape, strides, dtype and device of each tensor by its key, inputs first.
+    ///
+    /// Calls whose tensors look alike share one list: a session of a million calls has few different ones.
+    pub tensor_details: Arc<[(String, TensorMeta)]>,
 }
 
 /// How many tensors a group has, and how many bytes their elements take.
@@ -112,6 +117,21 @@ impl CallState {
             CallState::GraphCaptured => "graph_captured",
             CallState::NotStarted => "not_started",
             CallState::Damaged { .. } => "damaged",
+        }
+    }
+
+    /// Returns why the call's files cannot be used, where they cannot.
+    pub fn damage(&self) -> Option<&str> {
+        match self {
+            CallState::Damaged { reason } => Some(reason),
+            CallState::Completed
+            | CallState::InputsSaved
+            | CallState::OutputsUnconfirmed
+            | CallState::Failed
+            | CallState::OutputsSkipped
+            | CallState::GraphPending
+            | CallState::GraphCaptured
+            | CallState::NotStarted => None,
         }
     }
 

@@ -226,7 +226,7 @@ impl TensorBuf {
         let numel = bytes.len() / dtype.item_size();
         TensorBuf::from_elements(dtype, shape, bytes).map_err(|_| ElementError::Count {
             values: numel,
-            numel: shape.iter().product(),
+            numel: shape.iter().copied().fold(1, usize::saturating_mul),
         })
     }
 
@@ -304,4 +304,110 @@ fn encode(dtype: DType, values: &[f32], out: &mut Vec<u8>) -> Result<(), Element
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::layout::Layout;
+    use crate::tensor::Flags;
+
+    const FLOATS: [DType; 9] = [
+        DType::Float64,
+        DType::Float32,
+        DType::Float16,
+        DType::BFloat16,
+        DType::Float8E4M3Fn,
+        DType::Float8E5M2,
+        DType::Float8E4M3FnUz,
+        DType::Float8E5M2FnUz,
+        DType::Float4E2M1FnX2,
+    ];
+
+    fn strided(dtype: DType, shape: &[usize], strides: &[usize], offset: usize, storage: &[f32]) -> TensorBuf {
+        let whole = TensorBuf::from_f32(dtype, &[storage.len()], storage).unwrap();
+        whole.with_layout(Layout::new(shape, strides, offset).unwrap()).unwrap()
+    }
+
+    proptest! {
+        /// Values that every float dtype holds exactly, so that nothing but the order can go wrong.
+        #[test]
+        fn elements_come_out_in_row_major_order_whatever_the_strides(
+            dims in prop::collection::vec((0usize..4, 0usize..4), 0..4),
+            offset in 0usize..4,
+            dtype in prop::sample::select(&FLOATS[..8]),
+        ) {
+            let (shape, strides): (Vec<_>, Vec<_>) = dims.into_iter().unzip();
+            let layout = Layout::new(&shape, &strides, offset).unwrap();
+            let storage: Vec<f32> = (0..layout.end()).map(|i| (i % 7) as f32).collect();
+            let tensor = strided(dtype, &shape, &strides, offset, &storage);
+            let expected: Vec<f32> = layout
+                .runs()
+                .flat_map(|run| (0..run.len).map(move |i| ((run.start + i * run.stride) % 7) as f32))
+                .collect();
+            prop_assert_eq!(tensor.to_f32().unwrap(), expected.clone());
+            let wide: Vec<f64> = expected.into_iter().map(f64::from).collect();
+            prop_assert_eq!(tensor.to_f64().unwrap(), wide);
+        }
+
+        #[test]
+        fn halves_round_as_the_half_crate_rounds(values in prop::collection::vec(any::<f32>(), 1..600)) {
+            let shape = [values.len()];
+            let f16s = TensorBuf::from_f32(DType::Float16, &shape, &values).unwrap().to_f32().unwrap();
+            let bf16s = TensorBuf::from_f32(DType::BFloat16, &shape, &values).unwrap().to_f32().unwrap();
+            for (place, value) in values.iter().enumerate() {
+                prop_assert_eq!(f16s[place].to_bits(), f16::from_f32(*value).to_f32().to_bits());
+                prop_assert_eq!(bf16s[place].to_bits(), bf16::from_f32(*value).to_f32().to_bits());
+            }
+        }
+    }
+
+    #[test]
+    fn writing_keeps_the_strides_and_what_lies_between() {
+        let mut tensor = strided(DType::Float16, &[2, 2], &[1, 3], 1, &[9.0; 6]);
+        let shared = tensor.clone();
+        tensor.write_f32(&[1.0, 2.0, 3.0, 4.0]).unwrap();
+        assert_eq!(tensor.to_f32().unwrap(), [1.0, 2.0, 3.0, 4.0]);
+        let whole = tensor.with_layout(Layout::contiguous(&[6]).unwrap()).unwrap();
+        assert_eq!(whole.to_f32().unwrap(), [9.0, 1.0, 3.0, 9.0, 2.0, 4.0]);
+        assert_eq!(shared.to_f32().unwrap(), [9.0; 4], "other tensors keep the old bytes");
+        let error = tensor.write_f32(&[1.0]).unwrap_err();
+        assert_eq!(error, ElementError::Count { values: 1, numel: 4 });
+    }
+
+    #[test]
+    fn integers_are_read_whole() {
+        let bytes = [i64::MIN, -1, i64::MAX].map(i64::to_le_bytes).concat();
+        let tensor = TensorBuf::from_elements(DType::Int64, &[3], bytes.clone()).unwrap();
+        assert_eq!(tensor.to_i64().unwrap(), [i64::MIN, -1, i64::MAX]);
+        let tensor = TensorBuf::from_elements(DType::UInt64, &[3], bytes).unwrap();
+        assert_eq!(tensor.to_i64().unwrap(), [i64::MAX, i64::MAX, i64::MAX]);
+        let floats = TensorBuf::from_f32(DType::Float32, &[1], &[1.0]).unwrap();
+        assert!(matches!(floats.to_i64(), Err(ElementError::Dtype { .. })));
+    }
+
+    #[test]
+    fn packed_codes_give_two_values_the_low_nibble_first() {
+        let tensor = TensorBuf::from_elements(DType::Float4E2M1FnX2, &[2], vec![0x21, 0xf0]).unwrap();
+        assert_eq!(tensor.to_f32().unwrap(), [0.5, 1.0, 0.0, -6.0]);
+        let again = TensorBuf::from_f32(DType::Float4E2M1FnX2, &[2], &[0.5, 1.0, 0.0, -6.0]).unwrap();
+        assert_eq!(again.storage(), [0x21, 0xf0]);
+    }
+
+    #[test]
+    fn the_negative_mark_is_applied() {
+        let tensor = TensorBuf::from_f32(DType::Float64, &[1], &[2.0]).unwrap();
+        let tensor = tensor.with_flags(Flags { neg: true, ..Flags::default() });
+        assert_eq!((tensor.to_f32().unwrap(), tensor.to_f64().unwrap()), (vec![-2.0], vec![-2.0]));
+    }
+
+    #[test]
+    fn a_tensor_expanded_to_petabytes_is_not_copied_out() {
+        let layout = Layout::new(&[1 << 50], &[0], 0).unwrap();
+        let tensor = TensorBuf::new(DType::Float32, layout, Bytes::from(vec![0; 4])).unwrap();
+        assert_eq!(tensor.to_f32(), Err(ElementError::TooLarge { numel: 1 << 50, stored: 1 }));
+    }
 }

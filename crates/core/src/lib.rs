@@ -7,11 +7,13 @@ pub mod device;
 pub mod dtype;
 pub mod elements;
 pub mod error;
+pub mod filter;
 pub mod layout;
 mod logical;
 pub mod name;
 pub mod narrow_float;
 pub mod ports;
+pub mod quote;
 pub mod record;
 pub mod signature;
 pub mod statistics;
@@ -26,11 +28,13 @@ pub use contract::{Contract, ResultRule};
 pub use device::Device;
 pub use dtype::{DType, DTypeKind};
 pub use error::{ExecError, FormatError, SinkError, SourceError, StageError};
+pub use filter::Filter;
 pub use layout::{Layout, LayoutError, Run};
 pub use name::{FunctionName, Group, SlotName};
 pub use ports::{
     Clock, DeviceMemory, DumpSink, DumpSlot, DumpSource, Executor, Instance, LogSink, TensorSerializer,
 };
+pub use quote::Quoted;
 pub use record::{CallRecord, ExecutionStatus, Origin, RecordedError, TensorInfo};
 pub use signature::Signature;
 pub use statistics::{SpecialCounts, Stats};

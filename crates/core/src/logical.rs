@@ -1,7 +1,11 @@
 //! The logical elements of a tensor as bytes: what two tensors must have in common to be equal bit for bit.
 
+use std::convert::Infallible;
+
 use crate::dtype::DType;
-use crate::tensor::TensorBuf;
+use crate::error::StageError;
+use crate::layout::Layout;
+use crate::tensor::{Flags, StorageBytes, TensorBuf, TensorView};
 
 const PIECE: usize = 64 * 1024;
 
@@ -12,26 +16,15 @@ impl TensorBuf {
     /// Conjugate and negative marks are applied; sub-byte and quantised types give their stored bytes. The
     /// pieces are not bounded by the storage: see [`TensorBuf::check_expansion`].
     pub fn for_each_piece(&self, visit: &mut dyn FnMut(&[u8])) {
-        let item_size = self.dtype().item_size();
-        let mut piece = Vec::with_capacity(PIECE);
-        for run in self.layout().runs() {
-            let bytes = &self.storage()[run.start * item_size..];
-            if run.stride == 1 && !self.flags().conj && !self.flags().neg {
-                flush(&mut piece, visit);
-                bytes[..run.len * item_size].chunks(PIECE).for_each(&mut *visit);
-                continue;
-            }
-            for position in 0..run.len {
-                if piece.len() + item_size > PIECE {
-                    flush(&mut piece, visit);
-                }
-                let at = position * run.stride * item_size;
-                let start = piece.len();
-                piece.extend(&bytes[at..at + item_size]);
-                self.apply_marks(&mut piece[start..]);
-            }
-        }
-        flush(&mut piece, visit);
+        let elements = Elements {
+            dtype: self.dtype(),
+            layout: self.layout(),
+            flags: self.flags(),
+        };
+        let Ok(()) = elements.for_each_piece::<Infallible>(self.storage(), 0, &mut |piece| {
+            visit(piece);
+            Ok(())
+        });
     }
 
     /// Copies the logical elements out as bytes; see [`TensorBuf::for_each_piece`].
@@ -40,11 +33,91 @@ impl TensorBuf {
         self.for_each_piece(&mut |piece| bytes.extend(piece));
         bytes
     }
+}
+
+impl TensorView<'_> {
+    /// Hands the logical elements out as [`TensorBuf::for_each_piece`] does; the first error ends it.
+    ///
+    /// A contiguous tensor in device memory is read piece by piece. Any other is staged first, from the first
+    /// element that it reaches to the last. Panics if the layout does not fit the storage.
+    pub fn for_each_piece<E: From<StageError>>(
+        &self,
+        visit: &mut dyn FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let elements = Elements {
+            dtype: self.dtype,
+            layout: &self.layout,
+            flags: self.flags,
+        };
+        let memory = match self.storage.bytes {
+            StorageBytes::Host(bytes) => return elements.for_each_piece(bytes, 0, visit),
+            StorageBytes::Device(memory) => memory,
+        };
+        let first = self.layout.offset();
+        let start = first * self.dtype.item_size();
+        let end = self.layout.end() * self.dtype.item_size();
+        if self.layout.is_contiguous() && !elements.are_marked() {
+            let mut staged = vec![0; PIECE.min(end - start)];
+            for at in (start..end).step_by(PIECE) {
+                let piece = &mut staged[..PIECE.min(end - at)];
+                memory.read(at, piece)?;
+                visit(piece)?;
+            }
+            return Ok(());
+        }
+        let mut staged = vec![0; end - start];
+        memory.read(start, &mut staged)?;
+        elements.for_each_piece(&staged, first, visit)
+    }
+}
+
+/// How the bytes of a storage are to be read.
+struct Elements<'a> {
+    dtype: DType,
+    layout: &'a Layout,
+    flags: Flags,
+}
+
+impl Elements<'_> {
+    fn are_marked(&self) -> bool {
+        self.flags.conj || self.flags.neg
+    }
+
+    /// Walks a storage of which `storage` holds the elements from `first` on.
+    fn for_each_piece<E>(
+        &self,
+        storage: &[u8],
+        first: usize,
+        visit: &mut dyn FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let item_size = self.dtype.item_size();
+        let mut piece = Vec::with_capacity(PIECE.min(self.layout.numel().saturating_mul(item_size)));
+        for run in self.layout.runs() {
+            let bytes = &storage[(run.start - first) * item_size..];
+            if run.stride == 1 && !self.are_marked() {
+                flush(&mut piece, visit)?;
+                bytes[..run.len * item_size]
+                    .chunks(PIECE)
+                    .try_for_each(&mut *visit)?;
+                continue;
+            }
+            for position in 0..run.len {
+                if piece.len() + item_size > PIECE {
+                    flush(&mut piece, visit)?;
+                }
+                let at = position * run.stride * item_size;
+                let start = piece.len();
+                piece.extend(&bytes[at..at + item_size]);
+                self.apply_marks(&mut piece[start..]);
+            }
+        }
+        flush(&mut piece, visit)
+    }
 
     /// Flips the sign bits that the conjugate and negative marks call for.
     fn apply_marks(&self, element: &mut [u8]) {
-        if self.flags().neg {
-            match self.dtype() {
+        if self.flags.neg {
+            match self.dtype {
                 DType::Float64
                 | DType::Float32
                 | DType::Float16
@@ -72,18 +145,19 @@ impl TensorBuf {
                 | DType::QInt32 => {}
             }
         }
-        if self.flags().conj {
+        if self.flags.conj {
             let half = element.len() / 2;
             flip_sign(&mut element[half..]);
         }
     }
 }
 
-fn flush(piece: &mut Vec<u8>, visit: &mut dyn FnMut(&[u8])) {
+fn flush<E>(piece: &mut Vec<u8>, visit: &mut dyn FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
     if !piece.is_empty() {
-        visit(piece);
+        visit(piece)?;
         piece.clear();
     }
+    Ok(())
 }
 
 fn flip_sign(little_endian: &mut [u8]) {
@@ -103,11 +177,14 @@ fn negate(little_endian: &mut [u8]) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use bytes::Bytes;
 
     use super::*;
-    use crate::layout::Layout;
-    use crate::tensor::Flags;
+    use crate::device::Device;
+    use crate::ports::DeviceMemory;
+    use crate::statistics::Stats;
 
     #[test]
     fn a_transposed_tensor_gives_its_logical_order() {
@@ -134,6 +211,66 @@ mod tests {
             ..Flags::default()
         });
         assert_eq!(neg.to_bytes(), [-5i16, 300].map(i16::to_le_bytes).concat());
+    }
+
+    /// Device memory that is host memory, and never gives more than it is asked for.
+    #[derive(Debug)]
+    struct Staged(Vec<u8>);
+
+    impl DeviceMemory for Staged {
+        fn device(&self) -> Device {
+            Device::Cuda(0)
+        }
+
+        fn byte_len(&self) -> usize {
+            self.0.len()
+        }
+
+        fn read(&self, offset: usize, out: &mut [u8]) -> Result<(), StageError> {
+            out.copy_from_slice(&self.0[offset..offset + out.len()]);
+            Ok(())
+        }
+
+        fn capturing(&self) -> bool {
+            false
+        }
+
+        fn statistics(&self, _: &Layout) -> Option<Stats> {
+            None
+        }
+
+        fn retain(&self) -> Option<Arc<dyn DeviceMemory>> {
+            None
+        }
+    }
+
+    #[test]
+    fn a_tensor_in_device_memory_gives_the_same_elements_as_in_host_memory() {
+        let storage: Vec<u8> = (0..400_000u32).map(|i| (i * 7) as u8).collect();
+        let negative = Flags {
+            neg: true,
+            ..Flags::default()
+        };
+        for (layout, flags) in [
+            (Layout::new(&[90_000], &[1], 5).unwrap(), Flags::default()),
+            (Layout::new(&[90_000], &[1], 5).unwrap(), negative),
+            (Layout::new(&[300, 200], &[1, 300], 7).unwrap(), Flags::default()),
+            (Layout::new(&[0, 3], &[3, 1], 9).unwrap(), Flags::default()),
+        ] {
+            let host = TensorBuf::new(DType::Float32, layout, Bytes::from(storage.clone())).unwrap();
+            let host = host.with_flags(flags);
+            let memory = Staged(storage.clone());
+            let mut view = host.as_view();
+            view.storage.bytes = StorageBytes::Device(&memory);
+            let mut bytes = Vec::<u8>::new();
+            view.for_each_piece::<StageError>(&mut |piece| {
+                assert!(piece.len() <= PIECE);
+                bytes.extend(piece);
+                Ok(())
+            })
+            .unwrap();
+            assert!(bytes == host.to_bytes(), "{host:?}");
+        }
     }
 
     #[test]

@@ -1,1 +1,12 @@
 #![doc = include_str!("../README.md")]
+
+mod container;
+mod cursor;
+mod decode;
+mod encode;
+mod pickle;
+mod serializer;
+mod tensor;
+mod torch_names;
+
+pub use serializer::PtSerializer;

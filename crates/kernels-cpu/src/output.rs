@@ -2,6 +2,8 @@
 
 use callbox_core::{Bound, DType, ExecError, OwnedValue, TensorBuf, Value};
 
+use crate::operand;
+
 /// Rounds row-major f32 values to the argument `out`, if it was given, or else to a new tensor of `dtype`.
 ///
 /// `out` keeps its dtype and strides and must have the result's shape. Returns what the function returns.
@@ -12,21 +14,23 @@ pub(crate) fn finish(
     shape: &[usize],
     values: &[f32],
 ) -> Result<OwnedValue, ExecError> {
-    let Some(tensor) = arguments.optional_tensor_mut(out)? else {
+    let Some(tensor) = arguments.optional_tensor(out)? else {
         return Ok(Value::Tensor(rounded(dtype, shape, values)?));
     };
     if tensor.shape() != shape {
-        return Err(ExecError::ArgumentShape {
-            argument: out.to_owned(),
-            shape: tensor.shape().to_vec(),
-            expected: format!("{shape:?}"),
-        });
+        return Err(operand::wrong_shape(out, tensor.shape(), format!("{shape:?}")));
     }
-    tensor.write_f32(values).map_err(|source| ExecError::Elements {
-        argument: out.to_owned(),
+    overwrite(arguments, out, values)?;
+    Ok(Value::Tensor(arguments.tensor(out)?.clone()))
+}
+
+/// Rounds row-major f32 values once into an argument, which keeps its shape, strides and dtype.
+pub(crate) fn overwrite(arguments: &mut Bound<'_>, name: &str, values: &[f32]) -> Result<(), ExecError> {
+    let written = arguments.tensor_mut(name)?.write_f32(values);
+    written.map_err(|source| ExecError::Elements {
+        argument: name.to_owned(),
         source,
-    })?;
-    Ok(Value::Tensor(tensor.clone()))
+    })
 }
 
 /// Rounds row-major f32 values once to a new tensor.

@@ -1,13 +1,26 @@
-//! The table of functions: one row each.
+//! The table of functions: one row each, kept by the family that holds the code.
 //!
 //! A signature is FlashInfer's own, in its order and with its defaults, from the signatures of
-//! flashinfer-python 0.7.2.
+//! flashinfer-python 0.7.2. A default that is an object of FlashInfer's own ("unset") is written as `None`.
 
 use std::fmt::Debug;
 
-use callbox_core::{Bound, Contract, ExecError, OwnedValue, ResultRule};
+use callbox_core::{Bound, Contract, ExecError, OwnedValue};
 
-use crate::norm;
+use crate::{activation, attention, cascade, fp4, gemm, norm, page, rope, sampling};
+
+/// The rows of every family.
+const FAMILIES: &[&[Function]] = &[
+    activation::ROWS,
+    attention::ROWS,
+    cascade::ROWS,
+    fp4::ROWS,
+    gemm::ROWS,
+    norm::ROWS,
+    page::ROWS,
+    rope::ROWS,
+    sampling::ROWS,
+];
 
 /// One function, or one method of a wrapper class.
 #[derive(Debug)]
@@ -41,23 +54,12 @@ pub(crate) trait Wrapper: Debug + Send {
     fn run(&mut self, arguments: &mut Bound<'_>) -> Result<OwnedValue, ExecError>;
 }
 
+/// Lists every row.
+pub(crate) fn rows() -> impl Iterator<Item = &'static Function> {
+    FAMILIES.iter().copied().flatten()
+}
+
 /// Finds a row by its name.
 pub(crate) fn find(name: &str) -> Option<&'static Function> {
-    FUNCTIONS.iter().find(|row| row.name == name)
+    rows().find(|row| row.name == name)
 }
-
-const OUT: &[&str] = &["out"];
-
-const fn values(writes: &'static [&'static str]) -> Contract {
-    Contract {
-        writes,
-        results: &[ResultRule::Values],
-    }
-}
-
-pub(crate) const FUNCTIONS: &[Function] = &[Function {
-    name: "rmsnorm",
-    signature: "input, weight, eps=1e-6, out=None, enable_pdl=None",
-    contract: values(OUT),
-    run: Run::Function(norm::rmsnorm),
-}];

@@ -27,11 +27,7 @@ pub struct ReplayOptions {
 /// Runs and compares with the default tolerances.
 impl Default for ReplayOptions {
     fn default() -> ReplayOptions {
-        ReplayOptions {
-            run: true,
-            compare: true,
-            comparison: CompareOptions::default(),
-        }
+        ReplayOptions { run: true, compare: true, comparison: CompareOptions::default() }
     }
 }
 
@@ -74,9 +70,13 @@ impl Replayed {
     }
 
     /// Lets go of arguments, results and tensors, and keeps the verdict and the figures.
+    ///
+    /// The result of an incomplete call stays: it is all there is to show of it, and such calls are few.
     pub fn forget_values(&mut self) {
         self.arguments = None;
-        self.result = None;
+        if !matches!(self.verdict, Verdict::Incomplete { .. }) {
+            self.result = None;
+        }
         self.expected = None;
         self.expected_tensors = TensorMap::default();
     }
@@ -128,10 +128,7 @@ fn replay(
 
     let contract = executor.contract(&record.function);
     let Some(contract) = contract else {
-        return Err(not_run(
-            &call.state,
-            &ExecError::NoExecutor(record.function.clone()).to_string(),
-        ));
+        return Err(not_run(&call.state, &ExecError::NoExecutor(record.function.clone()).to_string()));
     };
     let inputs = load(source, &call, Group::Inputs, &record.tensor_info.input_keys)?;
     let mut arguments = rebuild::arguments(record, &inputs).map_err(unusable)?;
@@ -151,35 +148,19 @@ fn replay(
         (Ok(result), false) => replayed.result.insert(result),
         (Ok(result), true) => {
             replayed.result = Some(result);
-            return Ok(Verdict::Incomplete {
-                outcome: Outcome::Ran,
-            });
+            return Ok(Verdict::Incomplete { outcome: Outcome::Ran });
         }
         (Err(error), false) => return Err(Verdict::Failed { error: chain(&error) }),
         (Err(error), true) => {
-            return Err(Verdict::Incomplete {
-                outcome: Outcome::Failed(chain(&error)),
-            });
+            return Err(Verdict::Incomplete { outcome: Outcome::Failed(chain(&error)) });
         }
     };
     let Some(expected) = &replayed.expected else {
         return Ok(Verdict::NothingCompared);
     };
-    let written = load(
-        source,
-        &call,
-        Group::ArgsAfter,
-        &record.tensor_info.args_after_keys,
-    )?;
-    let comparison = compare_call(
-        record,
-        &contract,
-        arguments,
-        &written,
-        expected,
-        result,
-        &options.comparison,
-    );
+    let written = load(source, &call, Group::ArgsAfter, &record.tensor_info.args_after_keys)?;
+    let comparison =
+        compare_call(record, &contract, arguments, &written, expected, result, &options.comparison);
     let verdict = match (comparison.agrees(), comparison.compared) {
         (false, _) => Verdict::Mismatch,
         (true, 0) => Verdict::NothingCompared,
@@ -192,9 +173,7 @@ fn replay(
 /// Ends the replay of calls that have nothing to run.
 fn refuse_unusable(call: &DumpedCall) -> Result<(), Verdict> {
     match &call.state {
-        CallState::Damaged { reason } => Err(Verdict::Damaged {
-            reason: reason.clone(),
-        }),
+        CallState::Damaged { reason } => Err(Verdict::Damaged { reason: reason.clone() }),
         CallState::NotStarted => Err(Verdict::Skipped {
             reason: "the folder is empty: its recording failed before anything was written".to_owned(),
         }),
@@ -229,13 +208,9 @@ fn is_incomplete(state: &CallState) -> bool {
 
 fn not_run(state: &CallState, reason: &str) -> Verdict {
     if is_incomplete(state) {
-        return Verdict::Incomplete {
-            outcome: Outcome::NotRun(reason.to_owned()),
-        };
+        return Verdict::Incomplete { outcome: Outcome::NotRun(reason.to_owned()) };
     }
-    Verdict::Skipped {
-        reason: reason.to_owned(),
-    }
+    Verdict::Skipped { reason: reason.to_owned() }
 }
 
 fn load(
@@ -249,32 +224,22 @@ fn load(
     }
     let tensors = source.load(call, group).map_err(damaged)?;
     tensors.ok_or_else(|| Verdict::Damaged {
-        reason: format!(
-            "there is no file of {}, though the record names {}",
-            group.stem(),
-            keys.join(", ")
-        ),
+        reason: format!("there is no file of {}, though the record names {}", group.stem(), keys.join(", ")),
     })
 }
 
 fn damaged(error: callbox_core::SourceError) -> Verdict {
-    Verdict::Damaged {
-        reason: chain(&error),
-    }
+    Verdict::Damaged { reason: chain(&error) }
 }
 
 /// What the recorder could not express is an error; what the files lack is damage.
 fn unusable(error: RebuildError) -> Verdict {
     match error {
         RebuildError::MissingTensor(_) | RebuildError::Gap { .. } | RebuildError::Key(_) => {
-            Verdict::Damaged {
-                reason: error.to_string(),
-            }
+            Verdict::Damaged { reason: error.to_string() }
         }
         RebuildError::NoElements { .. } | RebuildError::SharedKey(_) | RebuildError::Truncated { .. } => {
-            Verdict::Failed {
-                error: format!("cannot replay: {error}"),
-            }
+            Verdict::Failed { error: format!("cannot replay: {error}") }
         }
     }
 }
@@ -297,18 +262,14 @@ fn run(
         (Some((class, method)), self_id) => {
             let key = (process.clone(), self_id.unwrap_or_default());
             let instance = objects.instances.get_mut(&key);
-            instance
-                .ok_or_else(|| ExecError::NotConstructed(class.to_owned()))?
-                .call(method, arguments)
+            instance.ok_or_else(|| ExecError::NotConstructed(class.to_owned()))?.call(method, arguments)
         }
         (None, _) => executor.call(function, arguments),
     });
     panic::catch_unwind(body).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
         let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-        Err(ExecError::Device(
-            format!("the executor panicked: {}", text.unwrap_or_default()).into(),
-        ))
+        Err(ExecError::Device(format!("the executor panicked: {}", text.unwrap_or_default()).into()))
     })
 }
 
@@ -385,10 +346,7 @@ mod tests {
 
         fn contract(&self, function: &FunctionName) -> Option<Contract> {
             let writes: &[&str] = if function.name() == "fill" { &["x"] } else { &[] };
-            (function.module() == "toy").then(|| Contract {
-                writes,
-                ..Contract::default()
-            })
+            (function.module() == "toy").then(|| Contract { writes, ..Contract::default() })
         }
 
         fn call(
@@ -422,24 +380,13 @@ mod tests {
 
     impl Instance for Adder {
         fn call(&mut self, _: &str, arguments: &mut Arguments) -> Result<OwnedValue, ExecError> {
-            let sum: Vec<f32> = first(arguments)
-                .to_f32()
-                .unwrap()
-                .iter()
-                .map(|v| v + self.0)
-                .collect();
+            let sum: Vec<f32> = first(arguments).to_f32().unwrap().iter().map(|v| v + self.0).collect();
             Ok(Value::Tensor(f32s(&sum)))
         }
     }
 
     fn check(source: &MemorySource, call: &DumpedCall) -> Replayed {
-        replay_from_dump(
-            source,
-            call,
-            &mut Toy,
-            &mut Objects::default(),
-            &ReplayOptions::default(),
-        )
+        replay_from_dump(source, call, &mut Toy, &mut Objects::default(), &ReplayOptions::default())
     }
 
     fn doubled(result: &[f32]) -> (MemorySource, DumpedCall) {
@@ -482,15 +429,8 @@ mod tests {
 
     #[test]
     fn an_error_and_a_panic_are_verdicts_of_their_call() {
-        assert_eq!(
-            none_returned("fail", None),
-            Verdict::Failed {
-                error: "argument `y` is missing".into()
-            }
-        );
-        let Verdict::Failed { error } = none_returned("panic", None) else {
-            panic!("not failed")
-        };
+        assert_eq!(none_returned("fail", None), Verdict::Failed { error: "argument `y` is missing".into() });
+        let Verdict::Failed { error } = none_returned("panic", None) else { panic!("not failed") };
         assert!(error.ends_with("the executor panicked: out of luck"), "{error}");
     }
 
@@ -504,10 +444,9 @@ mod tests {
 
     #[test]
     fn a_suspected_crash_is_run_and_not_compared() {
-        for (name, outcome) in [
-            ("double", Outcome::Ran),
-            ("fail", Outcome::Failed("argument `y` is missing".into())),
-        ] {
+        for (name, outcome) in
+            [("double", Outcome::Ran), ("fail", Outcome::Failed("argument `y` is missing".into()))]
+        {
             let mut source = MemorySource::default();
             let mut record = sample::record("toy", name);
             record.status = ExecutionStatus::InputsSaved;
@@ -523,25 +462,15 @@ mod tests {
         record.status = ExecutionStatus::InputsSaved;
         let mut call = source.push(record, &[(Group::Inputs, &[("arg_0", f32s(&[1.0]))])]);
         call.state = CallState::Completed;
-        assert_eq!(
-            check(&source, &call).verdict,
-            Verdict::Incomplete {
-                outcome: Outcome::Ran
-            }
-        );
+        assert_eq!(check(&source, &call).verdict, Verdict::Incomplete { outcome: Outcome::Ran });
     }
 
     #[test]
     fn a_lost_file_is_damage() {
         let (mut source, call) = doubled(&[2.0, 4.0]);
         source.lose(&call, Group::Outputs);
-        let Verdict::Damaged { reason } = check(&source, &call).verdict else {
-            panic!("not damaged")
-        };
-        assert_eq!(
-            reason,
-            "there is no file of outputs, though the record names result"
-        );
+        let Verdict::Damaged { reason } = check(&source, &call).verdict else { panic!("not damaged") };
+        assert_eq!(reason, "there is no file of outputs, though the record names result");
     }
 
     #[test]
@@ -554,24 +483,16 @@ mod tests {
         };
         let one = [("arg_0", f32s(&[1.0]))];
         let mut constructor = method("Adder.__init__", 5);
-        constructor
-            .output_metadata
-            .push(("result".to_owned(), Value::None));
+        constructor.output_metadata.push(("result".to_owned(), Value::None));
         let calls = [
             source.push(constructor, &[(Group::Inputs, &one)]),
             source.push(
                 method("Adder.add", 5),
-                &[
-                    (Group::Inputs, &one),
-                    (Group::Outputs, &[("result", f32s(&[2.0]))]),
-                ],
+                &[(Group::Inputs, &one), (Group::Outputs, &[("result", f32s(&[2.0]))])],
             ),
             source.push(
                 method("Adder.add", 6),
-                &[
-                    (Group::Inputs, &one),
-                    (Group::Outputs, &[("result", f32s(&[2.0]))]),
-                ],
+                &[(Group::Inputs, &one), (Group::Outputs, &[("result", f32s(&[2.0]))])],
             ),
         ];
         let mut objects = Objects::default();
@@ -586,10 +507,7 @@ mod tests {
     #[test]
     fn arguments_can_be_rebuilt_without_running() {
         let (source, call) = doubled(&[2.0, 4.0]);
-        let options = ReplayOptions {
-            run: false,
-            ..ReplayOptions::default()
-        };
+        let options = ReplayOptions { run: false, ..ReplayOptions::default() };
         let replayed = replay_from_dump(&source, &call, &mut Toy, &mut Objects::default(), &options);
         assert!(matches!(replayed.verdict, Verdict::Skipped { .. }));
         assert_eq!(replayed.arguments.unwrap().positional.len(), 1);

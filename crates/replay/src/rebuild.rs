@@ -82,16 +82,10 @@ pub(crate) fn argument<'a>(
     key: &str,
 ) -> Option<&'a OwnedValue> {
     if let Some(name) = key.strip_prefix("kwarg_") {
-        return arguments
-            .keyword
-            .iter()
-            .find(|(known, _)| known == name)
-            .map(|(_, value)| value);
+        return arguments.keyword.iter().find(|(known, _)| known == name).map(|(_, value)| value);
     }
     let place = usize::try_from(number(key, "arg_")?).ok()?;
-    arguments
-        .positional
-        .get(place.checked_sub(usize::from(has_object(record)))?)
+    arguments.positional.get(place.checked_sub(usize::from(has_object(record)))?)
 }
 
 /// Tells whether `arg_0` is the object whose method was called.
@@ -147,10 +141,9 @@ fn nested_keys(metadata: &[(String, MetaValue)]) -> HashSet<&str> {
 fn whole(key: &str, tensors: &TensorMap) -> Result<TensorBuf, RebuildError> {
     match tensors.get(key) {
         Some(LoadedTensor::Whole(tensor)) => Ok(tensor.clone()),
-        Some(LoadedTensor::WithoutElements { reason, .. }) => Err(RebuildError::NoElements {
-            key: key.to_owned(),
-            reason: reason.clone(),
-        }),
+        Some(LoadedTensor::WithoutElements { reason, .. }) => {
+            Err(RebuildError::NoElements { key: key.to_owned(), reason: reason.clone() })
+        }
         None => Err(RebuildError::MissingTensor(key.to_owned())),
     }
 }
@@ -177,11 +170,9 @@ fn check_shared_keys(record: &CallRecord, tensors: &TensorMap) -> Result<(), Reb
 
 fn refuse_truncated(key: &str, value: &MetaValue) -> Result<(), RebuildError> {
     match value {
-        Value::Truncated { class, length } => Err(RebuildError::Truncated {
-            key: key.to_owned(),
-            class: class.clone(),
-            length: *length,
-        }),
+        Value::Truncated { class, length } => {
+            Err(RebuildError::Truncated { key: key.to_owned(), class: class.clone(), length: *length })
+        }
         Value::List(items) | Value::Tuple { items, .. } => {
             items.iter().try_for_each(|item| refuse_truncated(key, item))
         }
@@ -212,15 +203,9 @@ fn number(key: &str, prefix: &str) -> Option<u64> {
 /// Puts numbered values in a row; a gap is an error, so a huge number costs nothing.
 fn dense(numbered: BTreeMap<u64, OwnedValue>, prefix: &'static str) -> Result<Vec<OwnedValue>, RebuildError> {
     let highest = numbered.keys().next_back().copied().unwrap_or_default();
-    let gap = (0..)
-        .zip(numbered.keys())
-        .find(|(expected, number)| expected != *number);
+    let gap = (0..).zip(numbered.keys()).find(|(expected, number)| expected != *number);
     if let Some((missing, _)) = gap {
-        return Err(RebuildError::Gap {
-            prefix,
-            missing,
-            highest,
-        });
+        return Err(RebuildError::Gap { prefix, missing, highest });
     }
     Ok(numbered.into_values().collect())
 }
@@ -239,10 +224,7 @@ mod tests {
             dtype: "torch.float32".to_owned(),
             device: "cpu".to_owned(),
         };
-        Value::Tensor(MetaTensor {
-            meta,
-            key: key.to_owned(),
-        })
+        Value::Tensor(MetaTensor { meta, key: key.to_owned() })
     }
 
     fn file(keys: &[&str]) -> TensorMap {
@@ -269,10 +251,8 @@ mod tests {
 
     #[test]
     fn tensors_and_values_come_back_in_the_order_of_the_call() {
-        let record = record(
-            vec![("arg_1", Value::int(3)), ("kwarg_eps", Value::Float(0.5))],
-            &["arg_0", "kwarg_out"],
-        );
+        let record =
+            record(vec![("arg_1", Value::int(3)), ("kwarg_eps", Value::Float(0.5))], &["arg_0", "kwarg_out"]);
         let arguments = arguments(&record, &file(&["arg_0", "kwarg_out"])).unwrap();
         assert_eq!(types(&arguments.positional), ["Tensor", "int"]);
         let names: Vec<_> = arguments.keyword.iter().map(|(name, _)| name.as_str()).collect();
@@ -297,16 +277,10 @@ mod tests {
 
     #[test]
     fn a_method_s_object_is_left_out() {
-        let object = Value::Opaque {
-            class: "Wrapper".to_owned(),
-            repr: "<Wrapper>".into(),
-        };
+        let object = Value::Opaque { class: "Wrapper".to_owned(), repr: "<Wrapper>".into() };
         let mut record = record(vec![("arg_0", object), ("arg_1", Value::int(1))], &[]);
         record.self_id = Some(7);
-        assert_eq!(
-            types(&arguments(&record, &TensorMap::default()).unwrap().positional),
-            ["int"]
-        );
+        assert_eq!(types(&arguments(&record, &TensorMap::default()).unwrap().positional), ["int"]);
     }
 
     #[test]
@@ -316,25 +290,17 @@ mod tests {
             ("arg_-1", "`arg_-1` is no key of an argument or a result"),
             ("arg_01", "`arg_01` is no key of an argument or a result"),
             ("arg_x", "`arg_x` is no key of an argument or a result"),
-            (
-                "arg_99999999999999999999",
-                "`arg_99999999999999999999` is no key of an argument or a result",
-            ),
+            ("arg_99999999999999999999", "`arg_99999999999999999999` is no key of an argument or a result"),
         ] {
             let record = record(vec![(key, Value::None)], &[]);
-            assert_eq!(
-                arguments(&record, &TensorMap::default()).unwrap_err().to_string(),
-                expected
-            );
+            assert_eq!(arguments(&record, &TensorMap::default()).unwrap_err().to_string(), expected);
         }
     }
 
     #[test]
     fn two_arguments_under_one_key_are_found_out() {
-        let mut record = record(
-            vec![("kwarg_a", Value::List(vec![described("kwarg_a__0")]))],
-            &["kwarg_a__0"],
-        );
+        let mut record =
+            record(vec![("kwarg_a", Value::List(vec![described("kwarg_a__0")]))], &["kwarg_a__0"]);
         record.tensor_info.input_bytes = 16;
         let error = arguments(&record, &file(&["kwarg_a__0"])).unwrap_err();
         assert_eq!(error, RebuildError::SharedKey("kwarg_a__0".to_owned()));
@@ -346,10 +312,7 @@ mod tests {
         let error = arguments(&missing, &TensorMap::default()).unwrap_err();
         assert_eq!(error, RebuildError::MissingTensor("arg_0".to_owned()));
 
-        let cut = Value::List(vec![Value::Truncated {
-            class: "list".to_owned(),
-            length: 3,
-        }]);
+        let cut = Value::List(vec![Value::Truncated { class: "list".to_owned(), length: 3 }]);
         let error = arguments(&record(vec![("arg_0", cut)], &[]), &TensorMap::default()).unwrap_err();
         assert!(error.to_string().contains("nested too deeply"), "{error}");
     }

@@ -27,11 +27,7 @@ pub struct SequenceOptions {
 /// One call after the other, values kept.
 impl Default for SequenceOptions {
     fn default() -> SequenceOptions {
-        SequenceOptions {
-            replay: ReplayOptions::default(),
-            jobs: NonZeroUsize::MIN,
-            keep_values: true,
-        }
+        SequenceOptions { replay: ReplayOptions::default(), jobs: NonZeroUsize::MIN, keep_values: true }
     }
 }
 
@@ -49,9 +45,7 @@ pub fn replay_sequence(
     on_result: &mut dyn FnMut(usize, Replayed),
 ) {
     let chains = chains(&session.calls, select);
-    let order: Vec<usize> = (0..session.calls.len())
-        .filter(|&place| select(&session.calls[place]))
-        .collect();
+    let order: Vec<usize> = (0..session.calls.len()).filter(|&place| select(&session.calls[place])).collect();
     let next_chain = AtomicUsize::new(0);
     let (sender, receiver) = mpsc::channel();
     thread::scope(|scope| {
@@ -60,17 +54,10 @@ pub fn replay_sequence(
             scope.spawn(move || {
                 let mut executor = executors();
                 while let Some(chain) = chains.get(next_chain.fetch_add(1, Ordering::Relaxed)) {
-                    replay_chain(
-                        source,
-                        session,
-                        chain,
-                        &mut *executor,
-                        options,
-                        &mut |place, replayed| {
-                            // The receiver is gone only when the caller's callback panicked.
-                            sender.send((place, replayed)).is_ok()
-                        },
-                    );
+                    replay_chain(source, session, chain, &mut *executor, options, &mut |place, replayed| {
+                        // The receiver is gone only when the caller's callback panicked.
+                        sender.send((place, replayed)).is_ok()
+                    });
                 }
             });
         }
@@ -123,11 +110,7 @@ fn chains(calls: &[DumpedCall], select: &dyn Fn(&DumpedCall) -> bool) -> Vec<Cha
         chains[chain].steps.push(Step { place, selected });
     }
     for chain in &mut chains {
-        let needed = chain
-            .steps
-            .iter()
-            .rposition(|step| step.selected)
-            .map_or(0, |last| last + 1);
+        let needed = chain.steps.iter().rposition(|step| step.selected).map_or(0, |last| last + 1);
         chain.steps.truncate(needed);
     }
     chains.retain(|chain| !chain.steps.is_empty());
@@ -231,10 +214,8 @@ mod tests {
 
     fn check(jobs: usize, select: &dyn Fn(&DumpedCall) -> bool) -> Vec<(usize, Verdict)> {
         let source = session();
-        let options = SequenceOptions {
-            jobs: NonZeroUsize::new(jobs).unwrap(),
-            ..SequenceOptions::default()
-        };
+        let options =
+            SequenceOptions { jobs: NonZeroUsize::new(jobs).unwrap(), ..SequenceOptions::default() };
         let mut results = Vec::new();
         let calls = source.calls().unwrap();
         replay_sequence(
@@ -256,23 +237,16 @@ mod tests {
             let results = check(jobs, &|_| true);
             let numbers: Vec<_> = results.iter().map(|(number, _)| *number).collect();
             assert_eq!(numbers, (1..=122).collect::<Vec<_>>());
-            assert!(
-                results.iter().all(|(_, verdict)| *verdict == Verdict::Passed),
-                "{results:?}"
-            );
+            assert!(results.iter().all(|(_, verdict)| *verdict == Verdict::Passed), "{results:?}");
         }
     }
 
     #[test]
     fn a_selected_method_gets_the_calls_that_prepare_its_object() {
-        let results = check(2, &|call| {
-            call.function.name() == "Counter.count" && call.call_sequence > 100
-        });
+        let results = check(2, &|call| call.function.name() == "Counter.count" && call.call_sequence > 100);
         assert!(!results.is_empty());
         assert!(
-            results
-                .iter()
-                .all(|(number, verdict)| *number > 100 && *verdict == Verdict::Passed),
+            results.iter().all(|(number, verdict)| *number > 100 && *verdict == Verdict::Passed),
             "{results:?}"
         );
     }

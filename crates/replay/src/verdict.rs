@@ -63,12 +63,8 @@ impl Verdict {
         match self {
             Verdict::Failed { error } => Some(error),
             Verdict::Skipped { reason } | Verdict::Damaged { reason } => Some(reason),
-            Verdict::Incomplete {
-                outcome: Outcome::Failed(text) | Outcome::NotRun(text),
-            } => Some(text),
-            Verdict::Incomplete {
-                outcome: Outcome::Ran,
-            }
+            Verdict::Incomplete { outcome: Outcome::Failed(text) | Outcome::NotRun(text) } => Some(text),
+            Verdict::Incomplete { outcome: Outcome::Ran }
             | Verdict::Passed
             | Verdict::Mismatch
             | Verdict::NothingCompared => None,
@@ -141,22 +137,14 @@ impl Counts {
 /// undecided calls, if there are any.
 impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "Summary: {} passed, {} failed/mismatch",
-            self.passed,
-            self.bad()
-        )?;
+        write!(f, "Summary: {} passed, {} failed/mismatch", self.passed, self.bad())?;
         let rest = [
             (self.nothing_compared, "nothing compared"),
             (self.skipped, "skipped"),
             (self.incomplete, "incomplete"),
         ];
-        let rest: Vec<_> = rest
-            .iter()
-            .filter(|(n, _)| *n > 0)
-            .map(|(n, what)| format!("{n} {what}"))
-            .collect();
+        let rest: Vec<_> =
+            rest.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
         if !rest.is_empty() {
             write!(f, "\nNeither: {}", rest.join(", "))?;
         }
@@ -176,15 +164,9 @@ mod tests {
         assert_eq!(text(Verdict::Failed { error: "e".into() }), "❌ Error: e");
         assert_eq!(text(Verdict::NothingCompared), "➖ Nothing compared");
         assert_eq!(text(Verdict::Skipped { reason: "r".into() }), "➖ Skipped: r");
-        assert_eq!(
-            text(Verdict::Damaged { reason: "r".into() }),
-            "❌ Error: damaged: r"
-        );
+        assert_eq!(text(Verdict::Damaged { reason: "r".into() }), "❌ Error: damaged: r");
         let incomplete = |outcome| text(Verdict::Incomplete { outcome });
-        assert_eq!(
-            incomplete(Outcome::Ran),
-            "❔ Incomplete (no recorded output): ran"
-        );
+        assert_eq!(incomplete(Outcome::Ran), "❔ Incomplete (no recorded output): ran");
         assert_eq!(
             incomplete(Outcome::Failed("e".into())),
             "❔ Incomplete (no recorded output): failed with e"
@@ -193,18 +175,11 @@ mod tests {
 
     #[test]
     fn the_summary_has_a_second_line_only_where_something_is_left() {
-        let mut counts = Counts {
-            passed: 22,
-            ..Counts::default()
-        };
+        let mut counts = Counts { passed: 22, ..Counts::default() };
         assert_eq!(counts.to_string(), "Summary: 22 passed, 0 failed/mismatch");
-        counts.add(&Verdict::Damaged {
-            reason: String::new(),
-        });
+        counts.add(&Verdict::Damaged { reason: String::new() });
         counts.add(&Verdict::NothingCompared);
-        counts.add(&Verdict::Skipped {
-            reason: String::new(),
-        });
+        counts.add(&Verdict::Skipped { reason: String::new() });
         assert_eq!(
             counts.to_string(),
             "Summary: 22 passed, 1 failed/mismatch\nNeither: 1 nothing compared, 1 skipped"

@@ -58,10 +58,7 @@ impl DumpSource for MemorySource {
     fn record(&self, call: &DumpedCall) -> Result<LoadedRecord, SourceError> {
         let record = self.records.get(&call.folder).cloned();
         let record = record.ok_or_else(|| SourceError::NoRecord(call.folder.clone().into()))?;
-        Ok(LoadedRecord {
-            record,
-            findings: Vec::new(),
-        })
+        Ok(LoadedRecord { record, findings: Vec::new() })
     }
 
     fn load(&self, call: &DumpedCall, group: Group) -> Result<Option<TensorMap>, SourceError> {

@@ -37,9 +37,7 @@ pub fn call(record: &CallRecord) -> DumpedCall {
         ExecutionStatus::Failed => CallState::Failed,
         ExecutionStatus::OutputsSkipped => CallState::OutputsSkipped,
         ExecutionStatus::GraphCapturePendingFlush => CallState::GraphPending,
-        ExecutionStatus::Other(name) => CallState::Damaged {
-            reason: format!("unknown status {name}"),
-        },
+        ExecutionStatus::Other(name) => CallState::Damaged { reason: format!("unknown status {name}") },
     };
     let name = SlotName {
         timestamp: record.timestamp.clone(),
@@ -56,14 +54,12 @@ pub fn call(record: &CallRecord) -> DumpedCall {
         timestamp: record.timestamp.clone(),
         process: ProcessKey {
             process_id: record.process_id,
-            origin: record
-                .origin
-                .as_ref()
-                .map(|origin| (origin.host.clone(), origin.process.clone())),
+            origin: record.origin.as_ref().map(|origin| (origin.host.clone(), origin.process.clone())),
         },
         self_id: record.self_id,
         state,
         inputs: summary(info.input_keys.len(), info.input_bytes),
         outputs: summary(info.output_keys.len(), info.output_bytes.unwrap_or_default()),
+        tensor_details: record.tensor_details.clone().into(),
     }
 }

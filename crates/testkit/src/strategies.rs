@@ -21,11 +21,7 @@ pub fn layout() -> impl Strategy<Value = Layout> {
 pub fn tensor() -> impl Strategy<Value = TensorBuf> {
     (dtype(), layout(), 0usize..4).prop_flat_map(|(dtype, layout, slack)| {
         let len = (layout.end() + slack) * dtype.item_size();
-        let byte = if dtype == DType::Bool {
-            (0u8..2).boxed()
-        } else {
-            any::<u8>().boxed()
-        };
+        let byte = if dtype == DType::Bool { (0u8..2).boxed() } else { any::<u8>().boxed() };
         prop::collection::vec(byte, len).prop_map(move |bytes| {
             TensorBuf::new(dtype, layout.clone(), Bytes::from(bytes)).expect("the storage reaches far enough")
         })

@@ -1,2 +1,5 @@
 //! Tests that cross crates, one module a subject.
 
+mod truth;
+mod replay;
+mod zoo;

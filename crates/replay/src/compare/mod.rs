@@ -48,11 +48,7 @@ impl Comparison {
 
     fn differ(&mut self, place: &str, expected: impl Into<String>, actual: impl Into<String>) {
         let (expected, actual) = (expected.into(), actual.into());
-        self.differences.push(Difference {
-            place: place.to_owned(),
-            expected,
-            actual,
-        });
+        self.differences.push(Difference { place: place.to_owned(), expected, actual });
     }
 }
 
@@ -63,30 +59,15 @@ pub fn compare(
     contract: &Contract,
     options: &CompareOptions,
 ) -> Comparison {
-    let mut walk = Walk {
-        comparison: Comparison::default(),
-        options,
-    };
-    if let (
-        Value::Tuple {
-            class: None,
-            items: left,
-        },
-        Value::Tuple {
-            class: None,
-            items: right,
-        },
-    ) = (expected, actual)
+    let mut walk = Walk { comparison: Comparison::default(), options };
+    // A result that is a named tuple is recorded item by item, as a plain one is: its class is lost.
+    if let (Value::Tuple { class: None, items: left }, Value::Tuple { class: _, items: right }) =
+        (expected, actual)
         && left.len() == right.len()
     {
         walk.comparison.compared += usize::from(left.is_empty());
         for (position, (left, right)) in left.iter().zip(right).enumerate() {
-            walk.value(
-                &format!("result_{position}"),
-                left,
-                right,
-                contract.rule(position),
-            );
+            walk.value(&format!("result_{position}"), left, right, contract.rule(position));
         }
     } else {
         walk.value("result", expected, actual, contract.rule(0));
@@ -99,10 +80,7 @@ pub(crate) fn compare_written(
     pairs: &[(&str, &TensorBuf, &TensorBuf)],
     options: &CompareOptions,
 ) -> Comparison {
-    let mut walk = Walk {
-        comparison: Comparison::default(),
-        options,
-    };
+    let mut walk = Walk { comparison: Comparison::default(), options };
     for (key, expected, actual) in pairs {
         walk.tensors(key, expected, actual, ResultRule::Values);
     }
@@ -120,14 +98,8 @@ impl Walk<'_> {
             (Value::Tensor(expected), Value::Tensor(actual)) => self.tensors(place, expected, actual, rule),
             (Value::List(left), Value::List(right)) => self.items(place, left, right, rule),
             (
-                Value::Tuple {
-                    class: left_class,
-                    items: left,
-                },
-                Value::Tuple {
-                    class: right_class,
-                    items: right,
-                },
+                Value::Tuple { class: left_class, items: left },
+                Value::Tuple { class: right_class, items: right },
             ) if left_class == right_class => {
                 self.items(place, left, right, rule);
             }
@@ -150,8 +122,7 @@ impl Walk<'_> {
             ) => {
                 self.comparison.compared += 1;
                 if !self.scalars_agree(expected, actual) {
-                    self.comparison
-                        .differ(place, describe(expected), describe(actual));
+                    self.comparison.differ(place, describe(expected), describe(actual));
                 }
             }
         }
@@ -184,18 +155,8 @@ impl Walk<'_> {
         }
         self.comparison.compared += usize::from(left.is_empty());
         for (position, (left, right)) in left.iter().zip(right).enumerate() {
-            self.value(
-                &format!("{place}.key[{position}]"),
-                &left.0,
-                &right.0,
-                ResultRule::Values,
-            );
-            self.value(
-                &format!("{place}[{}]", describe(&left.0)),
-                &left.1,
-                &right.1,
-                rule,
-            );
+            self.value(&format!("{place}.key[{position}]"), &left.0, &right.0, ResultRule::Values);
+            self.value(&format!("{place}[{}]", describe(&left.0)), &left.1, &right.1, rule);
         }
     }
 
@@ -203,15 +164,11 @@ impl Walk<'_> {
         self.comparison.compared += 1;
         if (expected.dtype(), expected.shape()) != (actual.dtype(), actual.shape()) {
             let describe = |tensor: &TensorBuf| format!("{} {:?}", tensor.dtype().name(), tensor.shape());
-            return self
-                .comparison
-                .differ(place, describe(expected), describe(actual));
+            return self.comparison.differ(place, describe(expected), describe(actual));
         }
         match tensor::compare(place, expected, actual, rule, self.options) {
             Ok(comparison) => self.comparison.tensors.push(comparison),
-            Err(error) => self
-                .comparison
-                .differ(place, "comparable elements", error.to_string()),
+            Err(error) => self.comparison.differ(place, "comparable elements", error.to_string()),
         }
     }
 
@@ -232,9 +189,7 @@ impl Walk<'_> {
         if expected == actual || (self.options.equal_nan && expected.is_nan() && actual.is_nan()) {
             return true;
         }
-        let tolerance = self
-            .options
-            .tolerance(ResultRule::Values, DType::Float32, expected.abs());
+        let tolerance = self.options.tolerance(ResultRule::Values, DType::Float32, expected.abs());
         expected.is_finite() && (actual - expected).abs() <= tolerance.atol + tolerance.rtol * expected.abs()
     }
 }
@@ -282,11 +237,7 @@ mod tests {
         let pair = |n| Value::tuple(vec![tensor(&[1.0]), Value::int(n)]);
         assert!(check(&pair(1), &pair(1)).agrees());
         let comparison = check(&pair(1), &pair(2));
-        let expected = Difference {
-            place: "result_1".into(),
-            expected: "1".into(),
-            actual: "2".into(),
-        };
+        let expected = Difference { place: "result_1".into(), expected: "1".into(), actual: "2".into() };
         assert_eq!(comparison.differences, [expected]);
     }
 
@@ -306,19 +257,13 @@ mod tests {
 
     #[test]
     fn an_object_known_by_its_text_alone_is_not_compared() {
-        let object = Value::Opaque {
-            class: "Thing".into(),
-            repr: "<Thing at 0x1>".into(),
-        };
+        let object = Value::Opaque { class: "Thing".into(), repr: "<Thing at 0x1>".into() };
         assert_eq!(check(&object, &Value::None).compared, 0);
     }
 
     #[test]
     fn each_item_of_a_tuple_has_its_own_rule() {
-        let contract = Contract {
-            writes: &[],
-            results: &[ResultRule::Values, ResultRule::LogSumExp],
-        };
+        let contract = Contract { writes: &[], results: &[ResultRule::Values, ResultRule::LogSumExp] };
         let pair = |lse| Value::tuple(vec![tensor(&[1.0]), tensor(&[lse])]);
         let options = CompareOptions::default();
         assert!(compare(&pair(1.0), &pair(1.0009), &contract, &options).agrees());

@@ -69,28 +69,14 @@ pub(super) fn compare(
             tally.packed(&expected.to_bytes(), &actual.to_bytes());
         }
         (_, DTypeKind::Float) if expected.dtype() == DType::Float64 => {
-            tally.floats(
-                &expected.to_f64()?,
-                &actual.to_f64()?,
-                rule,
-                expected.dtype(),
-                options,
-            );
+            tally.floats(&expected.to_f64()?, &actual.to_f64()?, rule, expected.dtype(), options);
         }
         (_, DTypeKind::Float) => {
-            tally.floats(
-                &expected.to_f32()?,
-                &actual.to_f32()?,
-                rule,
-                expected.dtype(),
-                options,
-            );
+            tally.floats(&expected.to_f32()?, &actual.to_f32()?, rule, expected.dtype(), options);
         }
         (_, DTypeKind::Integer | DTypeKind::Bool | DTypeKind::Quantized) => {
             let values = (expected.to_i64()?, actual.to_i64()?);
-            tally.exact(expected, actual, |place| {
-                (values.0[place] as f64, values.1[place] as f64)
-            });
+            tally.exact(expected, actual, |place| (values.0[place] as f64, values.1[place] as f64));
         }
         // No single number stands for such an element.
         (_, DTypeKind::PackedFloat | DTypeKind::Complex) => {
@@ -119,10 +105,7 @@ type Excess = f64;
 
 impl Tally {
     fn new(shape: &[usize]) -> Tally {
-        Tally {
-            shape: shape.to_vec(),
-            ..Tally::default()
-        }
+        Tally { shape: shape.to_vec(), ..Tally::default() }
     }
 
     fn floats<T: Copy + Into<f64>>(
@@ -133,10 +116,7 @@ impl Tally {
         dtype: DType,
         options: &CompareOptions,
     ) {
-        let finite = expected
-            .iter()
-            .map(|&value| value.into().abs())
-            .filter(|value| value.is_finite());
+        let finite = expected.iter().map(|&value| value.into().abs()).filter(|value| value.is_finite());
         let tolerance = options.tolerance(rule, dtype, finite.fold(0.0, f64::max));
         self.tolerance = Some(tolerance);
         let mut angle = Angle::default();
@@ -146,11 +126,7 @@ impl Tally {
             let difference = difference(expected, actual, options.equal_nan);
             if difference > 0.0 {
                 let allowed = tolerance.atol + tolerance.rtol * expected.abs();
-                let excess = if difference.is_finite() {
-                    difference - allowed
-                } else {
-                    difference
-                };
+                let excess = if difference.is_finite() { difference - allowed } else { difference };
                 self.element(place, expected, actual, excess);
             }
         }
@@ -204,14 +180,7 @@ impl Tally {
         let furthest = self.worst.as_ref().is_none_or(|(known, _)| excess > *known);
         if furthest {
             let index = unravel(place, &self.shape);
-            self.worst = Some((
-                excess,
-                Worst {
-                    index,
-                    expected,
-                    actual,
-                },
-            ));
+            self.worst = Some((excess, Worst { index, expected, actual }));
         }
     }
 
@@ -251,11 +220,7 @@ fn difference(expected: f64, actual: f64, equal_nan: bool) -> f64 {
         return 0.0;
     }
     let difference = (actual - expected).abs();
-    if difference.is_nan() {
-        f64::INFINITY
-    } else {
-        difference
-    }
+    if difference.is_nan() { f64::INFINITY } else { difference }
 }
 
 #[derive(Debug, Default)]
@@ -315,21 +280,14 @@ mod tests {
     #[test]
     fn nan_against_nan_can_be_made_a_difference() {
         let nan = f32s(&[f32::NAN]);
-        let options = CompareOptions {
-            equal_nan: false,
-            ..CompareOptions::default()
-        };
+        let options = CompareOptions { equal_nan: false, ..CompareOptions::default() };
         let comparison = compare("result", &nan, &nan, ResultRule::Values, &options).unwrap();
         assert_eq!(comparison.differing, 1);
     }
 
     #[test]
     fn the_worst_element_is_the_one_furthest_beyond_its_own_limit() {
-        let comparison = check(
-            &f32s(&[1000.0, 1.0, 1.0]),
-            &f32s(&[1000.05, 1.04, 1.0]),
-            ResultRule::Values,
-        );
+        let comparison = check(&f32s(&[1000.0, 1.0, 1.0]), &f32s(&[1000.05, 1.04, 1.0]), ResultRule::Values);
         assert_eq!(comparison.differing, 1);
         let worst = comparison.worst.unwrap();
         assert_eq!((worst.index, worst.expected), (vec![1], 1.0));
@@ -341,19 +299,13 @@ mod tests {
         let expected = TensorBuf::from_f32(DType::Float32, &[2, 2, 2], &[0.0; 8]).unwrap();
         let actual =
             TensorBuf::from_f32(DType::Float32, &[2, 2, 2], &[0., 0., 9., 0., 0., 0., 9., 0.]).unwrap();
-        assert_eq!(
-            check(&expected, &actual, ResultRule::Values).common,
-            [None, Some(1), Some(0)]
-        );
+        assert_eq!(check(&expected, &actual, ResultRule::Values).common, [None, Some(1), Some(0)]);
     }
 
     #[test]
     fn zeros_in_place_of_small_values_do_not_pass() {
         let expected = f32s(&[1e-6; 64]);
-        assert_eq!(
-            check(&expected, &f32s(&[0.0; 64]), ResultRule::Values).differing,
-            64
-        );
+        assert_eq!(check(&expected, &f32s(&[0.0; 64]), ResultRule::Values).differing, 64);
     }
 
     #[test]
@@ -373,15 +325,9 @@ mod tests {
         let mut steps = vec![0x22; 100];
         steps[0] = 0x33;
         let comparison = check(&expected, &bytes(DType::UInt8, &steps), ResultRule::PackedFp4);
-        assert_eq!(
-            (comparison.differing, comparison.forgiven, comparison.compared),
-            (0, 2, 200)
-        );
+        assert_eq!((comparison.differing, comparison.forgiven, comparison.compared), (0, 2, 200));
         steps[1] = 0x23;
-        assert_eq!(
-            check(&expected, &bytes(DType::UInt8, &steps), ResultRule::PackedFp4).differing,
-            3
-        );
+        assert_eq!(check(&expected, &bytes(DType::UInt8, &steps), ResultRule::PackedFp4).differing, 3);
         steps = vec![0x22; 100];
         steps[7] = 0x2a;
         let comparison = check(&expected, &bytes(DType::UInt8, &steps), ResultRule::PackedFp4);

@@ -25,22 +25,14 @@ pub struct CompareOptions {
 /// Default tolerances; NaN agrees with NaN.
 impl Default for CompareOptions {
     fn default() -> CompareOptions {
-        CompareOptions {
-            rtol: None,
-            atol: None,
-            equal_nan: true,
-        }
+        CompareOptions { rtol: None, atol: None, equal_nan: true }
     }
 }
 
 impl CompareOptions {
     /// Builds what FlashInfer's own replay uses: 1e-3 and 1e-3 for every float.
     pub fn parity() -> CompareOptions {
-        CompareOptions {
-            rtol: Some(1e-3),
-            atol: Some(1e-3),
-            ..CompareOptions::default()
-        }
+        CompareOptions { rtol: Some(1e-3), atol: Some(1e-3), ..CompareOptions::default() }
     }
 
     /// Returns the tolerance for a float result.
@@ -49,10 +41,7 @@ impl CompareOptions {
     /// it where the values are below one: a fixed 1e-3 would accept a softmax of all zeros.
     pub fn tolerance(&self, rule: ResultRule, dtype: DType, largest: f64) -> Tolerance {
         let default = default_tolerance(rule, dtype, largest);
-        Tolerance {
-            rtol: self.rtol.unwrap_or(default.rtol),
-            atol: self.atol.unwrap_or(default.atol),
-        }
+        Tolerance { rtol: self.rtol.unwrap_or(default.rtol), atol: self.atol.unwrap_or(default.atol) }
     }
 }
 
@@ -86,18 +75,9 @@ fn default_tolerance(rule: ResultRule, dtype: DType, largest: f64) -> Tolerance 
         | DType::QInt32 => (0.0, 0.0, 0.0),
     };
     match rule {
-        ResultRule::Values | ResultRule::PackedFp4 => Tolerance {
-            rtol,
-            atol: values * largest.min(1.0),
-        },
-        ResultRule::Products => Tolerance {
-            rtol,
-            atol: products * largest,
-        },
-        ResultRule::LogSumExp => Tolerance {
-            rtol: 1e-4,
-            atol: 1e-3,
-        },
+        ResultRule::Values | ResultRule::PackedFp4 => Tolerance { rtol, atol: values * largest.min(1.0) },
+        ResultRule::Products => Tolerance { rtol, atol: products * largest },
+        ResultRule::LogSumExp => Tolerance { rtol: 1e-4, atol: 1e-3 },
     }
 }
 
@@ -123,12 +103,6 @@ mod tests {
     #[test]
     fn what_the_user_gives_holds_for_every_float() {
         let tolerance = CompareOptions::parity().tolerance(ResultRule::Products, DType::Float32, 1e6);
-        assert_eq!(
-            tolerance,
-            Tolerance {
-                rtol: 1e-3,
-                atol: 1e-3
-            }
-        );
+        assert_eq!(tolerance, Tolerance { rtol: 1e-3, atol: 1e-3 });
     }
 }

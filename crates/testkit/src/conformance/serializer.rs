@@ -19,18 +19,9 @@ pub fn serializer(format: &dyn TensorSerializer) {
 }
 
 fn encode(format: &dyn TensorSerializer, tensors: &[(String, TensorBuf)]) -> Result<Bytes, FormatError> {
-    let tensors = tensors
-        .iter()
-        .map(|(key, tensor)| (key.as_str(), tensor.as_view()))
-        .collect();
+    let tensors = tensors.iter().map(|(key, tensor)| (key.as_str(), tensor.as_view())).collect();
     let mut file = Vec::new();
-    format.encode(
-        &TensorGroup {
-            stem: "inputs",
-            tensors,
-        },
-        &mut file,
-    )?;
+    format.encode(&TensorGroup { stem: "inputs", tensors }, &mut file)?;
     Ok(Bytes::from(file))
 }
 
@@ -53,9 +44,7 @@ fn what_is_written_is_read_back(format: &dyn TensorSerializer) {
             }
             Err(error) => return Err(TestCaseError::fail(error.to_string())),
         };
-        let read = format
-            .decode(file)
-            .map_err(|error| TestCaseError::fail(error.to_string()))?;
+        let read = format.decode(file).map_err(|error| TestCaseError::fail(error.to_string()))?;
         for (key, written) in &tensors {
             same(format, &read, key, written)?;
         }
@@ -89,10 +78,6 @@ fn other_bytes_are_refused(format: &dyn TensorSerializer) {
     let tensor = TensorBuf::from_f32(DType::Float32, &[4], &[1.0; 4]).expect("four values for four elements");
     let file = encode(format, &[("key".to_owned(), tensor)]).expect("f32 can be written");
     for len in 0..file.len() {
-        assert!(
-            format.decode(file.slice(..len)).is_err(),
-            "cut to {len} of {} bytes",
-            file.len()
-        );
+        assert!(format.decode(file.slice(..len)).is_err(), "cut to {len} of {} bytes", file.len());
     }
 }

@@ -17,18 +17,8 @@ pub fn source(source: &dyn DumpSource) {
         }
         let record = source.record(call).expect("a completed call has a record").record;
         assert_eq!(record.function, call.function, "{}", call.folder);
-        assert_eq!(
-            record.tensor_info.input_keys.len(),
-            call.inputs.tensors,
-            "{}",
-            call.folder
-        );
-        assert_eq!(
-            record.tensor_info.output_keys.len(),
-            call.outputs.tensors,
-            "{}",
-            call.folder
-        );
+        assert_eq!(record.tensor_info.input_keys.len(), call.inputs.tensors, "{}", call.folder);
+        assert_eq!(record.tensor_info.output_keys.len(), call.outputs.tensors, "{}", call.folder);
         for (group, keys) in [
             (Group::Inputs, &record.tensor_info.input_keys),
             (Group::Outputs, &record.tensor_info.output_keys),
@@ -36,19 +26,11 @@ pub fn source(source: &dyn DumpSource) {
             let tensors = source.load(call, group).expect("its tensors can be loaded");
             assert_eq!(tensors.is_some(), !keys.is_empty(), "{} {group:?}", call.folder);
             let tensors = tensors.unwrap_or_default();
-            assert!(
-                keys.iter().all(|key| tensors.get(key).is_some()),
-                "{} {group:?}",
-                call.folder
-            );
+            assert!(keys.iter().all(|key| tensors.get(key).is_some()), "{} {group:?}", call.folder);
         }
     }
     let again = source.calls().expect("a session can be listed again");
     let order =
         |calls: &[callbox_core::DumpedCall]| calls.iter().map(|c| c.folder.clone()).collect::<Vec<_>>();
-    assert_eq!(
-        order(&session.calls),
-        order(&again.calls),
-        "the order does not change"
-    );
+    assert_eq!(order(&session.calls), order(&again.calls), "the order does not change");
 }

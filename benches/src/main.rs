@@ -1,0 +1,79 @@
+#![doc = include_str!("../README.md")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a program for the terminal"
+)]
+
+mod batch_decode;
+mod harness;
+mod plain;
+mod read;
+mod replay;
+mod report;
+mod scan;
+mod session;
+
+use std::env;
+use std::process::ExitCode;
+
+use crate::harness::Measurement;
+
+type Bench = fn() -> anyhow::Result<Vec<Measurement>>;
+
+const BENCHES: [(&str, Bench); 3] = [
+    ("read", read::measure),
+    ("scan", scan::measure),
+    ("replay", replay::measure),
+];
+
+const HELP: &str = "\
+Usage: cargo xtask bench [--json] [NAME]...
+
+Names (all, if none is given):
+  read     load and touch a 64 MiB tensor from .pt and .safetensors, read and mapped
+  scan     list a session of 100,000 calls
+  replay   replay a batch decode on the CPU
+
+  --json   print one JSON array and nothing else
+";
+
+fn main() -> ExitCode {
+    match run(&env::args().skip(1).collect::<Vec<_>>()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &[String]) -> anyhow::Result<()> {
+    let (options, names): (Vec<&str>, Vec<&str>) = arguments
+        .iter()
+        .map(String::as_str)
+        .partition(|argument| argument.starts_with('-'));
+    if options.iter().any(|option| matches!(*option, "-h" | "--help")) {
+        print!("{HELP}");
+        return Ok(());
+    }
+    if let Some(option) = options.iter().find(|option| **option != "--json") {
+        anyhow::bail!("there is no option `{option}`\n\n{HELP}");
+    }
+    let is_known = |name: &str| BENCHES.iter().any(|(known, _)| name == *known);
+    if let Some(name) = names.iter().find(|name| !is_known(name)) {
+        anyhow::bail!("there is no measurement `{name}`\n\n{HELP}");
+    }
+    let mut measurements = Vec::new();
+    for (name, bench) in BENCHES {
+        if names.is_empty() || names.contains(&name) {
+            measurements.extend(bench()?);
+        }
+    }
+    if options.is_empty() {
+        print!("{}", report::table(&measurements));
+    } else {
+        println!("{}", report::json(&measurements));
+    }
+    Ok(())
+}

@@ -1,0 +1,210 @@
+//! The command line.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use callbox_core::Device;
+use clap::{Args, Parser, Subcommand};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  every replayed call passed, or has nothing that speaks against it
+  1  a call mismatches, fails or is damaged (with --strict: any call that did not pass)
+  2  the command line is wrong
+  3  the folder cannot be read as a session or a call
+  4  no call passed
+  5  the device is not available";
+
+/// A flight recorder for tensor calls: list, show and replay what FlashInfer or callbox recorded.
+///
+/// Nothing in a recorded session is ever executed: functions are looked up by name among those built into
+/// this program.
+#[derive(Debug, Parser)]
+#[command(name = "callbox", version, after_help = EXIT_CODES, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run recorded calls again and compare their results.
+    Replay(ReplayArgs),
+    /// List the calls of a session, one line each.
+    List(ListArgs),
+    /// Show one call: arguments, results, and where a replay differs.
+    Show(ShowArgs),
+}
+
+const REPLAY_EXAMPLES: &str = "\
+Examples:
+  callbox replay --dir ./dumps
+  callbox replay --dir ./dumps --only '*decode*' --skip '*.plan'
+  FLASHINFER_LOGLEVEL=1 callbox replay --dir ./dumps     # details behind each verdict
+  callbox replay --dir ./golden --strict --json > report.json
+
+The exit codes stand in `callbox --help`.";
+
+#[derive(Debug, Args)]
+#[command(after_help = REPLAY_EXAMPLES)]
+pub(crate) struct ReplayArgs {
+    /// Session folder (it holds session.jsonl), or the folder of one call.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+
+    /// Where to run: cpu, cuda or cuda:N.
+    #[arg(long, default_value = "cpu", value_name = "DEVICE")]
+    pub(crate) device: Device,
+
+    #[command(flatten)]
+    pub(crate) select: SelectArgs,
+
+    #[command(flatten)]
+    pub(crate) compare: CompareArgs,
+
+    /// Exit with 1 if any call did not pass, whatever the reason.
+    #[arg(long)]
+    pub(crate) strict: bool,
+
+    /// Print one JSON object instead of text.
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// Calls to replay at a time; calls on one object stay in order. Default: the number of processors.
+    #[arg(long, value_name = "N")]
+    pub(crate) jobs: Option<NonZeroUsize>,
+
+    #[command(flatten)]
+    pub(crate) read: ReadArgs,
+}
+
+/// Which calls.
+#[derive(Debug, Args)]
+pub(crate) struct SelectArgs {
+    /// Take only calls whose function matches one of these patterns: `*decode*,mm_fp8`.
+    ///
+    /// Patterns are those of FLASHINFER_DUMP_INCLUDE: `*`, `?` and `[..]`, case-sensitive, separated by
+    /// commas, tried on `function`, `ClassName.method` and the same behind its module's last part. What a
+    /// selected method needs (its object's constructor and plan) is run for it without being reported.
+    #[arg(long, value_name = "PATTERNS", default_value = "", hide_default_value = true)]
+    pub(crate) only: String,
+
+    /// Leave out calls whose function matches one of these patterns.
+    #[arg(long, value_name = "PATTERNS", default_value = "", hide_default_value = true)]
+    pub(crate) skip: String,
+}
+
+/// How to compare.
+#[derive(Debug, Args)]
+pub(crate) struct CompareArgs {
+    /// Relative tolerance for every float, in place of the defaults by dtype.
+    #[arg(long, value_name = "R", value_parser = tolerance)]
+    pub(crate) rtol: Option<f64>,
+
+    /// Absolute tolerance for every float, in place of the defaults by dtype and size of the values.
+    #[arg(long, value_name = "A", value_parser = tolerance)]
+    pub(crate) atol: Option<f64>,
+
+    /// Use FlashInfer's own tolerances: rtol 1e-3 and atol 1e-3 throughout.
+    #[arg(long, conflicts_with_all = ["rtol", "atol"])]
+    pub(crate) parity: bool,
+
+    /// Count NaN against NaN as a difference.
+    #[arg(long)]
+    pub(crate) nan_differs: bool,
+}
+
+/// How to read files.
+#[derive(Debug, Args)]
+pub(crate) struct ReadArgs {
+    /// Map files into memory instead of reading them.
+    ///
+    /// Faster for large files. A file that another program shortens meanwhile kills this process (SIGBUS):
+    /// use it for folders that nothing else writes.
+    #[arg(long)]
+    pub(crate) mmap: bool,
+}
+
+const LIST_EXAMPLES: &str = "\
+Examples:
+  callbox list ./dumps
+  callbox list ./dumps --only '*Wrapper.run'
+  callbox list ./dumps --json | jq '.calls[] | select(.state != \"completed\")'";
+
+#[derive(Debug, Args)]
+#[command(after_help = LIST_EXAMPLES)]
+pub(crate) struct ListArgs {
+    /// Session folder, or the folder of one call.
+    #[arg(value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+
+    #[command(flatten)]
+    pub(crate) select: SelectArgs,
+
+    /// Print one JSON object instead of text.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+const SHOW_EXAMPLES: &str = "\
+Examples:
+  callbox show ./dumps 22
+  callbox show ./dumps/20251204_143216_802_pid12345_mm_fp4_call0018
+  callbox show ./dumps 22 --json --hash | jq -r '.outputs[].sha256'";
+
+#[derive(Debug, Args)]
+#[command(after_help = SHOW_EXAMPLES)]
+pub(crate) struct ShowArgs {
+    /// Folder of one call, or a session folder with a number.
+    #[arg(value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+
+    /// Number of the call in its session, as `list` prints it.
+    #[arg(value_name = "NUMBER")]
+    pub(crate) number: Option<NonZeroUsize>,
+
+    /// Print one JSON object instead of text.
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// Print the sha256 of each tensor's elements (row-major, little endian), to compare dumps from a shell.
+    #[arg(long)]
+    pub(crate) hash: bool,
+
+    /// Do not run the call: show only what is on disk.
+    #[arg(long)]
+    pub(crate) no_replay: bool,
+
+    #[command(flatten)]
+    pub(crate) compare: CompareArgs,
+
+    #[command(flatten)]
+    pub(crate) read: ReadArgs,
+}
+
+fn tolerance(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(value) if value >= 0.0 && value.is_finite() => Ok(value),
+        Ok(_) | Err(_) => Err("give a number that is not negative, such as 1e-3".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn tolerances_are_numbers_that_make_sense() {
+        assert_eq!(tolerance("1e-3"), Ok(1e-3));
+        for text in ["-1", "nan", "inf", "x", ""] {
+            assert!(tolerance(text).is_err(), "{text}");
+        }
+    }
+}

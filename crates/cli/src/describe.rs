@@ -1,0 +1,107 @@
+//! Tensors and values in a line of text.
+
+use callbox_core::{Stats, TensorBuf, Value};
+
+use crate::{style, units};
+
+/// Describes a tensor: dtype, shape, layout, and its one element or its statistics.
+pub(crate) fn tensor(tensor: &TensorBuf) -> String {
+    let layout = tensor.layout();
+    let mut text = format!("{:<9} {:<14} ", tensor.dtype().name(), units::shape(tensor.shape()));
+    match (tensor.numel(), tensor.to_f64()) {
+        (1, Ok(values)) => text.push_str(&number(values[0])),
+        (_, _) => {
+            let strides = if layout.is_contiguous() {
+                "contiguous".to_owned()
+            } else {
+                format!("strides {:?}", layout.strides())
+            };
+            text.push_str(&format!("{strides:<18}"));
+            if layout.offset() > 0 {
+                text.push_str(&format!(" offset {}", layout.offset()));
+            }
+            if let Some(stats) = Stats::of(tensor) {
+                text.push_str(&statistics(&stats));
+            }
+        }
+    }
+    text.trim_end().to_owned()
+}
+
+fn statistics(stats: &Stats) -> String {
+    let value = |value: f32| number(f64::from(value));
+    let mut text = format!(" min {}  max {}  mean {}", value(stats.min), value(stats.max), value(stats.mean));
+    if let Some(special) = stats.special.filter(|special| special.nan + special.infinite > 0) {
+        let counts = format!("  {} NaN, {} infinite", special.nan, special.infinite);
+        text.push_str(&style::paint(style::red(), &counts));
+    }
+    text
+}
+
+fn number(value: f64) -> String {
+    if value.fract() == 0.0 && value.abs() < 1e15 {
+        return format!("{value:.0}");
+    }
+    units::float(value)
+}
+
+/// Writes a value in Python's spelling, long containers cut; `tensor` describes the tensors in it.
+pub(crate) fn value<T>(value: &Value<T>, tensor: &dyn Fn(&T) -> String) -> String {
+    const SHOWN: usize = 8;
+    let texts = |items: &[Value<T>]| {
+        let mut texts: Vec<_> = items.iter().take(SHOWN).map(|item| self::value(item, tensor)).collect();
+        if items.len() > SHOWN {
+            texts.push(format!("… {} in all", units::count(items.len())));
+        }
+        texts.join(", ")
+    };
+    match value {
+        Value::None => "None".to_owned(),
+        Value::Bool(true) => "True".to_owned(),
+        Value::Bool(false) => "False".to_owned(),
+        Value::Int(value) => value.to_string(),
+        Value::Float(value) => format!("{value:?}"),
+        Value::Text(value) => format!("{value:?}"),
+        Value::DType(name) => name.clone(),
+        Value::Enum { name, value } => format!("{name} ({})", self::value(value, tensor)),
+        Value::Tensor(value) => tensor(value),
+        Value::List(items) => format!("[{}]", texts(items)),
+        Value::Tuple { class, items } => format!("{}({})", class.as_deref().unwrap_or(""), texts(items)),
+        Value::Map(entries) => {
+            let entry = |(key, value): &(Value<T>, Value<T>)| {
+                format!("{}: {}", self::value(key, tensor), self::value(value, tensor))
+            };
+            let mut texts: Vec<_> = entries.iter().take(SHOWN).map(entry).collect();
+            if entries.len() > SHOWN {
+                texts.push(format!("… {} in all", units::count(entries.len())));
+            }
+            format!("{{{}}}", texts.join(", "))
+        }
+        Value::Truncated { class, length } => format!("{class} of {length} items, nested too deeply"),
+        Value::Opaque { class, repr } => format!("{class}: {repr}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use callbox_core::DType;
+
+    use super::*;
+
+    #[test]
+    fn a_tensor_is_told_by_its_dtype_shape_layout_and_statistics() {
+        let whole = TensorBuf::from_f32(DType::Float32, &[2, 2], &[1.0, 2.0, 3.0, 4.5]).unwrap();
+        assert_eq!(tensor(&whole), "float32   [2, 2]         contiguous         min 1  max 4.5  mean 2.625");
+        let one = TensorBuf::from_f32(DType::Float32, &[], &[0.00031]).unwrap();
+        assert_eq!(tensor(&one), "float32   []             3.1e-4");
+    }
+
+    #[test]
+    fn values_are_spelled_as_python_spells_them() {
+        let list: Value<()> = Value::List((0..10).map(Value::int).collect());
+        let tuple =
+            Value::tuple(vec![Value::None, Value::Bool(true), Value::text("a"), Value::Float(0.5), list]);
+        let expected = "(None, True, \"a\", 0.5, [0, 1, 2, 3, 4, 5, 6, 7, … 10 in all])";
+        assert_eq!(value(&tuple, &|()| String::new()), expected);
+    }
+}

@@ -1,0 +1,163 @@
+//! The lines behind a verdict: which result differs, by how much, where.
+
+use callbox_replay::{Replayed, TensorComparison};
+
+use crate::{describe, units};
+
+/// Tells whether `FLASHINFER_LOGLEVEL` asks for details: 1 or more.
+///
+/// The level is read as Python reads an integer; anything else is no level, and is told.
+pub(crate) fn wanted() -> bool {
+    let Ok(text) = std::env::var("FLASHINFER_LOGLEVEL") else {
+        return false;
+    };
+    match level(&text) {
+        Some(level) => level >= 1,
+        None => {
+            anstream::eprintln!("note: FLASHINFER_LOGLEVEL is `{text}`, not a number: taken as 0");
+            false
+        }
+    }
+}
+
+fn level(text: &str) -> Option<i64> {
+    let text = text.trim();
+    if text.is_empty() { Some(0) } else { text.parse().ok() }
+}
+
+/// Describes the comparison behind a verdict.
+pub(crate) fn details(replayed: &Replayed) -> Vec<String> {
+    let mut lines: Vec<_> = replayed.findings.iter().map(|finding| format!("note: {finding}")).collect();
+    if let Some(error) = replayed.record.as_ref().and_then(|record| record.error.as_ref()) {
+        lines.push(format!("recorded {}: {}: {}", error.kind, error.type_name, error.text));
+    }
+    if let Some(reason) = replayed.record.as_ref().and_then(|record| record.reason.as_ref()) {
+        lines.push(format!("outputs were not recorded: {reason}"));
+    }
+    let Some(comparison) = &replayed.comparison else {
+        // What could not be compared is shown.
+        let returned = replayed.result.as_ref().map(|result| describe::value(result, &describe::tensor));
+        lines.extend(returned.map(|text| format!("returned  {text}")));
+        return lines;
+    };
+    for difference in &comparison.differences {
+        let (place, expected, actual) = (&difference.place, &difference.expected, &difference.actual);
+        lines.push(format!("{place}  expected {expected}, got {actual}"));
+    }
+    comparison.tensors.iter().for_each(|tensor| lines.extend(describe(tensor)));
+    if comparison.tensors.is_empty() && comparison.differences.is_empty() {
+        lines.push(format!("{} agree", units::counted(comparison.compared, "value")));
+    }
+    lines
+}
+
+fn describe(tensor: &TensorComparison) -> Vec<String> {
+    let head = format!("{}  {} {}", tensor.place, tensor.dtype.name(), units::shape(&tensor.shape));
+    let indent = " ".repeat(tensor.place.len() + 2);
+    let allowed = match tensor.tolerance {
+        Some(tolerance) => {
+            format!("tolerance rtol {} atol {}", units::float(tolerance.rtol), units::float(tolerance.atol))
+        }
+        None if tensor.forgiven > 0 => format!("{} one step apart, forgiven", tensor.forgiven),
+        None => "compared exactly".to_owned(),
+    };
+    let cosine = tensor.cosine.map_or(String::new(), |cosine| format!("; cosine {cosine:.5}"));
+    if tensor.agrees() {
+        let farthest = match tensor.max_abs {
+            0.0 => "all equal".to_owned(),
+            max_abs => {
+                format!(
+                    "largest difference abs {}, rel {}",
+                    units::float(max_abs),
+                    units::float(tensor.max_rel)
+                )
+            }
+        };
+        return vec![format!(
+            "{head}: {} elements agree, {allowed}; {farthest}",
+            units::count(tensor.compared)
+        )];
+    }
+    let share = 100.0 * tensor.differing as f64 / tensor.compared as f64;
+    let mut lines = vec![format!(
+        "{head}: {} of {} elements differ ({} %), {allowed}",
+        units::count(tensor.differing),
+        units::count(tensor.compared),
+        units::float(share),
+    )];
+    if let Some(worst) = &tensor.worst {
+        let (expected, actual) = (worst.expected, worst.actual);
+        let abs = (actual - expected).abs();
+        lines.push(format!(
+            "{indent}worst at {:?}: expected {expected}, got {actual} (abs {}, rel {}){cosine}",
+            worst.index,
+            units::float(abs),
+            units::float(abs / expected.abs()),
+        ));
+    }
+    lines.extend(common(tensor).map(|line| format!("{indent}{line}")));
+    lines
+}
+
+/// Says what all differing elements share, where that narrows the search.
+fn common(tensor: &TensorComparison) -> Option<String> {
+    if tensor.differing < 2 || tensor.common.iter().all(Option::is_none) {
+        return None;
+    }
+    let index: Vec<_> =
+        tensor.common.iter().map(|index| index.map_or("*".to_owned(), |index| index.to_string())).collect();
+    Some(format!("all {} lie at [{}]", units::count(tensor.differing), index.join(", ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use callbox_core::DType;
+    use callbox_replay::{Tolerance, Worst};
+
+    use super::*;
+
+    fn comparison() -> TensorComparison {
+        TensorComparison {
+            place: "result".to_owned(),
+            dtype: DType::BFloat16,
+            shape: vec![4, 64, 128],
+            compared: 32_768,
+            differing: 3,
+            forgiven: 0,
+            tolerance: Some(Tolerance { rtol: 1.6e-2, atol: 1e-2 }),
+            max_abs: 0.1875,
+            max_rel: 0.059,
+            cosine: Some(0.99998),
+            worst: Some(Worst { index: vec![2, 17, 5], expected: 3.171875, actual: 2.984375 }),
+            common: vec![Some(2), Some(17), None],
+        }
+    }
+
+    #[test]
+    fn a_mismatch_tells_how_many_by_how_much_and_where() {
+        let expected = [
+            "result  bfloat16 [4, 64, 128]: 3 of 32,768 elements differ (9.2e-3 %), tolerance rtol 1.6e-2 atol 1e-2",
+            "        worst at [2, 17, 5]: expected 3.171875, got 2.984375 (abs 0.1875, rel 5.9e-2); cosine 0.99998",
+            "        all 3 lie at [2, 17, *]",
+        ];
+        assert_eq!(describe(&comparison()), expected);
+    }
+
+    #[test]
+    fn an_agreement_tells_how_close_it_was() {
+        let agreement =
+            TensorComparison { differing: 0, max_abs: 0.0009765625, max_rel: 1e-3, ..comparison() };
+        let expected = "result  bfloat16 [4, 64, 128]: 32,768 elements agree, tolerance rtol 1.6e-2 atol 1e-2; \
+                        largest difference abs 9.8e-4, rel 1e-3";
+        assert_eq!(describe(&agreement), [expected]);
+    }
+
+    #[test]
+    fn the_level_is_read_as_python_reads_it() {
+        for (text, expected) in
+            [("1", Some(1)), (" 3 ", Some(3)), ("+1", Some(1)), ("", Some(0)), ("3.0", None)]
+        {
+            assert_eq!(level(text), expected, "{text}");
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! `callbox replay`.
+
+mod details;
+mod report;
+
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::num::NonZeroUsize;
+use std::thread;
+use std::time::Duration;
+
+use callbox_core::DumpedCall;
+use callbox_replay::{Counts, ReplayOptions, Replayed, SequenceOptions, replay_sequence};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::args::ReplayArgs;
+use crate::exit::{Exit, Failure};
+use crate::session::{self, Opened};
+
+pub(crate) use details::details;
+
+/// Replays a session and reports on each call.
+pub(crate) fn run(arguments: &ReplayArgs) -> Result<Exit, Failure> {
+    let executors = session::executors(arguments.device)?;
+    let opened = session::open(&arguments.dir, &arguments.read)?;
+    let filter = session::filter(&arguments.select);
+    let select = |call: &DumpedCall| opened.is_wanted(call) && filter.allows(&call.function);
+    let selected = opened.session.calls.iter().filter(|call| select(call)).count();
+    let processors = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    let options = SequenceOptions {
+        replay: ReplayOptions {
+            comparison: session::comparison(&arguments.compare),
+            ..ReplayOptions::default()
+        },
+        jobs: arguments.jobs.unwrap_or(processors),
+        keep_values: false,
+    };
+
+    let progress = progress(selected);
+    let mut report = report::open(arguments, BufWriter::new(anstream::stdout().lock()));
+    let mut counts = Counts::default();
+    let mut written = Ok(());
+    report.findings(&opened.session.findings)?;
+    replay_sequence(
+        &opened.source,
+        &opened.session,
+        &*executors,
+        &select,
+        &options,
+        &mut |number, replayed| {
+            counts.add(&replayed.verdict);
+            progress.inc(1);
+            if written.is_ok() {
+                let number = shown_number(&opened, number);
+                written = progress.suspend(|| report.call(number, &replayed));
+            }
+        },
+    );
+    progress.finish_and_clear();
+    written?;
+    let exit = Exit::from_counts(&counts, arguments.strict);
+    report.finish(&counts, exit)?;
+    if selected == 0 {
+        explain_nothing(&opened);
+    }
+    Ok(exit)
+}
+
+/// A call that was asked for alone is number 1, whatever its place in the session around it.
+fn shown_number(opened: &Opened, number: usize) -> usize {
+    if opened.folder.is_some() { 1 } else { number }
+}
+
+fn explain_nothing(opened: &Opened) {
+    let calls = opened.session.calls.len();
+    let reason = if calls == 0 {
+        "the session holds no call".to_owned()
+    } else {
+        format!("none of its {calls} calls is taken by --only and --skip")
+    };
+    anstream::eprintln!("nothing replayed: {reason}");
+}
+
+/// A bar on stderr for replays that take more than a moment on a terminal.
+fn progress(calls: usize) -> ProgressBar {
+    const WORTH_A_BAR: usize = 20;
+    if calls < WORTH_A_BAR || !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::with_draw_target(Some(calls as u64), ProgressDrawTarget::stderr_with_hz(10));
+    let template = "{bar:30} {pos}/{len} calls  {elapsed} (about {eta} left)";
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}
+
+/// Where the verdicts go.
+trait Report {
+    /// Tells what is wrong with the session's files.
+    fn findings(&mut self, findings: &[callbox_core::Finding]) -> io::Result<()>;
+    /// Tells the verdict on one call.
+    fn call(&mut self, number: usize, replayed: &Replayed) -> io::Result<()>;
+    /// Closes the report.
+    fn finish(&mut self, counts: &Counts, exit: Exit) -> io::Result<()>;
+}
+
+type Out = BufWriter<anstream::AutoStream<io::StdoutLock<'static>>>;
+
+/// Flushes where somebody watches: a line should appear when its call is done.
+fn flush(out: &mut Out) -> io::Result<()> {
+    if io::stdout().is_terminal() { out.flush() } else { Ok(()) }
+}

@@ -1,0 +1,141 @@
+//! The two reports of a replay: lines for people, one object for machines.
+
+use std::io::{self, Write};
+
+use callbox_core::Finding;
+use callbox_replay::{Counts, Replayed};
+use serde::Serialize;
+
+use super::{Out, Report, details, flush};
+use crate::args::ReplayArgs;
+use crate::exit::Exit;
+use crate::json::{self, CallJson, ComparisonJson};
+use crate::style;
+
+/// Opens the report that the arguments ask for.
+pub(super) fn open<'a>(arguments: &'a ReplayArgs, out: Out) -> Box<dyn Report + 'a> {
+    if arguments.json {
+        return Box::new(Object { arguments, out, calls: Vec::new(), findings: Vec::new() });
+    }
+    Box::new(Lines { out, with_details: details::wanted() })
+}
+
+/// One line for each call, details under it where they are wanted, the counts at the end.
+struct Lines {
+    out: Out,
+    with_details: bool,
+}
+
+impl Report for Lines {
+    fn findings(&mut self, findings: &[Finding]) -> io::Result<()> {
+        for finding in findings {
+            anstream::eprintln!("note: {finding}");
+        }
+        Ok(())
+    }
+
+    fn call(&mut self, number: usize, replayed: &Replayed) -> io::Result<()> {
+        let verdict = replayed.verdict.to_string().replace('\n', " ");
+        let verdict = style::paint(style::verdict(&replayed.verdict), &verdict);
+        let call = &replayed.call;
+        writeln!(self.out, "[{number}] {} ({}): {verdict}", call.function.name(), call.folder)?;
+        if self.with_details {
+            for line in details::details(replayed) {
+                writeln!(self.out, "    {line}")?;
+            }
+        }
+        flush(&mut self.out)
+    }
+
+    fn finish(&mut self, counts: &Counts, _: Exit) -> io::Result<()> {
+        writeln!(self.out, "\n{counts}")?;
+        self.out.flush()
+    }
+}
+
+/// Everything in one object.
+struct Object<'a> {
+    arguments: &'a ReplayArgs,
+    out: Out,
+    calls: Vec<serde_json::Value>,
+    findings: Vec<Finding>,
+}
+
+#[derive(Serialize)]
+struct ReportJson<'a> {
+    callbox: &'static str,
+    dir: &'a str,
+    device: String,
+    calls: &'a [serde_json::Value],
+    findings: Vec<json::FindingJson<'a>>,
+    summary: SummaryJson,
+    exit_code: u8,
+}
+
+#[derive(Serialize)]
+struct SummaryJson {
+    passed: usize,
+    failed: usize,
+    mismatch: usize,
+    error: usize,
+    damaged: usize,
+    incomplete: usize,
+    nothing_compared: usize,
+    skipped: usize,
+}
+
+#[derive(Serialize)]
+struct VerdictJson<'a> {
+    #[serde(flatten)]
+    call: CallJson<'a>,
+    verdict: &'static str,
+    text: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    comparison: Option<ComparisonJson>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    findings: Vec<json::FindingJson<'a>>,
+}
+
+impl Report for Object<'_> {
+    fn findings(&mut self, findings: &[Finding]) -> io::Result<()> {
+        self.findings = findings.to_vec();
+        Ok(())
+    }
+
+    fn call(&mut self, number: usize, replayed: &Replayed) -> io::Result<()> {
+        let verdict = VerdictJson {
+            call: CallJson::new(number, &replayed.call),
+            verdict: replayed.verdict.name(),
+            text: replayed.verdict.to_string(),
+            reason: replayed.verdict.reason(),
+            comparison: replayed.comparison.as_ref().map(ComparisonJson::from),
+            findings: json::findings(&replayed.findings),
+        };
+        self.calls.push(serde_json::to_value(verdict)?);
+        Ok(())
+    }
+
+    fn finish(&mut self, counts: &Counts, exit: Exit) -> io::Result<()> {
+        let object = ReportJson {
+            callbox: env!("CARGO_PKG_VERSION"),
+            dir: &self.arguments.dir.to_string_lossy(),
+            device: self.arguments.device.to_string(),
+            calls: &self.calls,
+            findings: json::findings(&self.findings),
+            summary: SummaryJson {
+                passed: counts.passed,
+                failed: counts.bad(),
+                mismatch: counts.mismatch,
+                error: counts.error,
+                damaged: counts.damaged,
+                incomplete: counts.incomplete,
+                nothing_compared: counts.nothing_compared,
+                skipped: counts.skipped,
+            },
+            exit_code: exit.number(),
+        };
+        json::print(&mut self.out, &object)
+    }
+}

@@ -1,0 +1,87 @@
+//! The composition root: which formats, which source, which executors.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use callbox_core::{Device, DumpedCall, Executor, Filter, Session, TensorSerializer};
+use callbox_format_pt::PtSerializer;
+use callbox_format_safetensors::SafetensorsSerializer;
+use callbox_kernels_cpu::CpuExecutor;
+use callbox_replay::{CompareOptions, ExecutorFactory};
+use callbox_sink_fs::{FsSource, ReadMode, ReadOptions};
+
+use crate::args::{CompareArgs, ReadArgs, SelectArgs};
+use crate::exit::{Exit, Failure};
+
+/// A session, opened and listed.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) source: FsSource,
+    pub(crate) session: Session,
+    /// The one call that was asked for, by its folder.
+    pub(crate) folder: Option<String>,
+}
+
+impl Opened {
+    /// Tells whether a call is the one that was asked for, if only one was.
+    pub(crate) fn is_wanted(&self, call: &DumpedCall) -> bool {
+        self.folder.as_ref().is_none_or(|folder| *folder == call.folder)
+    }
+}
+
+/// Opens a session folder or the folder of one call.
+///
+/// A call's folder is opened through its session where the session lies around it: a method needs the object
+/// that an earlier call built.
+pub(crate) fn open(dir: &Path, read: &ReadArgs) -> Result<Opened, Failure> {
+    let mode = if read.mmap { ReadMode::Mapped } else { ReadMode::Buffered };
+    if let Some((parent, folder)) = surrounding_session(dir) {
+        let source = FsSource::open(&parent, formats(), ReadOptions { mode })?;
+        let session = callbox_core::DumpSource::calls(&source)?;
+        if session.calls.iter().any(|call| call.folder == folder) {
+            return Ok(Opened { source, session, folder: Some(folder) });
+        }
+    }
+    let source = FsSource::open(dir, formats(), ReadOptions { mode })?;
+    let session = callbox_core::DumpSource::calls(&source)?;
+    Ok(Opened { source, session, folder: None })
+}
+
+fn surrounding_session(dir: &Path) -> Option<(PathBuf, String)> {
+    if dir.join("session.jsonl").exists() || !dir.join("metadata.jsonl").exists() {
+        return None;
+    }
+    let dir = dir.canonicalize().ok()?;
+    let (parent, folder) = (dir.parent()?, dir.file_name()?.to_str()?);
+    parent.join("session.jsonl").exists().then(|| (parent.to_owned(), folder.to_owned()))
+}
+
+fn formats() -> Vec<Arc<dyn TensorSerializer>> {
+    vec![Arc::new(PtSerializer), Arc::new(SafetensorsSerializer)]
+}
+
+/// Chooses the executors of a device.
+pub(crate) fn executors(device: Device) -> Result<Box<ExecutorFactory<'static>>, Failure> {
+    match device {
+        Device::Cpu => Ok(Box::new(|| Box::new(CpuExecutor) as Box<dyn Executor>)),
+        Device::Cuda(_) => Err(Failure::new(
+            Exit::NoDevice,
+            format!("device {device} is not available: this build has no CUDA executor; use --device cpu"),
+        )),
+    }
+}
+
+/// Builds the filter that --only and --skip describe.
+pub(crate) fn filter(select: &SelectArgs) -> Filter {
+    Filter::new(&select.only, &select.skip)
+}
+
+/// Builds the comparison that --rtol, --atol, --parity and --nan-differs describe.
+pub(crate) fn comparison(compare: &CompareArgs) -> CompareOptions {
+    let base = if compare.parity { CompareOptions::parity() } else { CompareOptions::default() };
+    CompareOptions {
+        rtol: compare.rtol.or(base.rtol),
+        atol: compare.atol.or(base.atol),
+        equal_nan: !compare.nan_differs,
+    }
+}

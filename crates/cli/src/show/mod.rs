@@ -1,0 +1,101 @@
+//! `callbox show`.
+
+mod object;
+mod page;
+
+use std::io::{BufWriter, Write};
+use std::num::NonZeroUsize;
+
+use callbox_core::{DumpSource, DumpedCall, Group, LoadedRecord, SourceError, TensorMap};
+use callbox_replay::{ReplayOptions, Replayed, SequenceOptions, chain, replay_sequence};
+
+use crate::args::ShowArgs;
+use crate::exit::{Exit, Failure};
+use crate::session::{self, Opened};
+
+/// Shows one call.
+pub(crate) fn run(arguments: &ShowArgs, program: &str) -> Result<Exit, Failure> {
+    let opened = session::open(&arguments.dir, &arguments.read)?;
+    let call = find(&opened, arguments, program)?;
+    let shown = Shown::load(&opened, call, arguments)?;
+    let mut out = BufWriter::new(anstream::stdout().lock());
+    if arguments.json {
+        object::print(&mut out, &opened.source, &shown, arguments)?;
+    } else {
+        page::print(&mut out, &shown, arguments, program)?;
+    }
+    out.flush()?;
+    Ok(Exit::Good)
+}
+
+/// Finds the call that the arguments mean.
+fn find<'a>(opened: &'a Opened, arguments: &ShowArgs, program: &str) -> Result<&'a DumpedCall, Failure> {
+    let calls = &opened.session.calls;
+    let dir = arguments.dir.display();
+    let found = match arguments.number {
+        Some(number) => calls.get(number.get() - 1),
+        None if opened.folder.is_some() => calls.iter().find(|call| opened.is_wanted(call)),
+        None if calls.len() == 1 => calls.first(),
+        None => {
+            let message = format!("{dir} holds {} calls: add a number; {program} list {dir}", calls.len());
+            return Err(Failure::new(Exit::Usage, message));
+        }
+    };
+    found.ok_or_else(|| {
+        let number = arguments.number.map_or(0, NonZeroUsize::get);
+        let message = format!("there is no call {number}: {dir} holds {}; {program} list {dir}", calls.len());
+        Failure::new(Exit::Usage, message)
+    })
+}
+
+/// Everything that is shown of a call.
+#[derive(Debug)]
+struct Shown<'a> {
+    call: &'a DumpedCall,
+    /// The call's own record, or why there is none.
+    record: Result<LoadedRecord, SourceError>,
+    /// Tensors of the arguments, of the results, and of the written arguments.
+    inputs: Loaded,
+    outputs: Loaded,
+    args_after: Loaded,
+    /// What the replay gave, if it was run.
+    replayed: Option<Replayed>,
+}
+
+/// The tensors of a group, or why they could not be loaded.
+type Loaded = Result<TensorMap, String>;
+
+impl<'a> Shown<'a> {
+    fn load(opened: &Opened, call: &'a DumpedCall, arguments: &ShowArgs) -> Result<Shown<'a>, Failure> {
+        let load = |group| -> Loaded {
+            let tensors = opened.source.load(call, group).map_err(|error| chain(&error))?;
+            Ok(tensors.unwrap_or_default())
+        };
+        Ok(Shown {
+            call,
+            record: opened.source.record(call),
+            inputs: load(Group::Inputs),
+            outputs: load(Group::Outputs),
+            args_after: load(Group::ArgsAfter),
+            replayed: if arguments.no_replay { None } else { replay(opened, call, arguments)? },
+        })
+    }
+}
+
+/// Replays the call, and first what its object needs.
+fn replay(opened: &Opened, call: &DumpedCall, arguments: &ShowArgs) -> Result<Option<Replayed>, Failure> {
+    let executors = session::executors(callbox_core::Device::Cpu)?;
+    let options = SequenceOptions {
+        replay: ReplayOptions {
+            comparison: session::comparison(&arguments.compare),
+            ..ReplayOptions::default()
+        },
+        ..SequenceOptions::default()
+    };
+    let select = |other: &DumpedCall| other.folder == call.folder;
+    let mut replayed = None;
+    replay_sequence(&opened.source, &opened.session, &*executors, &select, &options, &mut |_, result| {
+        replayed = Some(result);
+    });
+    Ok(replayed)
+}

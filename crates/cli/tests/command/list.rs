@@ -1,0 +1,38 @@
+use crate::{callbox, example, text};
+
+#[test]
+fn every_call_has_a_line_and_the_suspect_stands_out() {
+    let session = example("killed");
+    let ran = callbox(&["list", text(&session)]);
+    let expected = format!(
+        "\
+#  time          pid    function  status     inputs                          outputs
+1  19:03:12.354  24085  echo      completed  1 tensor  12 B  float32 [3]     1 tensor  12 B  float32 [3]
+2  19:03:12.390  24085  hang      CRASHED?   1 tensor  64 B  float32 [4, 4]  -
+2 calls, 1 completed, 1 suspected crash (#2). 88 B. callbox show {} 2
+",
+        text(&session)
+    );
+    assert_eq!(ran.stdout(), expected);
+    assert_eq!(ran.code(), 0);
+}
+
+#[test]
+fn a_session_without_suspects_ends_with_the_replay_command() {
+    let session = example("batch_decode");
+    let ran = callbox(&["list", text(&session), "--only", "*.run"]);
+    let last = ran.stdout().lines().last().unwrap();
+    assert!(last.starts_with("5 calls, 5 completed. "), "{last}");
+    assert!(last.ends_with(&format!("callbox replay --dir {}", text(&session))), "{last}");
+}
+
+#[test]
+fn json_describes_every_tensor() {
+    let list = callbox(&["list", text(&example("killed")), "--json"]).json();
+    assert_eq!(list["calls"][1]["state"], "inputs_saved");
+    assert_eq!(list["calls"][1]["suspected_crash"], true);
+    let tensor = serde_json::json!({
+        "key": "arg_0", "dtype": "torch.float32", "shape": [4, 4], "stride": [4, 1], "device": "cpu",
+    });
+    assert_eq!(list["calls"][1]["inputs"], serde_json::json!({ "bytes": 64, "tensors": [tensor] }));
+}

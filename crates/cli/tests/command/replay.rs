@@ -1,0 +1,198 @@
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use callbox_core::{Bytes, LoadedTensor, TensorGroup, TensorSerializer};
+use callbox_format_pt::PtSerializer;
+
+use crate::{call_folder, callbox, copy, example, run, text};
+
+/// Adds one to an element of a recorded result.
+fn change_result(call: &Path) {
+    let path = call.join("outputs.pt");
+    let tensors = PtSerializer.decode(Bytes::from(fs::read(&path).unwrap())).unwrap();
+    let changed: Vec<_> = tensors
+        .iter()
+        .map(|(key, tensor)| {
+            let LoadedTensor::Whole(tensor) = tensor else { panic!("{key} has no elements") };
+            let mut tensor = tensor.clone();
+            if key.ends_with("result") || key.ends_with("_0") {
+                let mut values = tensor.to_f32().unwrap();
+                values[7] += 1.0;
+                tensor.write_f32(&values).unwrap();
+            }
+            (key, tensor)
+        })
+        .collect();
+    let group = TensorGroup {
+        stem: "outputs",
+        tensors: changed.iter().map(|(key, tensor)| (*key, tensor.as_view())).collect(),
+    };
+    let mut file = Vec::new();
+    PtSerializer.encode(&group, &mut file).unwrap();
+    fs::write(path, file).unwrap();
+}
+
+/// A copy of the example in which the last call's result was changed.
+fn changed_session() -> tempfile::TempDir {
+    let session = tempfile::tempdir().unwrap();
+    copy(&example("batch_decode"), session.path());
+    change_result(&call_folder(session.path(), "Wrapper.run_call0005"));
+    session
+}
+
+#[test]
+fn a_recorded_session_passes_and_prints_the_documented_lines() {
+    let ran = callbox(&["replay", "--dir", text(&example("batch_decode"))]);
+    let name = "BatchDecodeWithPagedKVCacheWrapper";
+    let lines: Vec<_> = ran.stdout().lines().collect();
+    assert_eq!(
+        lines[0],
+        format!("[1] {name}.__init__ (20261124_191047_655_pid846_{name}.__init___call0001): ✅ Passed")
+    );
+    assert_eq!(lines[9..], ["", "Summary: 9 passed, 0 failed/mismatch"]);
+    assert_eq!((ran.code(), ran.stderr()), (0, ""));
+}
+
+#[test]
+fn one_call_s_folder_is_replayed_with_the_object_it_needs() {
+    let call = call_folder(&example("batch_decode"), "Wrapper.run_call0002");
+    let ran = callbox(&["replay", "--dir", text(&call)]);
+    assert!(ran.stdout().starts_with("[1] BatchDecodeWithPagedKVCacheWrapper.run ("), "{}", ran.stdout());
+    assert!(
+        ran.stdout().ends_with("✅ Passed\n\nSummary: 1 passed, 0 failed/mismatch\n"),
+        "{}",
+        ran.stdout()
+    );
+    assert_eq!(ran.code(), 0);
+}
+
+#[test]
+fn a_changed_result_is_a_mismatch_told_with_its_place() {
+    let session = changed_session();
+    let arguments = ["replay", "--dir", text(session.path()), "--only", "*.run"];
+    let plain = callbox(&arguments);
+    assert!(plain.stdout().contains("run_call0005): ⚠️  Mismatch\n"), "{}", plain.stdout());
+    assert!(plain.stdout().ends_with("\nSummary: 4 passed, 1 failed/mismatch\n"), "{}", plain.stdout());
+    assert_eq!(plain.code(), 1);
+
+    let mut command = Command::new(env!("CARGO_BIN_EXE_callbox"));
+    let detailed = command.args(arguments).env("FLASHINFER_LOGLEVEL", "1").output().unwrap();
+    let detailed = String::from_utf8(detailed.stdout).unwrap();
+    assert!(detailed.contains("result  float16 [4, 8, 32]: 1 of 1,024 elements differ"), "{detailed}");
+    assert!(detailed.contains("worst at [0, 0, 7]: expected "), "{detailed}");
+}
+
+#[test]
+fn a_wide_tolerance_lets_the_mismatch_pass() {
+    let session = changed_session();
+    let ran = callbox(&["replay", "--dir", text(session.path()), "--atol", "2"]);
+    assert_eq!(ran.code(), 0, "{}", ran.stdout());
+}
+
+#[test]
+fn a_damaged_file_costs_its_own_call_and_the_others_go_on() {
+    let session = tempfile::tempdir().unwrap();
+    copy(&example("batch_decode"), session.path());
+    let path = call_folder(session.path(), "Wrapper.run_call0002").join("inputs.pt");
+    let mut bytes = fs::read(&path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0x10;
+    fs::write(&path, bytes).unwrap();
+    let ran = callbox(&["replay", "--dir", text(session.path())]);
+    assert!(ran.stdout().contains("run_call0002): ❌ Error: damaged: "), "{}", ran.stdout());
+    assert!(ran.stdout().ends_with("Summary: 8 passed, 1 failed/mismatch\n"), "{}", ran.stdout());
+    assert_eq!(ran.code(), 1);
+}
+
+#[test]
+fn a_suspected_crash_is_incomplete_and_no_pass_is_exit_code_4() {
+    let ran = callbox(&["replay", "--dir", text(&example("killed"))]);
+    assert!(ran.stdout().contains("echo_call0001): ➖ Skipped: no executor for "), "{}", ran.stdout());
+    let incomplete = "hang_call0001): ❔ Incomplete (no recorded output): not run: no executor for ";
+    assert!(ran.stdout().contains(incomplete), "{}", ran.stdout());
+    assert!(
+        ran.stdout().ends_with("failed/mismatch\nNeither: 1 skipped, 1 incomplete\n"),
+        "{}",
+        ran.stdout()
+    );
+    assert_eq!(ran.code(), 4);
+}
+
+#[test]
+fn each_ending_has_its_exit_code_and_one_line_that_says_why() {
+    let session = example("batch_decode");
+    let session = text(&session);
+    for (arguments, code, complaint) in [
+        (vec!["replay", "--dir", "/no/such/folder"], 3, "callbox: error: /no/such/folder: no such folder"),
+        (vec!["replay", "--dir", env!("CARGO_BIN_EXE_callbox")], 3, "callbox: error: "),
+        (
+            vec!["replay", "--dir", session, "--device", "cuda"],
+            5,
+            "callbox: error: device cuda:0 is not available",
+        ),
+        (vec!["replay", "--dir", session, "--only", "nothing"], 4, "nothing replayed: none of its 9 calls"),
+        (vec!["replay", "--dir", session, "--device", "gpu"], 2, "error: invalid value 'gpu'"),
+        (vec!["replay"], 2, "error: the following required arguments"),
+        (vec!["replay", "--dir", session, "--rtol", "nan"], 2, "error: invalid value 'nan'"),
+    ] {
+        let ran = callbox(&arguments);
+        assert!(ran.stderr().starts_with(complaint), "{arguments:?}: {}", ran.stderr());
+        assert_eq!(ran.code(), code, "{arguments:?}");
+        if code != 2 {
+            assert_eq!(ran.stderr().lines().count(), 1, "{}", ran.stderr());
+        }
+    }
+}
+
+#[test]
+fn strict_turns_what_did_not_pass_into_exit_code_1() {
+    assert_eq!(callbox(&["replay", "--dir", text(&example("killed")), "--strict"]).code(), 1);
+    assert_eq!(callbox(&["replay", "--dir", text(&example("batch_decode")), "--strict"]).code(), 0);
+}
+
+#[test]
+fn json_is_one_object_with_every_verdict() {
+    let session = changed_session();
+    let ran = callbox(&["replay", "--dir", text(session.path()), "--json"]);
+    let report = ran.json();
+    assert_eq!(report["summary"]["passed"], 8);
+    assert_eq!(report["summary"]["failed"], 1);
+    assert_eq!(report["exit_code"], 1);
+    assert_eq!(report["calls"].as_array().unwrap().len(), 9);
+    let mismatch = &report["calls"].as_array().unwrap().iter().find(|c| c["verdict"] == "mismatch").unwrap();
+    assert_eq!(mismatch["comparison"]["tensors"][0]["worst"]["index"], serde_json::json!([0, 0, 7]));
+    assert_eq!(ran.code(), 1);
+}
+
+#[test]
+fn jobs_and_mapping_change_nothing_that_is_printed() {
+    let session = example("batch_decode");
+    let plain = callbox(&["replay", "--dir", text(&session)]);
+    for more in [&["--jobs", "1"][..], &["--jobs", "4"], &["--mmap"]] {
+        let ran = callbox(&[&["replay", "--dir", text(&session)], more].concat());
+        assert_eq!(ran.stdout(), plain.stdout(), "{more:?}");
+    }
+}
+
+#[test]
+fn through_a_link_named_flashinfer_the_program_answers_to_that_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let link = folder.path().join("flashinfer");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_callbox"), &link).unwrap();
+    let session = example("batch_decode");
+    let ran = run(Command::new(&link).args(["replay", "--dir", text(&session)]));
+    assert_eq!(ran.code(), 0, "{}", ran.stderr());
+    let help = run(Command::new(&link).args(["replay", "--help"]));
+    assert!(help.stdout().contains("Usage: flashinfer replay"), "{}", help.stdout());
+}
+
+#[test]
+fn nothing_is_coloured_in_a_pipe() {
+    for command in [&["replay", "--dir"][..], &["list"], &["show"]] {
+        let session = example("killed");
+        let number: &[&str] = if command == ["show"] { &["2"] } else { &[] };
+        let ran = callbox(&[command, &[text(&session)], number].concat());
+        assert!(!ran.stdout().contains('\u{1b}') && !ran.stdout().is_empty(), "{}", ran.stdout());
+    }
+}

@@ -1,0 +1,43 @@
+use crate::{call_folder, callbox, example, text};
+
+#[test]
+fn a_crashed_call_shows_what_it_was_called_with() {
+    let ran = callbox(&["show", text(&example("killed")), "2"]);
+    let lines: Vec<_> = ran.stdout().lines().collect();
+    assert!(lines[0].starts_with("hang   "), "{}", lines[0]);
+    assert!(lines[0].ends_with("call 1 of pid 24085   inputs saved, never completed"), "{}", lines[0]);
+    assert!(lines[2].starts_with("  arg_0  float32   [4, 4]         contiguous"), "{}", lines[2]);
+    assert!(lines[2].contains("min ") && lines[2].contains("mean "), "{}", lines[2]);
+    assert!(lines.last().unwrap().starts_with("callbox replay --dir "), "{}", ran.stdout());
+    assert_eq!(ran.code(), 0);
+}
+
+#[test]
+fn json_is_the_documented_object_with_hashes_on_request() {
+    let call = call_folder(&example("batch_decode"), "Wrapper.run_call0002");
+    let shown = callbox(&["show", text(&call), "--json", "--hash"]).json();
+    assert_eq!(shown["function"], "BatchDecodeWithPagedKVCacheWrapper.run");
+    assert_eq!(shown["module"], "flashinfer.decode");
+    assert_eq!(shown["status"], "completed");
+    assert_eq!(shown["metadata"]["function_name"], shown["function"]);
+    let input = &shown["inputs"][0];
+    assert_eq!(input["key"], "arg_1");
+    assert_eq!(input["dtype"], "torch.float16");
+    assert_eq!(input["shape"], serde_json::json!([4, 8, 32]));
+    assert_eq!(input["stride"], serde_json::json!([256, 32, 1]));
+    assert_eq!(input["sha256"].as_str().unwrap().len(), 64);
+    assert_eq!(shown["outputs"][0]["key"], "result");
+    let plain = callbox(&["show", text(&call), "--json"]).json();
+    assert!(plain["inputs"][0].get("sha256").is_none());
+}
+
+#[test]
+fn a_session_needs_a_number_that_is_there() {
+    let session = example("killed");
+    for (number, complaint) in [(None, "holds 2 calls: add a number"), (Some("3"), "there is no call 3")] {
+        let arguments: Vec<_> = ["show", text(&session)].into_iter().chain(number).collect();
+        let ran = callbox(&arguments);
+        assert!(ran.stderr().contains(complaint), "{}", ran.stderr());
+        assert_eq!(ran.code(), 2);
+    }
+}

@@ -1,0 +1,164 @@
+//! The header in front of the data: what the file says of each tensor.
+//!
+//! The format is that of <https://github.com/huggingface/safetensors#format>: the header's length in eight
+//! bytes, the header as JSON, then the data without gaps. The safetensors crate checks offsets, sizes and cover.
+//! What it lets pass is refused here: a name that occurs twice.
+
+use std::collections::{HashMap, HashSet};
+use std::error::Error;
+use std::fmt;
+use std::mem;
+
+use callbox_core::{DType, FormatError, Quoted};
+use safetensors::tensor::{Metadata, TensorInfo};
+use serde::Deserialize;
+use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
+
+use crate::dtype::to_safetensors;
+
+/// Bytes that hold the header's length; the header fills up to a multiple of them.
+const LENGTH_BYTES: usize = 8;
+/// The format's own limit on the header, in bytes.
+const LONGEST_HEADER: usize = 100_000_000;
+
+/// The entry that is no tensor.
+const METADATA: &str = "__metadata__";
+
+/// Reads the header of a whole file and where its data begin. `Ok`: the tensors' bytes follow each other from
+/// there to the end of the file.
+pub(crate) fn read(file: &[u8]) -> Result<(Metadata, usize), FormatError> {
+    let (json, data) = split(file)?;
+    let Header(entries) = serde_json::from_slice(json).map_err(|error| invalid(&error))?;
+    let mut names = HashSet::with_capacity(entries.len());
+    for (name, _) in &entries {
+        if !names.insert(name.as_str()) {
+            return Err(FormatError::Inconsistent(format!(
+                "there are two tensors {}",
+                Quoted(name.as_bytes())
+            )));
+        }
+    }
+    let mut tensors = entries
+        .into_iter()
+        .map(Entry::into_info)
+        .collect::<Result<Vec<_>, _>>()?;
+    tensors.sort_by_key(|(_, info)| info.data_offsets);
+
+    let metadata = Metadata::new(None, tensors).map_err(|error| invalid(&error))?;
+    if metadata.data_len() != data.len() {
+        return Err(FormatError::Inconsistent(format!(
+            "the header describes {} bytes of data, the file has {}",
+            metadata.data_len(),
+            data.len()
+        )));
+    }
+    Ok((metadata, file.len() - data.len()))
+}
+
+/// Writes a header with its length in front, for tensors in the order of their data.
+pub(crate) fn write(tensors: Vec<(String, TensorInfo)>) -> Result<Vec<u8>, FormatError> {
+    let metadata = Metadata::new(None, tensors).map_err(|error| invalid(&error))?;
+    let json = serde_json::to_vec(&metadata).map_err(|error| invalid(&error))?;
+    let length = json.len().next_multiple_of(LENGTH_BYTES);
+    if length > LONGEST_HEADER {
+        return Err(too_long(length as u64));
+    }
+    let mut header = Vec::with_capacity(LENGTH_BYTES + length);
+    header.extend((length as u64).to_le_bytes());
+    header.extend(json);
+    header.resize(LENGTH_BYTES + length, b' ');
+    Ok(header)
+}
+
+/// Splits a file into header and data.
+fn split(file: &[u8]) -> Result<(&[u8], &[u8]), FormatError> {
+    let cut = |what: String| FormatError::Truncated(format!("{what} in a file of {} bytes", file.len()));
+    let Some((length, rest)) = file.split_first_chunk::<LENGTH_BYTES>() else {
+        return Err(cut("no header".to_owned()));
+    };
+    let length = u64::from_le_bytes(*length);
+    if length > LONGEST_HEADER as u64 {
+        return Err(too_long(length));
+    }
+    let Some((json, data)) = rest.split_at_checked(length as usize) else {
+        return Err(cut(format!("a header of {length} bytes")));
+    };
+    if !json.starts_with(b"{") {
+        return Err(FormatError::NotThisFormat {
+            format: "safetensors",
+            reason: "its header does not begin with `{`".to_owned(),
+        });
+    }
+    Ok((json, data))
+}
+
+fn too_long(length: u64) -> FormatError {
+    FormatError::Limit(format!(
+        "a header of {length} bytes; a safetensors header has at most {LONGEST_HEADER}"
+    ))
+}
+
+fn invalid(error: &dyn Error) -> FormatError {
+    FormatError::Inconsistent(format!("the header: {error}"))
+}
+
+/// The entries in the order of the header.
+struct Header(Vec<(String, Entry)>);
+
+/// One tensor, as the header spells it.
+#[derive(Deserialize)]
+struct Entry {
+    dtype: String,
+    shape: Vec<usize>,
+    data_offsets: (usize, usize),
+}
+
+impl Entry {
+    fn into_info((name, entry): (String, Entry)) -> Result<(String, TensorInfo), FormatError> {
+        let known = DType::from_safetensors_name(&entry.dtype).and_then(to_safetensors);
+        let dtype = known.ok_or_else(|| {
+            FormatError::Unsupported(format!(
+                "tensor {} has the dtype {}",
+                Quoted(name.as_bytes()),
+                Quoted(entry.dtype.as_bytes())
+            ))
+        })?;
+        let info = TensorInfo {
+            dtype,
+            shape: entry.shape,
+            data_offsets: entry.data_offsets,
+        };
+        Ok((name, info))
+    }
+}
+
+impl<'de> Deserialize<'de> for Header {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Header, D::Error> {
+        deserializer.deserialize_map(HeaderVisitor)
+    }
+}
+
+struct HeaderVisitor;
+
+impl<'de> Visitor<'de> for HeaderVisitor {
+    type Value = Header;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object with one entry a tensor")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Header, A::Error> {
+        let mut entries = Vec::new();
+        let mut has_metadata = false;
+        while let Some(name) = map.next_key::<String>()? {
+            if name != METADATA {
+                entries.push((name, map.next_value()?));
+            } else if mem::replace(&mut has_metadata, true) {
+                return Err(A::Error::duplicate_field(METADATA));
+            } else {
+                map.next_value::<HashMap<String, String>>()?;
+            }
+        }
+        Ok(Header(entries))
+    }
+}

@@ -1,0 +1,123 @@
+//! Attention of one sequence.
+
+use callbox_core::{Bound, DType, ExecError, OwnedValue, Value};
+
+use super::kernel::{self, Attention};
+use super::mask::{Bounds, CustomMask};
+use super::options::Options;
+use super::problem::{Operands, Problem, Sequence, Tokens};
+use super::scale::{self, HeadScales, PerHead};
+use super::vectors::Vectors;
+use crate::kv_layout::KvLayout;
+use crate::output;
+
+/// Attention of one query, which stands behind the last key.
+///
+/// `q` `[qo_heads, d]`; `k`, `v` `[kv_len, kv_heads, d]` (`NHD`) or `[kv_heads, kv_len, d]` (`HND`). Returns
+/// `[qo_heads, d_vo]` in the dtype of `q`; with `return_lse` also the log-sum-exp, f32 `[qo_heads]`.
+pub(crate) fn decode(arguments: &mut Bound<'_>) -> Result<OwnedValue, ExecError> {
+    let queries = Vectors::of_token("q", arguments.tensor("q")?)?;
+    let operands = operands(arguments, queries)?;
+    let bounds = |options: &Options| Bounds {
+        left: options.window_left,
+        right: None,
+    };
+    let options = Options::read(arguments)?;
+    let problem = Problem {
+        sm_scale: options.sm_scale(operands.queries().width())
+            * scale::product(arguments, &["q_scale", "k_scale"])?,
+        v_scale: scale::product(arguments, &["v_scale"])?,
+        ..problem(&operands, &options, bounds(&options), None)
+    };
+    let [_, heads, width] = operands.output_shape();
+    let dtype = operands.queries().tensor().dtype();
+    finish(arguments, kernel::attend(&problem)?, dtype, &[heads, width])
+}
+
+/// Attention of the last queries of a sequence.
+///
+/// `q` `[qo_len, qo_heads, d]`; `k`, `v` `[kv_len, kv_heads, d]` (`NHD`) or `[kv_heads, kv_len, d]` (`HND`).
+/// `scale_q` `[qo_heads]`, `scale_k` and `scale_v` `[kv_heads]` multiply heads, `k_scale` and `v_scale` all of
+/// them. `custom_mask` `[qo_len, kv_len]`, or packed, replaces `causal`. Returns `[qo_len, qo_heads, d_vo]` in
+/// `o_dtype`, or else the dtype of `q`; with `return_lse` also the log-sum-exp, f32 `[qo_len, qo_heads]`.
+pub(crate) fn prefill(arguments: &mut Bound<'_>) -> Result<OwnedValue, ExecError> {
+    arguments.refuse("kv_cache_sf", "NVFP4 keys and values")?;
+    let queries = Vectors::of_tokens("q", arguments.tensor("q")?, KvLayout::Nhd)?;
+    let operands = operands(arguments, queries)?;
+    let options = Options::read(arguments)?;
+    let mask = CustomMask::read(arguments, &[(operands.rows(), operands.keys().slots())])?;
+    let causal = mask.is_none() && arguments.flag("causal")?;
+    let bounds = Bounds {
+        left: options.window_left,
+        right: causal.then_some(0),
+    };
+    let per_head = |name, heads| PerHead::read(name, arguments.value(name), heads);
+    let (qo_heads, kv_heads) = (operands.queries().heads(), operands.keys().heads());
+    let problem = Problem {
+        sm_scale: options.sm_scale(operands.queries().width()) * scale::product(arguments, &["k_scale"])?,
+        v_scale: scale::product(arguments, &["v_scale"])?,
+        head_scales: HeadScales {
+            q: per_head("scale_q", qo_heads)?,
+            k: per_head("scale_k", kv_heads)?,
+            v: per_head("scale_v", kv_heads)?,
+        },
+        ..problem(&operands, &options, bounds, mask.as_ref())
+    };
+    let dtype = arguments.optional_dtype("o_dtype")?;
+    let dtype = dtype.unwrap_or(operands.queries().tensor().dtype());
+    finish(
+        arguments,
+        kernel::attend(&problem)?,
+        dtype,
+        &operands.output_shape(),
+    )
+}
+
+fn operands(arguments: &Bound<'_>, queries: Vectors) -> Result<Operands, ExecError> {
+    let layout = KvLayout::read(arguments)?;
+    let keys = Vectors::of_tokens("k", arguments.tensor("k")?, layout)?;
+    let values = Vectors::of_tokens("v", arguments.tensor("v")?, layout)?;
+    Operands::new(queries, keys, values)
+}
+
+fn problem<'a>(
+    operands: &'a Operands,
+    options: &Options,
+    bounds: Bounds,
+    mask: Option<&'a CustomMask>,
+) -> Problem<'a> {
+    let sequence = Sequence {
+        rows: 0..operands.rows(),
+        keys: Tokens::Slots {
+            start: 0,
+            len: operands.keys().slots(),
+        },
+        mask: mask.map(|mask| mask.of(0)),
+    };
+    Problem {
+        operands,
+        sequences: vec![sequence],
+        bounds,
+        encoding: options.encoding,
+        sm_scale: options.sm_scale(operands.queries().width()),
+        soft_cap: options.soft_cap,
+        sinks: None,
+        v_scale: 1.0,
+        head_scales: HeadScales::ONE,
+    }
+}
+
+fn finish(
+    arguments: &Bound<'_>,
+    attention: Attention,
+    dtype: DType,
+    shape: &[usize],
+) -> Result<OwnedValue, ExecError> {
+    let out = Value::Tensor(output::rounded(dtype, shape, &attention.output)?);
+    if !arguments.flag("return_lse")? {
+        return Ok(out);
+    }
+    let (_, heads) = shape.split_last().expect("an output has at least two dimensions");
+    let lse = Value::Tensor(output::rounded(DType::Float32, heads, &attention.lse)?);
+    Ok(Value::tuple(vec![out, lse]))
+}

@@ -1,0 +1,187 @@
+//! What is known of a call from the lines about it.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use callbox_core::name::is_timestamp;
+use callbox_core::{
+    CallState, DumpedCall, ExecutionStatus, FunctionName, GroupSummary, ProcessKey, SlotName, TensorMeta,
+};
+
+use crate::json;
+use crate::jsonl::LineError;
+use crate::line_facts::LineFacts;
+use crate::record::read_tensor_details;
+
+/// A call as its last whole line has it.
+#[derive(Clone, Debug)]
+pub(crate) struct CallFacts {
+    pub(crate) function: FunctionName,
+    pub(crate) call_sequence: u64,
+    pub(crate) timestamp: String,
+    pub(crate) process: ProcessKey,
+    pub(crate) self_id: Option<u64>,
+    pub(crate) status: ExecutionStatus,
+    pub(crate) graph_capture: bool,
+    pub(crate) inputs: GroupSummary,
+    pub(crate) outputs: GroupSummary,
+    tensor_details: TensorDetails,
+}
+
+type TensorDetails = Arc<[(String, TensorMeta)]>;
+
+/// Texts that many calls have in common, kept once.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    names: HashSet<Arc<str>>,
+    details: HashMap<Box<[u8]>, TensorDetails>,
+}
+
+impl CallFacts {
+    /// Starts with a call's first line. What the line lacks is taken from the folder's name.
+    pub(crate) fn new(
+        folder: &str,
+        line: &LineFacts<'_>,
+        shared: &mut Shared,
+    ) -> Result<CallFacts, LineError> {
+        let slot = SlotName::parse(folder);
+        let timestamp = line
+            .timestamp
+            .as_deref()
+            .filter(|text| is_timestamp(text))
+            .map(str::to_owned);
+        let mut name = |text: &str| shared.name(text);
+        Ok(CallFacts {
+            function: FunctionName::new(name(&line.module), name(&line.function)),
+            process: ProcessKey {
+                process_id: line
+                    .process_id
+                    .or(slot.as_ref().map(|slot| slot.process_id))
+                    .unwrap_or_default(),
+                origin: line
+                    .origin
+                    .as_ref()
+                    .map(|(host, process)| (name(host), name(process))),
+            },
+            call_sequence: line
+                .call_sequence
+                .or(slot.as_ref().map(|slot| slot.call_sequence))
+                .unwrap_or_default(),
+            timestamp: timestamp.or(slot.map(|slot| slot.timestamp)).unwrap_or_default(),
+            self_id: line.self_id,
+            status: ExecutionStatus::from_name(&line.status),
+            graph_capture: line.graph_capture,
+            inputs: line.inputs,
+            outputs: line.outputs,
+            tensor_details: shared.details(line.tensor_details)?,
+        })
+    }
+
+    /// Takes the next line about the same folder, and returns a remark where it is not about the same call.
+    pub(crate) fn update(
+        &mut self,
+        folder: &str,
+        line: &LineFacts<'_>,
+        shared: &mut Shared,
+    ) -> Result<Option<String>, LineError> {
+        let of_another_call = !self.is_call_of(line);
+        // An eager call's inputs are saved once. Two processes with one process id may share a folder.
+        let begins_again = line.status == "inputs_saved" && !line.graph_capture;
+        if of_another_call || begins_again {
+            *self = CallFacts::new(folder, line, shared)?;
+            return Ok(Some(format!(
+                "a second call was recorded into {folder}; one of them has lost its tensors"
+            )));
+        }
+        self.tensor_details = shared.details(line.tensor_details)?;
+        self.self_id = line.self_id;
+        self.status = ExecutionStatus::from_name(&line.status);
+        self.graph_capture = line.graph_capture;
+        self.inputs = line.inputs;
+        self.outputs = line.outputs;
+        Ok(None)
+    }
+
+    /// Builds the session's entry.
+    pub(crate) fn into_call(self, folder: String, state: CallState) -> DumpedCall {
+        DumpedCall {
+            folder,
+            function: self.function,
+            call_sequence: self.call_sequence,
+            timestamp: self.timestamp,
+            process: self.process,
+            self_id: self.self_id,
+            state,
+            inputs: self.inputs,
+            outputs: self.outputs,
+            tensor_details: self.tensor_details,
+        }
+    }
+
+    fn is_call_of(&self, line: &LineFacts<'_>) -> bool {
+        let origin = self
+            .process
+            .origin
+            .as_ref()
+            .map(|(host, process)| (&**host, &**process));
+        *line.function == *self.function.name()
+            && *line.module == *self.function.module()
+            && line
+                .call_sequence
+                .is_none_or(|sequence| sequence == self.call_sequence)
+            && line
+                .process_id
+                .is_none_or(|process_id| process_id == self.process.process_id)
+            && line.origin.as_ref().map(|(host, process)| (&**host, &**process)) == origin
+    }
+}
+
+/// Builds the session's entry of a folder without a record, from its name alone.
+pub(crate) fn call_without_record(folder: String, state: CallState) -> DumpedCall {
+    let slot = SlotName::parse(&folder);
+    let slot = slot.unwrap_or_else(|| SlotName {
+        timestamp: String::new(),
+        process_id: 0,
+        function: folder.clone(),
+        call_sequence: 0,
+    });
+    DumpedCall {
+        folder,
+        function: FunctionName::new("", slot.function),
+        call_sequence: slot.call_sequence,
+        timestamp: slot.timestamp,
+        process: ProcessKey {
+            process_id: slot.process_id,
+            origin: None,
+        },
+        self_id: None,
+        state,
+        inputs: GroupSummary::default(),
+        outputs: GroupSummary::default(),
+        tensor_details: Arc::default(),
+    }
+}
+
+impl Shared {
+    fn name(&mut self, text: &str) -> Arc<str> {
+        if let Some(known) = self.names.get(text) {
+            return known.clone();
+        }
+        let name: Arc<str> = text.into();
+        self.names.insert(name.clone());
+        name
+    }
+
+    /// Reads `tensor_details` once for all calls that spell them alike.
+    fn details(&mut self, spelled: Option<&[u8]>) -> Result<TensorDetails, LineError> {
+        let Some(spelled) = spelled else {
+            return Ok(Arc::default());
+        };
+        if let Some(known) = self.details.get(spelled) {
+            return Ok(known.clone());
+        }
+        let details: TensorDetails = read_tensor_details(&json::parse(spelled)?)?.into();
+        self.details.insert(spelled.into(), details.clone());
+        Ok(details)
+    }
+}

@@ -1,0 +1,185 @@
+//! One call's folder: what is in it, and what that says of the call.
+
+use std::error::Error;
+use std::path::Path;
+
+use callbox_core::{CallState, ExecutionStatus, Finding, Group, SourceError};
+
+use crate::call_facts::{CallFacts, Shared};
+use crate::jsonl::read_records;
+use crate::line_facts::scan_line;
+use crate::open::{EntryKind, Root};
+
+/// The file of a call's own records inside its folder.
+pub(crate) const METADATA_FILE: &str = "metadata.jsonl";
+
+/// What a look into a folder found.
+#[derive(Debug)]
+pub(crate) struct Inspection {
+    /// What the folder's own records say; `None` without a whole one.
+    pub(crate) facts: Option<CallFacts>,
+    pub(crate) state: CallState,
+    pub(crate) findings: Vec<Finding>,
+}
+
+/// Looks into a folder; whatever goes wrong is a state of the call.
+///
+/// `relative` leads to the folder, `name` is what it is called.
+pub(crate) fn inspect(root: &Root, relative: &Path, name: &str, shared: &mut Shared) -> Inspection {
+    let mut facts = None;
+    let mut findings = Vec::new();
+    let state = look(root, relative, name, shared, &mut facts, &mut findings);
+    let state = state.unwrap_or_else(|error| CallState::Damaged {
+        reason: chain(&error),
+    });
+    Inspection {
+        facts,
+        state,
+        findings,
+    }
+}
+
+fn look(
+    root: &Root,
+    relative: &Path,
+    name: &str,
+    shared: &mut Shared,
+    facts: &mut Option<CallFacts>,
+    findings: &mut Vec<Finding>,
+) -> Result<CallState, SourceError> {
+    let Some(contents) = Contents::of(root, relative)? else {
+        return Ok(CallState::Damaged {
+            reason: "the folder is missing".to_owned(),
+        });
+    };
+    if let Some(file) = root.file(&relative.join(METADATA_FILE))? {
+        *findings = read_records(file, &place(relative), &mut |_, line| {
+            let line = scan_line(line)?;
+            match facts {
+                Some(facts) => facts.update(name, &line, shared),
+                None => {
+                    *facts = Some(CallFacts::new(name, &line, shared)?);
+                    Ok(None)
+                }
+            }
+        });
+    }
+    Ok(match facts {
+        Some(facts) => classify(facts, &contents),
+        None => classify_without_record(&contents),
+    })
+}
+
+/// Says where a call's records are, for findings.
+pub(crate) fn place(relative: &Path) -> String {
+    relative.join(METADATA_FILE).to_string_lossy().into_owned()
+}
+
+/// The names inside a call's folder. Names with a leading dot are not the recorder's: version control and
+/// desktops leave such files behind.
+#[derive(Debug)]
+struct Contents {
+    names: Vec<String>,
+}
+
+impl Contents {
+    fn of(root: &Root, relative: &Path) -> Result<Option<Contents>, SourceError> {
+        let Some(entries) = root.list(relative)? else {
+            return Ok(None);
+        };
+        let visible = entries
+            .into_iter()
+            .filter_map(|entry| entry.name)
+            .filter(|name| !name.starts_with('.'));
+        Ok(Some(Contents {
+            names: visible.collect(),
+        }))
+    }
+
+    /// Returns the file of a group, whatever its format.
+    fn file_of(&self, group: Group) -> Option<&str> {
+        let mut names = self.names.iter().map(String::as_str);
+        names.find(|name| {
+            name.strip_prefix(group.stem())
+                .is_some_and(|rest| rest.starts_with('.'))
+        })
+    }
+}
+
+/// Tells what became of a call from its last record and its files.
+fn classify(facts: &CallFacts, contents: &Contents) -> CallState {
+    match &facts.status {
+        ExecutionStatus::Completed => CallState::Completed,
+        ExecutionStatus::Failed => CallState::Failed,
+        ExecutionStatus::OutputsSkipped => CallState::OutputsSkipped,
+        ExecutionStatus::GraphCapturePendingFlush => CallState::GraphPending,
+        ExecutionStatus::InputsSaved
+            if facts.inputs.tensors > 0 && contents.file_of(Group::Inputs).is_none() =>
+        {
+            let tensors = facts.inputs.tensors;
+            CallState::Damaged {
+                reason: format!("its {tensors} input tensors are recorded, their file is missing"),
+            }
+        }
+        ExecutionStatus::InputsSaved if contents.file_of(Group::Outputs).is_some() => {
+            CallState::OutputsUnconfirmed
+        }
+        ExecutionStatus::InputsSaved if facts.graph_capture => CallState::GraphCaptured,
+        ExecutionStatus::InputsSaved => CallState::InputsSaved,
+        ExecutionStatus::Other(status) => CallState::Damaged {
+            reason: format!("the execution_status {status:?} is unknown to this version"),
+        },
+    }
+}
+
+fn classify_without_record(contents: &Contents) -> CallState {
+    let Some(first) = contents.names.iter().min() else {
+        return CallState::NotStarted;
+    };
+    let file = [Group::Inputs, Group::Outputs]
+        .into_iter()
+        .find_map(|group| contents.file_of(group));
+    let file = file.unwrap_or(first);
+    let has_metadata = contents.names.iter().any(|name| name == METADATA_FILE);
+    let reason = match (file == METADATA_FILE, has_metadata) {
+        (true, _) => format!("{METADATA_FILE} holds no whole line"),
+        (false, true) => format!("{file} is there but no whole line of {METADATA_FILE}"),
+        (false, false) => format!("{file} is there but no {METADATA_FILE}"),
+    };
+    CallState::Damaged { reason }
+}
+
+/// Tells what became of a call whose ending the index has: then its folder need not be looked into.
+pub(crate) fn ended(status: &ExecutionStatus) -> Option<CallState> {
+    match status {
+        ExecutionStatus::Completed => Some(CallState::Completed),
+        ExecutionStatus::Failed => Some(CallState::Failed),
+        ExecutionStatus::OutputsSkipped => Some(CallState::OutputsSkipped),
+        ExecutionStatus::InputsSaved
+        | ExecutionStatus::GraphCapturePendingFlush
+        | ExecutionStatus::Other(_) => None,
+    }
+}
+
+/// Says why something in a session's listing cannot be a call's folder.
+pub(crate) fn not_a_folder(kind: EntryKind) -> Option<CallState> {
+    let reason = match kind {
+        EntryKind::Folder => return None,
+        EntryKind::Link => "it is a symbolic link, and those are not followed",
+        EntryKind::File | EntryKind::Other => "it is not a folder",
+    };
+    Some(CallState::Damaged {
+        reason: reason.to_owned(),
+    })
+}
+
+/// Joins an error and its causes: `outer: inner`.
+pub(crate) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text = format!("{text}: {inner}");
+        cause = inner.source();
+    }
+    text
+}

@@ -1,0 +1,172 @@
+//! Writes trees as RFC 8259 has them.
+
+use std::fmt::Write;
+
+use callbox_core::Text;
+
+use super::Json;
+
+impl Json {
+    /// Writes the value for readers that know the standard only.
+    ///
+    /// NaN and the infinities become the strings `"NaN"`, `"Infinity"` and `"-Infinity"`; a lone surrogate is
+    /// the escape that Python writes for it. Everything else stays what it was: finite floats are spelled as
+    /// Python's `repr` spells them, integers keep all their digits.
+    pub fn to_strict_string(&self) -> String {
+        let mut out = String::new();
+        write(self, &mut out);
+        out
+    }
+}
+
+fn write(value: &Json, out: &mut String) {
+    match value {
+        Json::Null => out.push_str("null"),
+        Json::Bool(value) => out.push_str(if *value { "true" } else { "false" }),
+        Json::Int(value) => append(out, format_args!("{value}")),
+        Json::Float(value) => write_float(*value, out),
+        Json::Text(text) => write_text(text, out),
+        Json::Array(items) => {
+            write_all(('[', ']'), items, out, write);
+        }
+        Json::Object(entries) => write_all(('{', '}'), entries, out, |(key, value), out| {
+            write_text(key, out);
+            out.push_str(": ");
+            write(value, out);
+        }),
+    }
+}
+
+fn write_all<T>(brackets: (char, char), items: &[T], out: &mut String, each: impl Fn(&T, &mut String)) {
+    out.push(brackets.0);
+    for (place, item) in items.iter().enumerate() {
+        if place > 0 {
+            out.push_str(", ");
+        }
+        each(item, out);
+    }
+    out.push(brackets.1);
+}
+
+fn write_float(value: f64, out: &mut String) {
+    if value.is_nan() {
+        return out.push_str("\"NaN\"");
+    }
+    if value.is_infinite() {
+        return out.push_str(if value > 0.0 {
+            "\"Infinity\""
+        } else {
+            "\"-Infinity\""
+        });
+    }
+    // Both languages print the fewest digits that read back as the same float; they differ in when an
+    // exponent is used, and in its form.
+    let scientific = format!("{value:e}");
+    let (digits, exponent) = scientific
+        .split_once('e')
+        .expect("scientific notation has an exponent");
+    let exponent: i32 = exponent.parse().expect("the exponent is an integer");
+    if (-4..16).contains(&exponent) {
+        let plain = value.to_string();
+        out.push_str(&plain);
+        if !plain.contains('.') {
+            out.push_str(".0");
+        }
+    } else {
+        append(out, format_args!("{digits}e{exponent:+03}"));
+    }
+}
+
+fn write_text(text: &Text, out: &mut String) {
+    out.push('"');
+    for code_point in text.code_points() {
+        match char::from_u32(code_point) {
+            Some('"') => out.push_str("\\\""),
+            Some('\\') => out.push_str("\\\\"),
+            Some('\n') => out.push_str("\\n"),
+            Some('\r') => out.push_str("\\r"),
+            Some('\t') => out.push_str("\\t"),
+            Some(character) if !character.is_control() => out.push(character),
+            Some(_) | None => append(out, format_args!("\\u{code_point:04x}")),
+        }
+    }
+    out.push('"');
+}
+
+fn append(out: &mut String, text: std::fmt::Arguments<'_>) {
+    out.write_fmt(text).expect("a String takes any text");
+}
+
+#[cfg(test)]
+mod tests {
+    use callbox_core::Int;
+    use proptest::prelude::*;
+
+    use super::super::parse;
+    use super::*;
+
+    fn check(text: &str, expected: &str) {
+        assert_eq!(parse(text.as_bytes()).unwrap().to_strict_string(), expected);
+    }
+
+    #[test]
+    fn what_the_standard_lacks_becomes_a_string() {
+        check(
+            "[NaN, Infinity, -Infinity, 1e999]",
+            r#"["NaN", "Infinity", "-Infinity", "Infinity"]"#,
+        );
+        check(
+            r#"{"a": "\ud800", "b": "\u001f\u007f"}"#,
+            r#"{"a": "\ud800", "b": "\u001f\u007f"}"#,
+        );
+    }
+
+    #[test]
+    fn python_s_spelling_survives() {
+        for text in [
+            "[1e+300, 5e-324, -0.0, 2.0, 1e-06, 0.0001, 1e+16, 1234567890123456.0, 0.1, -1.5e-07]",
+            "-10000000000000000000000000000000000000000",
+            r#"{"b": [], "a": {}, "": [null, true, false, "\"\\\n\r\t"]}"#,
+        ] {
+            check(text, text);
+        }
+    }
+
+    fn text() -> impl Strategy<Value = Text> {
+        let code_point = prop_oneof![0u32..0x80, 0xd7f0u32..0xe010, 0x80u32..0x11_0000];
+        prop::collection::vec(code_point, 0..8).prop_map(|code_points| {
+            let mut text = Text::default();
+            code_points.into_iter().for_each(|c| text.push_code_point(c));
+            text
+        })
+    }
+
+    fn tree() -> impl Strategy<Value = Json> {
+        let leaf = prop_oneof![
+            Just(Json::Null),
+            any::<bool>().prop_map(Json::Bool),
+            any::<i64>().prop_map(|value| Json::Int(Int::Small(value))),
+            "-?[1-9][0-9]{19,40}".prop_map(|digits| Json::Int(Int::from_decimal(&digits))),
+            prop::num::f64::NORMAL.prop_map(Json::Float),
+            prop::num::f64::SUBNORMAL.prop_map(Json::Float),
+            text().prop_map(Json::Text),
+        ];
+        leaf.prop_recursive(4, 32, 5, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..5).prop_map(Json::Array),
+                prop::collection::vec((text(), inner), 0..5).prop_map(|mut entries| {
+                    entries.sort_by(|a, b| a.0.cmp(&b.0));
+                    entries.dedup_by(|a, b| a.0 == b.0);
+                    Json::Object(entries)
+                }),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_reads_back_equal(tree in tree()) {
+            prop_assert_eq!(parse(tree.to_strict_string().as_bytes()), Ok(tree));
+        }
+    }
+}

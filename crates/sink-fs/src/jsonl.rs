@@ -1,0 +1,291 @@
+//! Reads a file of records, one a line, and survives what is wrong with it.
+
+use std::io::Read;
+
+use callbox_core::Finding;
+use memchr::memmem;
+use thiserror::Error;
+
+use crate::json::JsonError;
+use crate::lines::{Content, LineReader, MAX_LINE};
+use crate::record::RecordError;
+
+/// How both recorders begin a line.
+const START: &[u8] = b"{\"function_name\"";
+
+/// More remarks than this about one file are counted only.
+const MAX_FINDINGS: usize = 100;
+
+/// Why a line, or a part of one, is no record.
+#[derive(Debug, Error)]
+pub(crate) enum LineError {
+    #[error(transparent)]
+    Json(#[from] JsonError),
+    #[error(transparent)]
+    Record(#[from] RecordError),
+}
+
+/// Takes a line, given its number; may answer with a remark that costs nothing.
+type TakeLine<'a> = dyn FnMut(usize, &[u8]) -> Result<Option<String>, LineError> + 'a;
+
+/// Reads every record of a file and hands it to `take`.
+///
+/// Whatever is wrong costs at most the line that it is in: a line that was cut off, one that is not JSON, one
+/// that `take` refuses. Where a record was cut off and the next one follows in the same line, the next one is
+/// recovered. An error of the file system ends the file there.
+pub(crate) fn read_records(input: impl Read, place: &str, take: &mut TakeLine<'_>) -> Vec<Finding> {
+    let mut remarks = Remarks {
+        place,
+        findings: Vec::new(),
+        more: 0,
+        blank_lines: 0,
+        carriage_returns: 0,
+    };
+    let mut reader = LineReader::new(input);
+    loop {
+        match reader.next_line() {
+            Ok(Some(line)) => match line.content {
+                Content::Bytes(bytes) => read_line(line.number, bytes, line.terminated, take, &mut remarks),
+                Content::TooLong(len) => remarks.add(
+                    line.number,
+                    &format!("{len} bytes, more than the {MAX_LINE} of a line; this line is lost"),
+                ),
+            },
+            Ok(None) => break,
+            Err(error) => {
+                remarks.add_whole(format!("reading stopped: {error}; what follows is lost"));
+                break;
+            }
+        }
+    }
+    remarks.finish()
+}
+
+fn read_line(
+    number: usize,
+    bytes: &[u8],
+    terminated: bool,
+    take: &mut TakeLine<'_>,
+    remarks: &mut Remarks<'_>,
+) {
+    let line = bytes.strip_suffix(b"\r").unwrap_or(bytes);
+    remarks.carriage_returns += usize::from(line.len() < bytes.len());
+    if line.trim_ascii().is_empty() {
+        remarks.blank_lines += 1;
+        return;
+    }
+    let error = match take(number, line) {
+        Ok(remark) => {
+            remarks.extend(number, remark);
+            if !terminated {
+                remarks.add(number, "the newline at its end was cut off; nothing is lost");
+            }
+            return;
+        }
+        Err(error) => error,
+    };
+    let parts = split_at_starts(line);
+    if parts.len() < 2 {
+        let cut = if terminated { "" } else { "cut off, " };
+        return remarks.add(number, &format!("{cut}{error}; this line is lost"));
+    }
+    let mut lost = 0;
+    for part in &parts {
+        match take(number, part) {
+            Ok(remark) => remarks.extend(number, remark),
+            Err(_) => lost += 1,
+        }
+    }
+    let whole = parts.len() - lost;
+    remarks.add(
+        number,
+        &format!(
+            "{} parts run into each other: {whole} whole, {lost} lost",
+            parts.len()
+        ),
+    );
+}
+
+/// Splits a line where records start. Inside a record's strings every quote is escaped, so this finds no start
+/// there.
+fn split_at_starts(line: &[u8]) -> Vec<&[u8]> {
+    let mut parts = Vec::new();
+    let mut from = 0;
+    for start in memmem::find_iter(line, START).filter(|&start| start > 0) {
+        parts.push(&line[from..start]);
+        from = start;
+    }
+    parts.push(&line[from..]);
+    parts
+}
+
+/// Collects what is wrong with one file.
+struct Remarks<'a> {
+    place: &'a str,
+    findings: Vec<Finding>,
+    more: usize,
+    blank_lines: usize,
+    carriage_returns: usize,
+}
+
+impl Remarks<'_> {
+    fn add(&mut self, line: usize, message: &str) {
+        if self.findings.len() < MAX_FINDINGS {
+            self.add_whole(format!("line {line}: {message}"));
+        } else {
+            self.more += 1;
+        }
+    }
+
+    fn extend(&mut self, line: usize, remark: Option<String>) {
+        if let Some(remark) = remark {
+            self.add(line, &remark);
+        }
+    }
+
+    fn add_whole(&mut self, message: String) {
+        self.findings.push(Finding {
+            place: self.place.to_owned(),
+            message,
+        });
+    }
+
+    fn finish(mut self) -> Vec<Finding> {
+        if self.more > 0 {
+            self.add_whole(format!("{} more lines with something wrong", self.more));
+        }
+        if self.blank_lines > 0 {
+            self.add_whole(format!("{} blank lines; nothing is lost", self.blank_lines));
+        }
+        if self.carriage_returns > 0 {
+            let lines = self.carriage_returns;
+            self.add_whole(format!(
+                "{lines} lines end in CRLF: the file was converted; nothing is lost"
+            ));
+        }
+        self.findings
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::json;
+
+    /// Reads a file; returns the `n` of each record and the remarks.
+    fn read(text: impl AsRef<[u8]>) -> (Vec<String>, Vec<String>) {
+        let mut records = Vec::new();
+        let findings = read_records(text.as_ref(), "session.jsonl", &mut |_, line| {
+            let record = json::parse(line)?;
+            records.push(record.get("function_name").unwrap_or(&record).to_strict_string());
+            Ok(None)
+        });
+        (records, findings.iter().map(ToString::to_string).collect())
+    }
+
+    fn check(text: &str, records: &[&str], findings: &[&str]) {
+        assert_eq!(read(text), (strings(records), strings(findings)), "{text}");
+    }
+
+    fn strings(texts: &[&str]) -> Vec<String> {
+        texts.iter().map(|text| (*text).to_owned()).collect()
+    }
+
+    #[test]
+    fn whole_lines_raise_no_remark() {
+        check("", &[], &[]);
+        check(
+            "{\"function_name\": 1}\n{\"function_name\": 2}\n",
+            &["1", "2"],
+            &[],
+        );
+    }
+
+    #[test]
+    fn a_torn_last_line_costs_that_line_only() {
+        check(
+            "{\"function_name\": 1}\n{\"function_name\": 2, \"a",
+            &["1"],
+            &["session.jsonl: line 2: cut off, column 24: the text ends inside a string; this line is lost"],
+        );
+        check(
+            "{\"function_name\": 1}",
+            &["1"],
+            &["session.jsonl: line 1: the newline at its end was cut off; nothing is lost"],
+        );
+    }
+
+    #[test]
+    fn a_record_behind_a_torn_one_is_recovered() {
+        check(
+            "{\"function_name\": 1, \"dump{\"function_name\": 2}\n{\"function_name\": 3}\n",
+            &["2", "3"],
+            &["session.jsonl: line 1: 2 parts run into each other: 1 whole, 1 lost"],
+        );
+        check(
+            "\0\0\u{feff}{\"function_name\": 1}\n",
+            &["1"],
+            &["session.jsonl: line 1: 2 parts run into each other: 1 whole, 1 lost"],
+        );
+        check(
+            "{\"function_name\": 1}{\"function_name\": 2}{\"function_name\": 3",
+            &["1", "2"],
+            &["session.jsonl: line 1: 3 parts run into each other: 2 whole, 1 lost"],
+        );
+    }
+
+    #[test]
+    fn carriage_returns_and_blank_lines_cost_nothing() {
+        check(
+            "{\"function_name\": 1}\r\n\r\n\n{\"function_name\": 2}\r\n",
+            &["1", "2"],
+            &[
+                "session.jsonl: 2 blank lines; nothing is lost",
+                "session.jsonl: 3 lines end in CRLF: the file was converted; nothing is lost",
+            ],
+        );
+    }
+
+    #[test]
+    fn garbage_costs_its_own_line() {
+        for garbage in ["\u{feff}{}", "\0\0\0", "{\"a\": 1, \"a\": 2}", "nonsense", "1 2"] {
+            let (records, findings) = read(format!(
+                "{{\"function_name\": 1}}\n{garbage}\n{{\"function_name\": 2}}\n"
+            ));
+            assert_eq!((records, findings.len()), (strings(&["1", "2"]), 1), "{garbage}");
+            assert!(
+                findings[0].starts_with("session.jsonl: line 2: column "),
+                "{}",
+                findings[0]
+            );
+        }
+        assert_eq!(read(b"\xff\n{\"function_name\": 2}\n").0, ["2"]);
+    }
+
+    #[test]
+    fn a_million_bad_lines_are_counted() {
+        let (records, findings) = read("x\n".repeat(100_000));
+        assert_eq!((records.len(), findings.len()), (0, MAX_FINDINGS + 1));
+        assert_eq!(
+            findings[MAX_FINDINGS],
+            "session.jsonl: 99900 more lines with something wrong"
+        );
+    }
+
+    #[test]
+    fn every_cut_costs_at_most_the_line_it_is_in() {
+        let text = "{\"function_name\": \"\\ud800\"}\n{\"function_name\": [1, {\"a\": 2.5}]}\n{\"function_name\": 3}\n";
+        for cut in 0..=text.len() {
+            let whole = text[..cut]
+                .lines()
+                .filter(|line| json::parse(line.as_bytes()).is_ok())
+                .count();
+            let newlines = text[..cut].matches('\n').count();
+            let (records, findings) = read(&text[..cut]);
+            assert_eq!(records.len(), whole, "cut at {cut}");
+            assert!(records.len() >= newlines, "cut at {cut}");
+            let ends_clean = cut == 0 || text[..cut].ends_with('\n');
+            assert_eq!(findings.is_empty(), ends_clean, "cut at {cut}: {findings:?}");
+        }
+    }
+}

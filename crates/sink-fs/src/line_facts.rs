@@ -1,0 +1,210 @@
+//! The few fields of a line that listing a session needs, read without building the rest.
+
+use std::borrow::Cow;
+
+use callbox_core::GroupSummary;
+
+use crate::json::{JsonError, Kind, RawString, Scanner};
+use crate::jsonl::LineError;
+use crate::record::RecordError;
+
+/// What one line says of its call.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct LineFacts<'a> {
+    pub(crate) function: Cow<'a, str>,
+    pub(crate) module: Cow<'a, str>,
+    pub(crate) status: Cow<'a, str>,
+    pub(crate) call_sequence: Option<u64>,
+    pub(crate) timestamp: Option<Cow<'a, str>>,
+    pub(crate) process_id: Option<u64>,
+    pub(crate) self_id: Option<u64>,
+    pub(crate) dump_dir: Option<Cow<'a, str>>,
+    /// Host and process number, where callbox's own recorder wrote the line.
+    pub(crate) origin: Option<(Cow<'a, str>, Cow<'a, str>)>,
+    pub(crate) graph_capture: bool,
+    /// The line is about one flush of a captured call, kept in a folder inside the call's.
+    pub(crate) is_snapshot: bool,
+    pub(crate) inputs: GroupSummary,
+    pub(crate) outputs: GroupSummary,
+    /// The value of `tensor_details` as it is spelled; it is JSON, but nobody looked at what it says.
+    pub(crate) tensor_details: Option<&'a [u8]>,
+}
+
+/// Reads a line. It is checked to be whole; keys that appear twice are noticed among those that are read.
+pub(crate) fn scan_line(line: &[u8]) -> Result<LineFacts<'_>, LineError> {
+    let mut facts = LineFacts::default();
+    let (mut function, mut module, mut status) = (None, None, None);
+    let (mut graph_capture, mut base_dump_dir) = (None, None);
+    let (mut info, mut origin) = (None, None);
+    let mut scanner = Scanner::new(line)?;
+    scanner.object(|scanner, key| match &*key.to_bytes() {
+        b"function_name" => once(scanner, &mut function, string),
+        b"module" => once(scanner, &mut module, string),
+        b"execution_status" => once(scanner, &mut status, string),
+        b"call_sequence" => once(scanner, &mut facts.call_sequence, unsigned),
+        b"timestamp" => once(scanner, &mut facts.timestamp, string),
+        b"process_id" => once(scanner, &mut facts.process_id, unsigned),
+        b"self_id" => once(scanner, &mut facts.self_id, unsigned),
+        b"dump_dir" => once(scanner, &mut facts.dump_dir, string),
+        b"graph_capture" => once(scanner, &mut graph_capture, Scanner::bool),
+        b"graph_capture_base_dump_dir" => once(scanner, &mut base_dump_dir, string),
+        b"tensor_details" => once(scanner, &mut facts.tensor_details, Scanner::raw),
+        b"tensor_info" => once(scanner, &mut info, scan_tensor_info),
+        b"callbox" => once(scanner, &mut origin, scan_origin),
+        _ => scanner.skip(),
+    })?;
+    scanner.end()?;
+    facts.function = function.ok_or_else(|| RecordError::missing("function_name"))?;
+    facts.status = status.ok_or_else(|| RecordError::missing("execution_status"))?;
+    facts.module = module.unwrap_or_default();
+    facts.graph_capture = graph_capture.unwrap_or_default();
+    facts.is_snapshot = base_dump_dir.is_some();
+    (facts.inputs, facts.outputs) = info.unwrap_or_default();
+    facts.origin = origin.flatten();
+    Ok(facts)
+}
+
+fn scan_tensor_info(scanner: &mut Scanner<'_>) -> Result<(GroupSummary, GroupSummary), JsonError> {
+    let (mut input_keys, mut output_keys, mut input_bytes, mut output_bytes) = (None, None, None, None);
+    scanner.object(|scanner, key| match &*key.to_bytes() {
+        b"input_tensor_keys" => once(scanner, &mut input_keys, count),
+        b"output_tensor_keys" => once(scanner, &mut output_keys, count),
+        b"input_size_bytes" => once(scanner, &mut input_bytes, unsigned),
+        b"output_size_bytes" => once(scanner, &mut output_bytes, unsigned),
+        _ => scanner.skip(),
+    })?;
+    let group = |tensors: Option<usize>, bytes: Option<u64>| GroupSummary {
+        tensors: tensors.unwrap_or_default(),
+        bytes: bytes.unwrap_or_default(),
+    };
+    Ok((group(input_keys, input_bytes), group(output_keys, output_bytes)))
+}
+
+type OriginFacts<'a> = Option<(Cow<'a, str>, Cow<'a, str>)>;
+
+fn scan_origin<'a>(scanner: &mut Scanner<'a>) -> Result<OriginFacts<'a>, JsonError> {
+    let (mut host, mut process) = (None, None);
+    scanner.object(|scanner, key| match &*key.to_bytes() {
+        b"host" => once(scanner, &mut host, string),
+        b"process" => once(scanner, &mut process, string),
+        _ => scanner.skip(),
+    })?;
+    Ok(host.zip(process))
+}
+
+/// Reads the value of a key that may appear once; null counts as absent.
+fn once<'a, T>(
+    scanner: &mut Scanner<'a>,
+    slot: &mut Option<T>,
+    read: impl FnOnce(&mut Scanner<'a>) -> Result<T, JsonError>,
+) -> Result<(), JsonError> {
+    let offset = scanner.offset();
+    if scanner.peek()? == Kind::Null {
+        return scanner.null();
+    }
+    match slot.replace(read(scanner)?) {
+        None => Ok(()),
+        Some(_) => Err(JsonError::new(offset, "this key appears twice")),
+    }
+}
+
+fn string<'a>(scanner: &mut Scanner<'a>) -> Result<Cow<'a, str>, JsonError> {
+    scanner.string().map(RawString::to_string_lossy)
+}
+
+fn unsigned(scanner: &mut Scanner<'_>) -> Result<u64, JsonError> {
+    let offset = scanner.offset();
+    let number = scanner.number()?;
+    number.as_unsigned().ok_or_else(|| JsonError::new(offset, "expected an unsigned integer"))
+}
+
+fn count(scanner: &mut Scanner<'_>) -> Result<usize, JsonError> {
+    let mut items = 0;
+    scanner.array(|scanner| {
+        items += 1;
+        scanner.skip()
+    })?;
+    Ok(items)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::json;
+    use crate::record::read_record;
+
+    fn check_refused(line: &str, reason: &str) {
+        let error = scan_line(line.as_bytes()).unwrap_err().to_string();
+        assert!(error.contains(reason), "{line}: {error}");
+    }
+
+    #[test]
+    fn the_fields_of_a_line_are_those_of_the_whole_record() {
+        let line = r#"{"function_name": "W.run", "module": "m", "call_sequence": 2, "timestamp": "t", "process_id": 7,
+            "input_metadata": {"function_name": "no"}, "tensor_info": {"input_tensor_keys": ["arg_0", "arg_1"],
+            "output_tensor_keys": [], "input_size_bytes": 32, "input_size_mb": 3e-05},
+            "tensor_details": {"arg_0": {}}, "execution_status": "inputs_saved", "graph_capture": true,
+            "self_id": 18446744073709551615, "dump_dir": "a/b", "callbox": {"host": "h", "process": "p"}}"#;
+        let facts = scan_line(line.as_bytes()).unwrap();
+        let expected = LineFacts {
+            function: "W.run".into(),
+            module: "m".into(),
+            status: "inputs_saved".into(),
+            call_sequence: Some(2),
+            timestamp: Some("t".into()),
+            process_id: Some(7),
+            self_id: Some(u64::MAX),
+            dump_dir: Some("a/b".into()),
+            origin: Some(("h".into(), "p".into())),
+            graph_capture: true,
+            is_snapshot: false,
+            inputs: GroupSummary {
+                tensors: 2,
+                bytes: 32,
+            },
+            outputs: GroupSummary::default(),
+            tensor_details: Some(br#"{"arg_0": {}}"#),
+        };
+        assert_eq!(facts, expected);
+    }
+
+    #[test]
+    fn escapes_in_keys_and_names_are_resolved() {
+        let line =
+            br#"{"function\u005fname": "\u00e9\ud800", "execution_status": "completed", "module": null}"#;
+        let facts = scan_line(line).unwrap();
+        assert_eq!((&*facts.function, &*facts.module), ("é\u{fffd}", ""));
+    }
+
+    #[test]
+    fn a_line_that_lacks_what_is_needed_is_refused() {
+        check_refused(r#"{"function_name": "f"}"#, "there is no `execution_status`");
+        check_refused(
+            r#"{"execution_status": "completed"}"#,
+            "there is no `function_name`",
+        );
+        check_refused(r#"{"module": "os", "module": "sys"}"#, "appears twice");
+        check_refused(r#"{"call_sequence": -1}"#, "expected an unsigned integer");
+        check_refused(r#"{"call_sequence": 1.0}"#, "expected an unsigned integer");
+        check_refused(r#"{"call_sequence": "1"}"#, "expected a digit");
+        check_refused(r#"{"function_name": 1}"#, "expected a string");
+        check_refused("[]", "expected an object");
+    }
+
+    proptest! {
+        #[test]
+        fn what_the_index_takes_the_record_takes(
+            number in prop::sample::select(vec!["1", "-1", "1.5", "null", "\"1\"", "18446744073709551616"]),
+            text in prop::sample::select(vec!["\"f\"", "null", "1", "\"\\ud800\""]),
+            key in prop::sample::select(vec!["call_sequence", "process_id", "self_id"]),
+        ) {
+            let line = format!(
+                r#"{{"function_name": {text}, "execution_status": "completed", "{key}": {number}, "module": {text}}}"#
+            );
+            let record = read_record(&json::parse(line.as_bytes()).unwrap());
+            prop_assert_eq!(scan_line(line.as_bytes()).is_ok(), record.is_ok());
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! `cargo xtask ci`: everything that must hold, in the order in which mistakes are cheapest to find.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use crate::cargo::{cargo, program, root, run};
+use crate::test::{self, Tally};
+use crate::{readme, tidy};
+
+/// The README's way to run the tests; the step `test` has done it by then.
+const TEST_COMMAND: &str = "cargo xtask test";
+
+/// What the steps leave for each other and for the last line.
+#[derive(Debug, Default)]
+struct Progress {
+    tests: Option<Tally>,
+}
+
+type Step = fn(&mut Progress) -> Result<(), String>;
+
+const STEPS: [(&str, Step); 6] = [
+    ("fmt", |_| {
+        run(cargo(&["fmt", "--all", "--check"]), "`cargo fmt --check`")
+    }),
+    ("clippy", |_| {
+        let arguments = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
+        run(cargo(&arguments), "`cargo clippy`")
+    }),
+    ("tidy", |_| tidy::run()),
+    ("test", |progress| {
+        let (tally, outcome) = test::run(&[]);
+        progress.tests = Some(tally);
+        outcome
+    }),
+    ("doc", |_| {
+        let mut command = cargo(&["doc", "--workspace", "--no-deps"]);
+        command.env("RUSTDOCFLAGS", "-D warnings");
+        run(command, "`cargo doc`")
+    }),
+    ("readme", |_| run_readme()),
+];
+
+/// Runs every step up to the first failure; prints the times and, last, the plain line of the tests. Tells
+/// whether all is well.
+pub(crate) fn command() -> bool {
+    let mut progress = Progress::default();
+    let mut times = Vec::new();
+    let mut outcome = Ok(());
+    for (name, step) in STEPS {
+        println!("== {name}");
+        let start = Instant::now();
+        let result = step(&mut progress);
+        let time = start.elapsed();
+        println!("== {name}: {}", seconds(time));
+        times.push((name, time));
+        if let Err(message) = result {
+            outcome = Err(format!("{name}: {message}"));
+            break;
+        }
+    }
+    println!("\n{}", table(&times));
+    if let Err(message) = &outcome {
+        eprintln!("error: {message}");
+    }
+    if let Some(tally) = progress.tests {
+        println!("{tally}");
+    }
+    outcome.is_ok()
+}
+
+fn run_readme() -> Result<(), String> {
+    let path = root().join("README.md");
+    let text = fs::read_to_string(&path).map_err(|error| format!("failed to read README.md: {error}"))?;
+    for block in readme::marked_blocks(&text)? {
+        if block.script == TEST_COMMAND {
+            println!(
+                "README.md:{}: `{TEST_COMMAND}` has run as a step of its own",
+                block.line
+            );
+            continue;
+        }
+        println!("README.md:{}: {}", block.line, block.script);
+        let mut command = program("bash");
+        command.args(["-euo", "pipefail", "-c", &block.script]);
+        run(command, &format!("the block at README.md:{}", block.line))?;
+    }
+    Ok(())
+}
+
+fn table(times: &[(&str, Duration)]) -> String {
+    let total = times.iter().map(|(_, time)| *time).sum();
+    times
+        .iter()
+        .copied()
+        .chain([("total", total)])
+        .map(|(name, time)| format!("{name:<8} {:>8}\n", seconds(time)))
+        .collect()
+}
+
+fn seconds(time: Duration) -> String {
+    format!("{:.1} s", time.as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_times_add_up() {
+        let times = [
+            ("fmt", Duration::from_millis(400)),
+            ("test", Duration::from_millis(61_250)),
+        ];
+        assert_eq!(
+            table(&times),
+            "fmt         0.4 s\ntest       61.2 s\ntotal      61.6 s\n"
+        );
+    }
+}

@@ -1,0 +1,46 @@
+//! Unsafe code stands in named modules only.
+
+use super::Finding;
+use super::source::find_word;
+use super::tree::Tree;
+
+/// The files, and what each needs it for.
+pub(super) const FILES: [&str; 3] = [
+    // Maps a file, to compare with.
+    "benches/src/plain.rs",
+    // Calls into the matrix product with pointers and strides.
+    "crates/kernels-cpu/src/matmul.rs",
+    // Maps files into memory.
+    "crates/sink-fs/src/mapped.rs",
+];
+
+pub(super) fn check(tree: &Tree) -> Vec<Finding> {
+    tree.rust()
+        .filter(|(file, _)| !FILES.contains(&file.path.as_str()))
+        .flat_map(|(file, source)| {
+            find_word(&source.code, "unsafe").map(|(line, _)| {
+                Finding::new(
+                    &file.path,
+                    line,
+                    "unsafe code outside of the modules that xtask/src/tidy/unsafety.rs names",
+                )
+            })
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unsafe_code_elsewhere_is_found() {
+        let check = |path, text| check(&Tree::of(&[(path, text)])).len();
+        assert_eq!(check("crates/core/src/a.rs", "fn f() { unsafe { g() } }"), 1);
+        assert_eq!(
+            check("crates/core/src/a.rs", "#![deny(unsafe_code)] // unsafe"),
+            0
+        );
+        assert_eq!(check(FILES[0], "unsafe fn f() {}"), 0);
+    }
+}
