@@ -96,11 +96,7 @@ impl BatchDecode {
             ),
             call(
                 "plan",
-                vec![
-                    ("arg_1", example.indptr),
-                    ("arg_2", example.indices),
-                    ("arg_3", example.last_page_len),
-                ],
+                vec![("arg_1", example.indptr), ("arg_2", example.indices), ("arg_3", example.last_page_len)],
                 json!({
                     "arg_0": wrapper,
                     "arg_4": QO_HEADS,
@@ -149,9 +145,8 @@ fn float16s(shape: &[usize]) -> anyhow::Result<TensorBuf> {
     let count: usize = shape.iter().product();
     let mut tensor = TensorBuf::from_elements(DType::Float16, shape, vec![0; 2 * count])?;
     // Weyl's sequence: multiples of the golden ratio, without their whole parts.
-    let values: Vec<f32> = (1..=count)
-        .map(|n| (n as f64 * 0.618_033_988_749_895).fract() as f32 * 4.0 - 2.0)
-        .collect();
+    let values: Vec<f32> =
+        (1..=count).map(|n| (n as f64 * 0.618_033_988_749_895).fract() as f32 * 4.0 - 2.0).collect();
     tensor.write_f32(&values)?;
     Ok(tensor)
 }

@@ -38,11 +38,7 @@ pub(crate) struct Variant<'a> {
 impl<'a> Variant<'a> {
     /// Names a piece of work.
     pub(crate) fn new(what: impl Into<String>, run: impl FnMut() -> anyhow::Result<()> + 'a) -> Variant<'a> {
-        Variant {
-            what: what.into(),
-            target: None,
-            run: Box::new(run),
-        }
+        Variant { what: what.into(), target: None, run: Box::new(run) }
     }
 
     /// Says what is aimed at.
@@ -55,12 +51,12 @@ impl<'a> Variant<'a> {
 impl Measurement {
     /// Returns the rate of the best round in gigabytes (10^9) a second.
     pub(crate) fn gigabytes_per_second(&self) -> Option<f64> {
-        self.bytes
-            .map(|bytes| bytes as f64 / self.best.as_secs_f64() / 1e9)
+        self.bytes.map(|bytes| bytes as f64 / self.best.as_secs_f64() / 1e9)
     }
 }
 
 /// Runs the variants in turn, once to warm up and then `rounds` times; the first is the baseline of the others.
+#[expect(clippy::disallowed_methods, reason = "measuring reads the clock")]
 pub(crate) fn race(
     rounds: usize,
     bytes: Option<u64>,
@@ -110,12 +106,8 @@ mod tests {
                 Ok(())
             }
         };
-        let measured = race(
-            3,
-            Some(8),
-            vec![Variant::new("a", turn(0)), Variant::new("b", turn(1))],
-        )
-        .unwrap();
+        let measured =
+            race(3, Some(8), vec![Variant::new("a", turn(0)), Variant::new("b", turn(1))]).unwrap();
         assert_eq!(order.get(), 8);
         assert_eq!(measured[0].ratio, None);
         assert!(measured[1].ratio.is_some_and(|ratio| ratio > 0.0));

@@ -1,9 +1,5 @@
 #![doc = include_str!("../README.md")]
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a program for the terminal"
-)]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]
 
 mod batch_decode;
 mod harness;
@@ -21,11 +17,8 @@ use crate::harness::Measurement;
 
 type Bench = fn() -> anyhow::Result<Vec<Measurement>>;
 
-const BENCHES: [(&str, Bench); 3] = [
-    ("read", read::measure),
-    ("scan", scan::measure),
-    ("replay", replay::measure),
-];
+const BENCHES: [(&str, Bench); 3] =
+    [("read", read::measure), ("scan", scan::measure), ("replay", replay::measure)];
 
 const HELP: &str = "\
 Usage: cargo xtask bench [--json] [NAME]...
@@ -49,10 +42,8 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &[String]) -> anyhow::Result<()> {
-    let (options, names): (Vec<&str>, Vec<&str>) = arguments
-        .iter()
-        .map(String::as_str)
-        .partition(|argument| argument.starts_with('-'));
+    let (options, names): (Vec<&str>, Vec<&str>) =
+        arguments.iter().map(String::as_str).partition(|argument| argument.starts_with('-'));
     if options.iter().any(|option| matches!(*option, "-h" | "--help")) {
         print!("{HELP}");
         return Ok(());

@@ -1,8 +1,5 @@
 //! Baselines: what the operating system and the memory allow.
-#![expect(
-    unsafe_code,
-    reason = "mapping a file is unsafe: another process may change it"
-)]
+#![expect(unsafe_code, reason = "mapping a file is unsafe: another process may change it")]
 
 use std::fs::File;
 use std::hint::black_box;
@@ -28,8 +25,6 @@ pub(crate) fn map(path: &Path) -> io::Result<Mmap> {
 /// Looks at every byte.
 pub(crate) fn touch(bytes: &[u8]) {
     let (words, rest) = bytes.as_chunks::<8>();
-    let sum = words
-        .iter()
-        .fold(0u64, |sum, word| sum.wrapping_add(u64::from_le_bytes(*word)));
+    let sum = words.iter().fold(0u64, |sum, word| sum.wrapping_add(u64::from_le_bytes(*word)));
     black_box((sum, rest));
 }

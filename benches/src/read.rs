@@ -28,16 +28,9 @@ pub(crate) fn measure() -> anyhow::Result<Vec<Measurement>> {
 
 fn measure_format(format: &Arc<dyn TensorSerializer>) -> anyhow::Result<Vec<Measurement>> {
     let folder = tempfile::tempdir()?;
-    let elements = (0..SHAPE[0] * SHAPE[1] * 4)
-        .map(|byte| (byte % 251) as u8)
-        .collect();
+    let elements = (0..SHAPE[0] * SHAPE[1] * 4).map(|byte| (byte % 251) as u8).collect();
     let tensor = TensorBuf::from_elements(DType::Float32, &SHAPE, elements)?;
-    let path = session::write_group(
-        folder.path(),
-        Group::Inputs.stem(),
-        &[("arg_0", tensor)],
-        &**format,
-    )?;
+    let path = session::write_group(folder.path(), Group::Inputs.stem(), &[("arg_0", tensor)], &**format)?;
     let bytes = path.metadata()?.len();
 
     let open = |mode| FsSource::open(folder.path(), vec![format.clone()], ReadOptions { mode });
@@ -64,9 +57,8 @@ fn measure_format(format: &Arc<dyn TensorSerializer>) -> anyhow::Result<Vec<Meas
 
 fn load(source: &FsSource) -> anyhow::Result<()> {
     let session = source.calls()?;
-    let tensors = source
-        .load(&session.calls[0], Group::Inputs)?
-        .context("the file that was written is not there")?;
+    let tensors =
+        source.load(&session.calls[0], Group::Inputs)?.context("the file that was written is not there")?;
     for (_, tensor) in tensors.iter() {
         match tensor {
             LoadedTensor::Whole(tensor) => plain::touch(tensor.storage()),

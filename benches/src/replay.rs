@@ -24,9 +24,7 @@ pub(crate) fn measure() -> anyhow::Result<Vec<Measurement>> {
     for call in BatchDecode::recorded(results)? {
         session::record(folder.path(), &call)?;
     }
-    let run = vec![Variant::new("batch decode, the call alone", || {
-        example.run(&mut *wrapper).map(drop)
-    })];
+    let run = vec![Variant::new("batch decode, the call alone", || example.run(&mut *wrapper).map(drop))];
     let replay = vec![Variant::new("batch decode, 3 calls replayed", || {
         let formats: Vec<Arc<dyn TensorSerializer>> = vec![Arc::new(PtSerializer)];
         let source = FsSource::open(folder.path(), formats, ReadOptions::default())?;
@@ -46,9 +44,6 @@ fn replay_all(source: &FsSource) -> anyhow::Result<()> {
         &SequenceOptions::default(),
         &mut |_, replayed| counts.add(&replayed.verdict),
     );
-    anyhow::ensure!(
-        counts.passed == session.calls.len(),
-        "the calls did not all pass: {counts}"
-    );
+    anyhow::ensure!(counts.passed == session.calls.len(), "the calls did not all pass: {counts}");
     Ok(())
 }

@@ -55,11 +55,8 @@ pub(crate) fn json(measurements: &[Measurement]) -> Value {
 
 fn row(what: &str, best: &str, median: &str, rate: &str, ratio: &str, target: &str) -> String {
     let mut row = String::new();
-    write!(
-        row,
-        "{what:<36} {best:>9} {median:>9} {rate:>6} {ratio:>6} {target:>7}"
-    )
-    .expect("a string takes any text");
+    write!(row, "{what:<36} {best:>9} {median:>9} {rate:>6} {ratio:>6} {target:>7}")
+        .expect("a string takes any text");
     row.trim_end().to_owned() + "\n"
 }
 
@@ -85,11 +82,11 @@ mod tests {
     #[test]
     fn the_table_fits_a_terminal() {
         let table = table(&[measurement()]);
-        let expected = "\
-                                       best ms median ms   GB/s  ratio  target
-a session of 100,000 calls, listed      123.46   1234.57   3.00   0.50  1 GB/s
-";
-        assert_eq!(table, expected);
+        let expected = [
+            "                                       best ms median ms   GB/s  ratio  target",
+            "a session of 100,000 calls, listed      123.46   1234.57   3.00   0.50  1 GB/s",
+        ];
+        assert_eq!(table.lines().collect::<Vec<_>>(), expected);
         assert!(table.lines().all(|line| line.len() <= 80));
     }
 
@@ -97,9 +94,6 @@ a session of 100,000 calls, listed      123.46   1234.57   3.00   0.50  1 GB/s
     fn json_has_the_same_figures() {
         let json = json(&[measurement()]);
         assert_eq!(json[0]["median_ms"], 1234.567);
-        assert_eq!(
-            (&json[0]["target_ratio"], &json[0]["target_gb_per_s"]),
-            (&Value::Null, &1.0.into())
-        );
+        assert_eq!((&json[0]["target_ratio"], &json[0]["target_gb_per_s"]), (&Value::Null, &1.0.into()));
     }
 }

@@ -28,15 +28,10 @@ pub(crate) fn measure() -> anyhow::Result<Vec<Measurement>> {
         ROUNDS,
         Some(bytes),
         vec![
-            Variant::new("plain read of a session.jsonl", || {
-                Ok(plain::read(&index, &mut buffer)?)
-            }),
+            Variant::new("plain read of a session.jsonl", || Ok(plain::read(&index, &mut buffer)?)),
             Variant::new("a session of 100,000 calls, listed", || {
                 let session = source.calls()?;
-                let completed = session
-                    .calls
-                    .iter()
-                    .filter(|call| call.state == CallState::Completed);
+                let completed = session.calls.iter().filter(|call| call.state == CallState::Completed);
                 anyhow::ensure!(
                     completed.count() == CALLS && session.findings.is_empty(),
                     "the session was misread: {:?}",
@@ -60,9 +55,7 @@ fn write_session(folder: &Path, index: &Path) -> anyhow::Result<()> {
             writeln!(index, "{}", renumbered(line, number))?;
         }
         let path = renumbered(begun, number);
-        let (_, name) = path
-            .rsplit_once('/')
-            .expect("a recorded line ends with its folder");
+        let (_, name) = path.rsplit_once('/').expect("a recorded line ends with its folder");
         fs::create_dir(folder.join(name.trim_end_matches(['"', '}'])))?;
     }
     Ok(index.flush()?)
@@ -70,18 +63,10 @@ fn write_session(folder: &Path, index: &Path) -> anyhow::Result<()> {
 
 /// Adds a number to the call's own, in the folder's name and in the record.
 fn renumbered(line: &str, number: usize) -> String {
-    let (before, behind) = line
-        .rsplit_once("_call")
-        .expect("a recorded line ends with its folder");
-    let own: usize = behind[..4]
-        .parse()
-        .expect("a folder's name ends with four digits");
+    let (before, behind) = line.rsplit_once("_call").expect("a recorded line ends with its folder");
+    let own: usize = behind[..4].parse().expect("a folder's name ends with four digits");
     let name = format!("{before}_call{:04}{}", own + number, &behind[4..]);
-    name.replacen(
-        &format!("\"call_sequence\": {own},"),
-        &format!("\"call_sequence\": {},", own + number),
-        1,
-    )
+    name.replacen(&format!("\"call_sequence\": {own},"), &format!("\"call_sequence\": {},", own + number), 1)
 }
 
 #[cfg(test)]

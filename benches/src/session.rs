@@ -59,10 +59,7 @@ pub(crate) fn record(root: &Path, call: &Call) -> anyhow::Result<()> {
     });
     for status in ["inputs_saved", "completed"] {
         line["execution_status"] = status.into();
-        for file in [
-            root.join("session.jsonl"),
-            root.join(&folder).join("metadata.jsonl"),
-        ] {
+        for file in [root.join("session.jsonl"), root.join(&folder).join("metadata.jsonl")] {
             writeln!(OpenOptions::new().append(true).create(true).open(file)?, "{line}")?;
         }
     }
@@ -77,13 +74,8 @@ pub(crate) fn write_group(
     format: &dyn TensorSerializer,
 ) -> anyhow::Result<PathBuf> {
     let path = folder.join(format!("{stem}.{}", format.extension()));
-    let group = TensorGroup {
-        stem,
-        tensors: tensors
-            .iter()
-            .map(|(key, tensor)| (*key, tensor.as_view()))
-            .collect(),
-    };
+    let group =
+        TensorGroup { stem, tensors: tensors.iter().map(|(key, tensor)| (*key, tensor.as_view())).collect() };
     format
         .encode(&group, &mut File::create(&path)?)
         .with_context(|| format!("failed to write {}", path.display()))?;

@@ -1,4 +1,4 @@
-//! Where the corpus of real sessions lies, if it is there.
+#![doc = include_str!("../README.md")]
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -7,11 +7,10 @@ use std::path::{Path, PathBuf};
 ///
 /// The environment variable `CALLBOX_CORPUS` names the folder; without it, `shared/corpus` beside the
 /// workspace is tried.
+#[expect(clippy::disallowed_methods, reason = "where the corpus lies is the environment's matter")]
 pub fn corpus(test: &str) -> Option<PathBuf> {
-    let folder = env::var_os("CALLBOX_CORPUS").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/corpus"),
-        PathBuf::from,
-    );
+    let folder = env::var_os("CALLBOX_CORPUS")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/corpus"), PathBuf::from);
     if folder.join("truth.json").is_file() {
         return Some(folder);
     }

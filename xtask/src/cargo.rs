@@ -20,6 +20,7 @@ pub(crate) fn program(name: &str) -> Command {
 }
 
 /// Prepares the cargo that runs this program.
+#[expect(clippy::disallowed_methods, reason = "cargo tells its programs which cargo runs them")]
 pub(crate) fn cargo(arguments: &[&str]) -> Command {
     let mut command = program(&env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned()));
     command.args(arguments);
@@ -28,14 +29,8 @@ pub(crate) fn cargo(arguments: &[&str]) -> Command {
 
 /// Runs a command to its end; its output goes where ours goes. `what` names it in the error.
 pub(crate) fn run(mut command: Command, what: &str) -> Result<(), String> {
-    let status = command
-        .status()
-        .map_err(|error| format!("failed to start {what}: {error}"))?;
-    if status.success() {
-        Ok(())
-    } else {
-        Err(format!("{what} failed: {status}"))
-    }
+    let status = command.status().map_err(|error| format!("failed to start {what}: {error}"))?;
+    if status.success() { Ok(()) } else { Err(format!("{what} failed: {status}")) }
 }
 
 /// Builds the benchmarks with optimisation and runs them.

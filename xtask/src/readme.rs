@@ -25,21 +25,13 @@ pub(crate) fn marked_blocks(readme: &str) -> Result<Vec<Block>, String> {
             .find(|(_, line)| !line.trim().is_empty())
             .ok_or_else(|| format!("README.md:{marked}: nothing follows `{MARKER}`"))?;
         if !opening.starts_with("```") {
-            return Err(format!(
-                "README.md:{fence}: a fenced block has to follow `{MARKER}`"
-            ));
+            return Err(format!("README.md:{fence}: a fenced block has to follow `{MARKER}`"));
         }
-        let body: Vec<&str> = lines
-            .by_ref()
-            .map(|(_, line)| line)
-            .take_while(|line| !line.starts_with("```"))
-            .collect();
+        let body: Vec<&str> =
+            lines.by_ref().map(|(_, line)| line).take_while(|line| !line.starts_with("```")).collect();
         let prompted: Vec<&str> = body.iter().filter_map(|line| line.strip_prefix("$ ")).collect();
         let commands = if prompted.is_empty() { body } else { prompted };
-        blocks.push(Block {
-            line: fence,
-            script: commands.join("\n"),
-        });
+        blocks.push(Block { line: fence, script: commands.join("\n") });
     }
     if blocks.is_empty() {
         return Err(format!(
@@ -77,13 +69,7 @@ $ cargo xtask test
 ";
         let blocks = marked_blocks(readme).unwrap();
         let found: Vec<_> = blocks.iter().map(|b| (b.line, b.script.as_str())).collect();
-        assert_eq!(
-            found,
-            [
-                (4, "cargo run -- list\ncargo run -- show"),
-                (15, "cargo xtask test")
-            ]
-        );
+        assert_eq!(found, [(4, "cargo run -- list\ncargo run -- show"), (15, "cargo xtask test")]);
     }
 
     #[test]

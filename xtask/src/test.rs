@@ -31,10 +31,7 @@ impl Tally {
     /// Counts the tests that were announced and never reported, because their binary died, as failed.
     fn with_missing_as_failed(self) -> Tally {
         let reported = self.passed + self.failed;
-        Tally {
-            failed: self.failed + self.announced.saturating_sub(reported),
-            ..self
-        }
+        Tally { failed: self.failed + self.announced.saturating_sub(reported), ..self }
     }
 }
 
@@ -69,11 +66,7 @@ fn stream(arguments: &[String], tally: &mut Tally) -> Result<bool, String> {
     if !names_a_package(arguments) {
         command.arg("--workspace");
     }
-    let mut child = command
-        .args(arguments)
-        .stdout(Stdio::piped())
-        .spawn()
-        .map_err(failed)?;
+    let mut child = command.args(arguments).stdout(Stdio::piped()).spawn().map_err(failed)?;
     let mut lines = BufReader::new(child.stdout.take().expect("the output was asked to be piped"));
     let mut line = Vec::new();
     // Lines are bytes: a test may print anything.

@@ -4,33 +4,50 @@ use callbox_core::{Stats, TensorBuf, Value};
 
 use crate::{style, units};
 
-/// Describes a tensor: dtype, shape, layout, and its one element or its statistics.
-pub(crate) fn tensor(tensor: &TensorBuf) -> String {
-    let layout = tensor.layout();
-    let mut text = format!("{:<9} {:<14} ", tensor.dtype().name(), units::shape(tensor.shape()));
-    match (tensor.numel(), tensor.to_f64()) {
-        (1, Ok(values)) => text.push_str(&number(values[0])),
-        (_, _) => {
-            let strides = if layout.is_contiguous() {
-                "contiguous".to_owned()
-            } else {
-                format!("strides {:?}", layout.strides())
-            };
-            text.push_str(&format!("{strides:<18}"));
-            if layout.offset() > 0 {
-                text.push_str(&format!(" offset {}", layout.offset()));
-            }
-            if let Some(stats) = Stats::of(tensor) {
-                text.push_str(&statistics(&stats));
-            }
+/// A tensor in words, part by part, so that several can be put into columns.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TensorText {
+    pub(crate) dtype: String,
+    pub(crate) shape: String,
+    /// `contiguous`, or strides and offset in elements.
+    pub(crate) layout: String,
+    /// The one element, or the statistics.
+    pub(crate) content: String,
+}
+
+impl TensorText {
+    pub(crate) fn new(tensor: &TensorBuf) -> TensorText {
+        let layout = tensor.layout();
+        let mut layout_text = if layout.is_contiguous() {
+            "contiguous".to_owned()
+        } else {
+            format!("strides {:?}", layout.strides())
+        };
+        if layout.offset() > 0 {
+            layout_text.push_str(&format!(" offset {}", layout.offset()));
+        }
+        let content = match (tensor.numel(), tensor.to_f64()) {
+            (1, Ok(values)) if values.len() == 1 => number(values[0]),
+            (_, _) => Stats::of(tensor).as_ref().map(statistics).unwrap_or_default(),
+        };
+        TensorText {
+            dtype: tensor.dtype().name().to_owned(),
+            shape: units::shape(tensor.shape()),
+            layout: layout_text,
+            content,
         }
     }
-    text.trim_end().to_owned()
+}
+
+/// Describes a tensor in a line: dtype, shape, layout, and its one element or its statistics.
+pub(crate) fn tensor(tensor: &TensorBuf) -> String {
+    let TensorText { dtype, shape, layout, content } = TensorText::new(tensor);
+    format!("{dtype} {shape} {layout}  {content}").trim_end().to_owned()
 }
 
 fn statistics(stats: &Stats) -> String {
     let value = |value: f32| number(f64::from(value));
-    let mut text = format!(" min {}  max {}  mean {}", value(stats.min), value(stats.max), value(stats.mean));
+    let mut text = format!("min {}  max {}  mean {}", value(stats.min), value(stats.max), value(stats.mean));
     if let Some(special) = stats.special.filter(|special| special.nan + special.infinite > 0) {
         let counts = format!("  {} NaN, {} infinite", special.nan, special.infinite);
         text.push_str(&style::paint(style::red(), &counts));
@@ -38,11 +55,18 @@ fn statistics(stats: &Stats) -> String {
     text
 }
 
+/// Writes an element with five significant digits; whole numbers have all of theirs.
 fn number(value: f64) -> String {
-    if value.fract() == 0.0 && value.abs() < 1e15 {
+    let magnitude = value.abs();
+    if value.fract() == 0.0 && magnitude < 1e15 {
         return format!("{value:.0}");
     }
-    units::float(value)
+    if !(1e-4..1e6).contains(&magnitude) {
+        return format!("{value:.4e}");
+    }
+    let decimals = 4 - magnitude.log10().floor() as i32;
+    let text = format!("{value:.*}", usize::try_from(decimals).unwrap_or_default());
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 /// Writes a value in Python's spelling, long containers cut; `tensor` describes the tensors in it.
@@ -91,9 +115,9 @@ mod tests {
     #[test]
     fn a_tensor_is_told_by_its_dtype_shape_layout_and_statistics() {
         let whole = TensorBuf::from_f32(DType::Float32, &[2, 2], &[1.0, 2.0, 3.0, 4.5]).unwrap();
-        assert_eq!(tensor(&whole), "float32   [2, 2]         contiguous         min 1  max 4.5  mean 2.625");
+        assert_eq!(tensor(&whole), "float32 [2, 2] contiguous  min 1  max 4.5  mean 2.625");
         let one = TensorBuf::from_f32(DType::Float32, &[], &[0.00031]).unwrap();
-        assert_eq!(tensor(&one), "float32   []             3.1e-4");
+        assert_eq!(tensor(&one), "float32 [] contiguous  0.00031");
     }
 
     #[test]

@@ -9,10 +9,7 @@ pub(crate) struct Cursor<'a> {
 
 impl<'a> Cursor<'a> {
     pub(crate) fn new(bytes: &'a [u8]) -> Cursor<'a> {
-        Cursor {
-            rest: bytes,
-            len: bytes.len(),
-        }
+        Cursor { rest: bytes, len: bytes.len() }
     }
 
     /// Returns how many bytes were read.

@@ -1,10 +1,13 @@
 //! From tensors to a file.
 
 use std::collections::{HashMap, HashSet};
+use std::convert::Infallible;
+use std::io::Write;
+use std::num::TryFromIntError;
 use std::ops::Range;
 
 use callbox_core::{
-    DType, DTypeKind, DeviceMemory, FormatError, StorageBytes, StorageId, TensorGroup, TensorView,
+    DType, DTypeKind, DeviceMemory, FormatError, Layout, StorageBytes, StorageId, TensorGroup, TensorView,
 };
 
 use crate::container::{ALIGNMENT, ArchiveWriter, BYTE_ORDER, EntryWriter, PICKLE, VERSION};
@@ -23,7 +26,7 @@ const STAGING_BYTES: usize = 1 << 20;
 /// on a machine without the device; the call's record says where a tensor was.
 const LOCATION: &str = "cpu";
 
-pub(crate) fn encode(group: &TensorGroup<'_>, out: &mut dyn std::io::Write) -> Result<(), FormatError> {
+pub(crate) fn encode(group: &TensorGroup<'_>, out: &mut dyn Write) -> Result<(), FormatError> {
     let plan = Plan::new(group)?;
     let mut archive = ArchiveWriter::new(out, group.stem)?;
     archive.entry(PICKLE, &plan.pickle(group)?)?;
@@ -79,15 +82,33 @@ impl Stored<'_> {
         let item_size = self.dtype.item_size();
         self.elements.start * item_size..self.elements.end * item_size
     }
+
+    /// Takes in the elements that a tensor reaches; an empty one reaches none.
+    fn see(&mut self, layout: &Layout) {
+        if layout.numel() == 0 {
+            return;
+        }
+        let (start, end) = (layout.offset(), layout.end());
+        self.elements = match self.elements {
+            Range { end: 0, .. } => start..end,
+            ref seen => seen.start.min(start)..seen.end.max(end),
+        };
+    }
+
+    /// Takes in the whole storage, as torch does, unless what is seen of it is a small part of a large one.
+    fn widen(&mut self) {
+        let whole = self.bytes.len() / self.dtype.item_size();
+        let is_large = self.bytes.len() > WHOLE_STORAGE_BYTES;
+        if !is_large || whole <= self.elements.len().saturating_mul(WHOLE_STORAGE_RATIO) {
+            self.elements = 0..whole;
+        }
+    }
 }
 
 impl<'a> Plan<'a> {
     /// Checks the tensors and collects their storages, each in the order in which it is first seen.
     fn new(group: &TensorGroup<'a>) -> Result<Plan<'a>, FormatError> {
-        let mut plan = Plan {
-            storages: Vec::new(),
-            places: Vec::with_capacity(group.tensors.len()),
-        };
+        let mut plan = Plan { storages: Vec::new(), places: Vec::with_capacity(group.tensors.len()) };
         let mut known: HashMap<(StorageId, usize, DType), usize> = HashMap::new();
         let mut keys = HashSet::new();
         for (key, tensor) in &group.tensors {
@@ -96,25 +117,12 @@ impl<'a> Plan<'a> {
                 return Err(cannot_hold(key, "another tensor has the same key"));
             }
             let bytes = tensor.storage.bytes;
-            let place = *known
-                .entry((tensor.storage.id, bytes.len(), tensor.dtype))
-                .or_insert_with(|| {
-                    plan.storages.push(Stored {
-                        dtype: tensor.dtype,
-                        bytes,
-                        elements: 0..0,
-                    });
-                    plan.storages.len() - 1
-                });
+            let place = *known.entry((tensor.storage.id, bytes.len(), tensor.dtype)).or_insert_with(|| {
+                plan.storages.push(Stored { dtype: tensor.dtype, bytes, elements: 0..0 });
+                plan.storages.len() - 1
+            });
             plan.places.push(place);
-            if tensor.layout.numel() > 0 {
-                let elements = &mut plan.storages[place].elements;
-                let (start, end) = (tensor.layout.offset(), tensor.layout.end());
-                *elements = match *elements {
-                    Range { start: 0, end: 0 } => start..end,
-                    ref seen => seen.start.min(start)..seen.end.max(end),
-                };
-            }
+            plan.storages[place].see(&tensor.layout);
         }
         plan.storages.iter_mut().for_each(Stored::widen);
         Ok(plan)
@@ -132,34 +140,17 @@ impl<'a> Plan<'a> {
     }
 }
 
-impl Stored<'_> {
-    /// Writes the whole storage, as torch does, unless what is seen of it is a small part of a large one.
-    fn widen(&mut self) {
-        let whole = self.bytes.len() / self.dtype.item_size();
-        let is_large = self.bytes.len() > WHOLE_STORAGE_BYTES;
-        if !is_large || whole / WHOLE_STORAGE_RATIO <= self.elements.len() {
-            self.elements = 0..whole;
-        }
-    }
-}
-
 fn check(key: &str, tensor: &TensorView<'_>) -> Result<(), FormatError> {
     if tensor.dtype.kind() == DTypeKind::Quantized {
         return Err(cannot_hold(key, "its scale and zero point are not known"));
     }
     let available = tensor.storage.bytes.len() / tensor.dtype.item_size();
     let fits = tensor.layout.check_storage(available);
-    fits.map_err(|source| FormatError::Tensor {
-        key: key.to_owned(),
-        source,
-    })
+    fits.map_err(|source| FormatError::Tensor { key: key.to_owned(), source })
 }
 
 fn cannot_hold(key: &str, reason: &str) -> FormatError {
-    FormatError::CannotHold {
-        key: key.to_owned(),
-        reason: reason.to_owned(),
-    }
+    FormatError::CannotHold { key: key.to_owned(), reason: reason.to_owned() }
 }
 
 /// Writes the call that rebuilds a tensor, argument by argument in the order of `torch/_utils.py`.
@@ -168,7 +159,7 @@ fn put_tensor(
     tensor: &TensorView<'_>,
     storage: &Stored<'_>,
     place: usize,
-) -> Result<(), std::num::TryFromIntError> {
+) -> Result<(), TryFromIntError> {
     let class = storage_class(tensor.dtype);
     let function = match class {
         Some(_) => REBUILD_TENSOR_V2,
@@ -216,17 +207,14 @@ fn put_marks(pickle: &mut PickleWriter<'_>, tensor: &TensorView<'_>) {
     let marks = [("conj", tensor.flags.conj), ("neg", tensor.flags.neg)];
     let set: Vec<_> = marks.iter().filter(|(_, is_set)| *is_set).collect();
     if !set.is_empty() {
-        let Ok(()) = pickle.dict(
-            &set,
-            |pickle, (mark, _)| -> Result<(), std::convert::Infallible> {
-                pickle.shared_text(mark);
-                pickle.bool(true);
-                Ok(())
-            },
-        );
+        let Ok(()) = pickle.dict(&set, |pickle, (mark, _)| -> Result<(), Infallible> {
+            pickle.shared_text(mark);
+            pickle.bool(true);
+            Ok(())
+        });
     }
 }
 
-fn to_i64(sizes: &[usize]) -> Result<Vec<i64>, std::num::TryFromIntError> {
+fn to_i64(sizes: &[usize]) -> Result<Vec<i64>, TryFromIntError> {
     sizes.iter().map(|&size| i64::try_from(size)).collect()
 }

@@ -14,11 +14,16 @@ use crate::torch_names::{Name, Rebuild};
 
 /// How deeply calls may be nested: a parameter around a tensor with attributes around a tensor takes three.
 const DEEPEST_CALL: usize = 4;
-/// Sizes that all tensors of a file may have together beyond what its pickle spells out. Tensors may share
-/// the tuple of their sizes, but not so that a small file becomes large in memory.
-const SHARED_SIZES: usize = 1 << 20;
+/// Sizes and strides of all tensors of a file together. Tensors may share the tuple of their sizes, but not so
+/// that a small file becomes large in memory.
+const MOST_SIZES: usize = 1 << 21;
+/// A tensor can be marked as a conjugate and as a negative.
+const MOST_MARKS: usize = 2;
+/// torch numbers its storages.
+const LONGEST_STORAGE_NAME: usize = 64;
 
-/// Builds the tensors of one file.
+/// Builds the tensors of one file. What many tensors refer to is paid for by each of them, so everything that
+/// can be shared is bounded.
 pub(crate) struct Tensors<'a> {
     archive: &'a Archive<'a>,
     pickle: &'a Pickle<'a>,
@@ -27,11 +32,7 @@ pub(crate) struct Tensors<'a> {
 
 impl<'a> Tensors<'a> {
     pub(crate) fn new(archive: &'a Archive<'a>, pickle: &'a Pickle<'a>) -> Tensors<'a> {
-        Tensors {
-            archive,
-            pickle,
-            sizes_left: SHARED_SIZES + pickle.len,
-        }
+        Tensors { archive, pickle, sizes_left: MOST_SIZES }
     }
 
     /// Builds the tensor that stands under `key`.
@@ -58,11 +59,9 @@ impl<'a> Call<'_, 'a> {
     fn tensor(&mut self, value: Value<'a>, depth: usize) -> Result<LoadedTensor, FormatError> {
         match value {
             Value::Tensor(function, arguments) => self.rebuild(function, arguments, depth),
-            other => Err(FormatError::Unsupported(format!(
-                "{} is a {}, not a tensor",
-                self.quoted(),
-                other.kind()
-            ))),
+            other => {
+                Err(FormatError::Unsupported(format!("{} is {}, not a tensor", self.quoted(), other.kind())))
+            }
         }
     }
 
@@ -73,59 +72,36 @@ impl<'a> Call<'_, 'a> {
         depth: usize,
     ) -> Result<LoadedTensor, FormatError> {
         let Some(depth) = depth.checked_sub(1) else {
-            return Err(FormatError::Limit(format!(
-                "{} is nested too deeply",
-                self.quoted()
-            )));
+            return Err(FormatError::Limit(format!("{} is nested too deeply", self.quoted())));
         };
         let pickle = self.tensors.pickle;
         match (function, pickle.tuple(arguments)) {
-            (Rebuild::TensorV2, [storage, offset, size, stride, grad, _hooks, metadata @ ..])
-                if metadata.len() <= 1 =>
-            {
+            (Rebuild::TensorV2, [storage, offset, size, stride, grad, _hooks, marks @ ..]) => {
                 let storage = self.storage(*storage)?;
-                let flags = self.flags(*grad, metadata, storage.dtype)?;
-                self.whole(storage, [*offset, *size, *stride], flags)
+                self.strided(storage, [*offset, *size, *stride], *grad, marks)
             }
             (
                 Rebuild::TensorV3,
-                [
-                    storage,
-                    offset,
-                    size,
-                    stride,
-                    grad,
-                    _hooks,
-                    Value::Name(Name::DType(dtype)),
-                    metadata @ ..,
-                ],
-            ) if metadata.len() <= 1 => {
-                let storage = Storage {
-                    dtype: *dtype,
-                    ..self.storage(*storage)?
-                };
-                let flags = self.flags(*grad, metadata, *dtype)?;
-                self.whole(storage, [*offset, *size, *stride], flags)
+                [storage, offset, size, stride, grad, _hooks, Value::Name(Name::DType(dtype)), marks @ ..],
+            ) => {
+                let storage = Storage { dtype: *dtype, ..self.storage(*storage)? };
+                self.strided(storage, [*offset, *size, *stride], *grad, marks)
             }
             // The integers are kept; the scheme, scale and zero point behind `_quantizer` are not.
             (Rebuild::Quantized, [storage, offset, size, stride, _quantizer, grad, _hooks]) => {
                 let storage = self.storage(*storage)?;
-                let flags = self.flags(*grad, &[], storage.dtype)?;
-                self.whole(storage, [*offset, *size, *stride], flags)
+                self.strided(storage, [*offset, *size, *stride], *grad, &[])
             }
             (Rebuild::Parameter, [data, grad, _hooks])
             | (Rebuild::ParameterWithState, [data, grad, _hooks, _]) => {
                 let requires_grad = self.bool(*grad)?;
-                match self.tensor(*data, depth)? {
+                Ok(match self.tensor(*data, depth)? {
                     LoadedTensor::Whole(tensor) => {
-                        let flags = Flags {
-                            requires_grad,
-                            ..tensor.flags()
-                        };
-                        Ok(LoadedTensor::Whole(tensor.with_flags(flags)))
+                        let flags = Flags { requires_grad, ..tensor.flags() };
+                        LoadedTensor::Whole(tensor.with_flags(flags))
                     }
-                    without @ LoadedTensor::WithoutElements { .. } => Ok(without),
-                }
+                    without @ LoadedTensor::WithoutElements { .. } => without,
+                })
             }
             // Attributes that Python code hung on the tensor are left behind.
             (
@@ -139,7 +115,8 @@ impl<'a> Call<'_, 'a> {
             ) => self.rebuild(*function, *arguments, depth),
             (Rebuild::Meta, [Value::Name(Name::DType(dtype)), size, _stride, _grad]) => {
                 let shape = self.sizes(*size)?;
-                Ok(without_elements(*dtype, shape, "a tensor on the device `meta`"))
+                let reason = "a tensor on the device `meta`".to_owned();
+                Ok(LoadedTensor::WithoutElements { dtype: *dtype, shape, reason })
             }
             (Rebuild::Sparse, [Value::Text(layout), Value::Tuple(data)]) => self.sparse(layout, *data, depth),
             (
@@ -169,28 +146,26 @@ impl<'a> Call<'_, 'a> {
             LoadedTensor::Whole(values) => values.dtype(),
             LoadedTensor::WithoutElements { dtype, .. } => dtype,
         };
-        let reason = format!("a sparse tensor ({})", String::from_utf8_lossy(layout));
-        Ok(without_elements(dtype, shape, &reason))
+        let reason = format!("a sparse tensor, {}", Quoted(layout));
+        Ok(LoadedTensor::WithoutElements { dtype, shape, reason })
     }
 
-    fn whole(
+    /// Lays sizes and strides over a storage.
+    fn strided(
         &mut self,
         storage: Storage,
         [offset, size, stride]: [Value<'a>; 3],
-        flags: Flags,
+        grad: Value<'a>,
+        marks: &[Value<'a>],
     ) -> Result<LoadedTensor, FormatError> {
+        let flags = self.flags(grad, marks, storage.dtype)?;
         let shape = self.sizes(size)?;
         let strides = self.sizes(stride)?;
         let offset = self.count(offset)?;
         let tensor = Layout::new(&shape, &strides, offset)
             .and_then(|layout| TensorBuf::new(storage.dtype, layout, storage.bytes))
-            .map_err(|source| FormatError::Tensor {
-                key: self.key.to_owned(),
-                source,
-            })?;
-        Ok(LoadedTensor::Whole(
-            tensor.with_flags(flags).with_device(storage.device),
-        ))
+            .map_err(|source| FormatError::Tensor { key: self.key.to_owned(), source })?;
+        Ok(LoadedTensor::Whole(tensor.with_flags(flags).with_device(storage.device)))
     }
 
     /// Finds the storage behind a persistent id: `('storage', class, name, device, number of elements)`.
@@ -209,12 +184,10 @@ impl<'a> Call<'_, 'a> {
             _ => return Err(self.wrong("has a storage that is none of torch's")),
         };
         let missing = || self.wrong(&format!("lies in storage {}, which the file lacks", Quoted(name)));
-        let entry = std::str::from_utf8(name).map_err(|_| missing())?;
-        let bytes = self.tensors.archive.get(&format!("data/{entry}"));
-        let bytes = bytes.ok_or_else(missing)?;
-        let declared = usize::try_from(count)
-            .ok()
-            .and_then(|count| count.checked_mul(dtype.item_size()));
+        let short = name.len() <= LONGEST_STORAGE_NAME;
+        let entry = std::str::from_utf8(name).ok().filter(|_| short).ok_or_else(missing)?;
+        let bytes = self.tensors.archive.get(&format!("data/{entry}")).ok_or_else(missing)?;
+        let declared = usize::try_from(count).ok().and_then(|count| count.checked_mul(dtype.item_size()));
         if declared != Some(bytes.len()) {
             return Err(self.wrong(&format!(
                 "lies in a storage of {count} elements of {} bytes, but the file has {} bytes for it",
@@ -223,26 +196,20 @@ impl<'a> Call<'_, 'a> {
             )));
         }
         // The bytes are here whatever device held them; a device without a name of ours counts as the host.
-        let device = std::str::from_utf8(device)
-            .ok()
-            .and_then(|name| name.parse().ok());
-        Ok(Storage {
-            bytes,
-            dtype,
-            device: device.unwrap_or_default(),
-        })
+        let device = std::str::from_utf8(device).ok().and_then(|name| name.parse().ok());
+        Ok(Storage { bytes, dtype, device: device.unwrap_or_default() })
     }
 
-    fn flags(&self, grad: Value<'a>, metadata: &[Value<'a>], dtype: DType) -> Result<Flags, FormatError> {
-        let mut flags = Flags {
-            requires_grad: self.bool(grad)?,
-            ..Flags::default()
-        };
-        let marks = match metadata {
+    fn flags(&self, grad: Value<'a>, marks: &[Value<'a>], dtype: DType) -> Result<Flags, FormatError> {
+        let mut flags = Flags { requires_grad: self.bool(grad)?, ..Flags::default() };
+        let marks = match marks {
             [] | [Value::None] => &[],
             [Value::Dict(marks)] => self.tensors.pickle.dict(*marks),
-            _ => return Err(self.wrong("has marks that are no dict")),
+            _ => return Err(self.wrong("is built from other parts than torch gives it")),
         };
+        if marks.len() > MOST_MARKS {
+            return Err(self.wrong(&format!("has {} marks", marks.len())));
+        }
         for [name, value] in marks {
             match name {
                 Value::Text(b"conj") if dtype.kind() == DTypeKind::Complex => {
@@ -256,7 +223,7 @@ impl<'a> Call<'_, 'a> {
                         Quoted(other)
                     )));
                 }
-                other => return Err(self.wrong(&format!("has a {} for a mark", other.kind()))),
+                other => return Err(self.wrong(&format!("has {} for a mark", other.kind()))),
             }
         }
         Ok(flags)
@@ -265,14 +232,14 @@ impl<'a> Call<'_, 'a> {
     /// Reads a tuple of sizes or strides.
     fn sizes(&mut self, value: Value<'a>) -> Result<Vec<usize>, FormatError> {
         let Value::Tuple(sizes) = value else {
-            return Err(self.wrong(&format!("has a {} for its sizes", value.kind())));
+            return Err(self.wrong(&format!("has {} for its sizes", value.kind())));
         };
         let sizes = self.tensors.pickle.tuple(sizes);
         if sizes.len() > MAX_DIMS {
             return Err(self.wrong(&format!("has {} dimensions, torch has {MAX_DIMS}", sizes.len())));
         }
         self.tensors.sizes_left = self.tensors.sizes_left.checked_sub(sizes.len()).ok_or_else(|| {
-            FormatError::Limit("the tensors have more sizes than a file of this length needs".to_owned())
+            FormatError::Limit(format!("the tensors have more than {MOST_SIZES} sizes and strides"))
         })?;
         sizes.iter().map(|size| self.count(*size)).collect()
     }
@@ -281,14 +248,14 @@ impl<'a> Call<'_, 'a> {
         match value {
             Value::Int(count) => usize::try_from(count)
                 .map_err(|_| self.wrong(&format!("has {count} for a size, stride or offset"))),
-            other => Err(self.wrong(&format!("has a {} for a size, stride or offset", other.kind()))),
+            other => Err(self.wrong(&format!("has {} for a size, stride or offset", other.kind()))),
         }
     }
 
     fn bool(&self, value: Value<'a>) -> Result<bool, FormatError> {
         match value {
             Value::Bool(value) => Ok(value),
-            other => Err(self.wrong(&format!("has a {} for a yes or no", other.kind()))),
+            other => Err(self.wrong(&format!("has {} for a yes or no", other.kind()))),
         }
     }
 
@@ -298,13 +265,5 @@ impl<'a> Call<'_, 'a> {
 
     fn wrong(&self, what: &str) -> FormatError {
         FormatError::Inconsistent(format!("{} {what}", self.quoted()))
-    }
-}
-
-fn without_elements(dtype: DType, shape: Vec<usize>, reason: &str) -> LoadedTensor {
-    LoadedTensor::WithoutElements {
-        dtype,
-        shape,
-        reason: reason.to_owned(),
     }
 }

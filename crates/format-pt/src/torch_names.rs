@@ -94,10 +94,7 @@ pub(crate) fn find(module: &[u8], name: &[u8]) -> Result<Name, FormatError> {
 
 /// Returns the class in the module `torch` that stores elements of a dtype, if there is one.
 pub(crate) fn storage_class(dtype: DType) -> Option<&'static str> {
-    STORAGES
-        .iter()
-        .find(|(_, stored)| *stored == dtype)
-        .map(|(class, _)| *class)
+    STORAGES.iter().find(|(_, stored)| *stored == dtype).map(|(class, _)| *class)
 }
 
 fn rebuild(function: &[u8]) -> Option<Rebuild> {
@@ -114,16 +111,11 @@ fn rebuild(function: &[u8]) -> Option<Rebuild> {
 }
 
 fn storage(name: &[u8]) -> Option<Name> {
-    STORAGES
-        .iter()
-        .find(|(class, _)| class.as_bytes() == name)
-        .map(|(_, dtype)| Name::Storage(*dtype))
+    STORAGES.iter().find(|(class, _)| class.as_bytes() == name).map(|(_, dtype)| Name::Storage(*dtype))
 }
 
 fn dtype(name: &[u8]) -> Option<Name> {
-    DType::all()
-        .find(|dtype| dtype.name().as_bytes() == name)
-        .map(Name::DType)
+    DType::all().find(|dtype| dtype.name().as_bytes() == name).map(Name::DType)
 }
 
 #[cfg(test)]
@@ -139,10 +131,9 @@ mod tests {
                 assert_eq!(find(b"torch", class.as_bytes()).unwrap(), Name::Storage(dtype));
             }
         }
-        for (name, function) in [
-            (REBUILD_TENSOR_V2, Rebuild::TensorV2),
-            (REBUILD_TENSOR_V3, Rebuild::TensorV3),
-        ] {
+        for (name, function) in
+            [(REBUILD_TENSOR_V2, Rebuild::TensorV2), (REBUILD_TENSOR_V3, Rebuild::TensorV3)]
+        {
             let found = find(UTILS.as_bytes(), name.as_bytes()).unwrap();
             assert_eq!(found, Name::Rebuild(function));
         }
@@ -163,10 +154,7 @@ mod tests {
         ] {
             let error = find(module.as_bytes(), name.as_bytes()).unwrap_err();
             assert!(matches!(error, FormatError::Refused(_)));
-            assert!(
-                error.to_string().contains(&format!("`{module}.{name}`")),
-                "{error}"
-            );
+            assert!(error.to_string().contains(&format!("`{module}.{name}`")), "{error}");
         }
     }
 }

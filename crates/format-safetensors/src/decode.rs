@@ -38,8 +38,5 @@ fn read_tensor(name: &str, info: &TensorInfo, data: &Bytes) -> Result<TensorBuf,
     let (start, end) = info.data_offsets;
     Layout::contiguous(&shape)
         .and_then(|layout| TensorBuf::new(dtype, layout, data.slice(start..end)))
-        .map_err(|source| FormatError::Tensor {
-            key: name.to_owned(),
-            source,
-        })
+        .map_err(|source| FormatError::Tensor { key: name.to_owned(), source })
 }

@@ -44,10 +44,7 @@ mod tests {
     fn both_sides_agree_on_names_and_sizes() {
         for dtype in DType::all() {
             let there = to_safetensors(dtype);
-            assert_eq!(
-                there.map(|dtype| dtype.to_string()).as_deref(),
-                dtype.safetensors_name()
-            );
+            assert_eq!(there.map(|dtype| dtype.to_string()).as_deref(), dtype.safetensors_name());
             if let Some(there) = there {
                 let bits = there.bitsize() * last_size_factor(dtype);
                 assert_eq!(bits, 8 * dtype.item_size(), "{dtype}");

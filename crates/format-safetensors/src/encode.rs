@@ -54,10 +54,7 @@ fn describe(key: &str, tensor: &TensorView<'_>) -> Result<TensorInfo, FormatErro
     tensor
         .layout
         .check_storage(stored)
-        .map_err(|source| FormatError::Tensor {
-            key: key.to_owned(),
-            source,
-        })?;
+        .map_err(|source| FormatError::Tensor { key: key.to_owned(), source })?;
     let numel = tensor.layout.numel();
     if numel > stored.max(EXPANSION_LIMIT) {
         let reason = format!("{numel} elements expanded from {stored} would have to be written out");
@@ -67,25 +64,13 @@ fn describe(key: &str, tensor: &TensorView<'_>) -> Result<TensorInfo, FormatErro
     let factor = last_size_factor(tensor.dtype);
     if factor > 1 {
         let last = shape.last_mut().ok_or_else(|| {
-            cannot_hold(
-                key,
-                "two packed numbers need a dimension, and the tensor has none",
-            )
+            cannot_hold(key, "two packed numbers need a dimension, and the tensor has none")
         })?;
-        *last = last
-            .checked_mul(factor)
-            .ok_or_else(|| cannot_hold(key, "its last size overflows"))?;
+        *last = last.checked_mul(factor).ok_or_else(|| cannot_hold(key, "its last size overflows"))?;
     }
-    Ok(TensorInfo {
-        dtype,
-        shape,
-        data_offsets: (0, numel * item_size),
-    })
+    Ok(TensorInfo { dtype, shape, data_offsets: (0, numel * item_size) })
 }
 
 fn cannot_hold(key: &str, reason: &str) -> FormatError {
-    FormatError::CannotHold {
-        key: key.to_owned(),
-        reason: reason.to_owned(),
-    }
+    FormatError::CannotHold { key: key.to_owned(), reason: reason.to_owned() }
 }

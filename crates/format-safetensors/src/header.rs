@@ -18,8 +18,9 @@ use crate::dtype::to_safetensors;
 
 /// Bytes that hold the header's length; the header fills up to a multiple of them.
 const LENGTH_BYTES: usize = 8;
-/// The format's own limit on the header, in bytes.
-const LONGEST_HEADER: usize = 100_000_000;
+/// Longest header that is read or written, in bytes: some 100,000 tensors. The format allows 100 MB, but a
+/// header of that length takes a gigabyte of memory.
+const LONGEST_HEADER: usize = 16 << 20;
 
 /// The entry that is no tensor.
 const METADATA: &str = "__metadata__";
@@ -38,10 +39,7 @@ pub(crate) fn read(file: &[u8]) -> Result<(Metadata, usize), FormatError> {
             )));
         }
     }
-    let mut tensors = entries
-        .into_iter()
-        .map(Entry::into_info)
-        .collect::<Result<Vec<_>, _>>()?;
+    let mut tensors = entries.into_iter().map(Entry::into_info).collect::<Result<Vec<_>, _>>()?;
     tensors.sort_by_key(|(_, info)| info.data_offsets);
 
     let metadata = Metadata::new(None, tensors).map_err(|error| invalid(&error))?;
@@ -93,9 +91,7 @@ fn split(file: &[u8]) -> Result<(&[u8], &[u8]), FormatError> {
 }
 
 fn too_long(length: u64) -> FormatError {
-    FormatError::Limit(format!(
-        "a header of {length} bytes; a safetensors header has at most {LONGEST_HEADER}"
-    ))
+    FormatError::Limit(format!("a header of {length} bytes, at most {LONGEST_HEADER} are read"))
 }
 
 fn invalid(error: &dyn Error) -> FormatError {
@@ -123,11 +119,7 @@ impl Entry {
                 Quoted(entry.dtype.as_bytes())
             ))
         })?;
-        let info = TensorInfo {
-            dtype,
-            shape: entry.shape,
-            data_offsets: entry.data_offsets,
-        };
+        let info = TensorInfo { dtype, shape: entry.shape, data_offsets: entry.data_offsets };
         Ok((name, info))
     }
 }

@@ -22,10 +22,7 @@ const fn row(name: &'static str, run: fn(&mut Bound<'_>) -> Result<OwnedValue, E
     Function {
         name,
         signature: "input, out=None, enable_pdl=None",
-        contract: Contract {
-            writes: &["out"],
-            results: &[ResultRule::Values],
-        },
+        contract: Contract { writes: &["out"], results: &[ResultRule::Values] },
         run: Run::Function(run),
     }
 }
@@ -91,12 +88,12 @@ mod tests {
         2.0 / PI.sqrt() * sum
     }
 
-    const FORMULAS: [(&str, fn(f64) -> f64); 3] = [
+    type Formula = fn(f64) -> f64;
+
+    const FORMULAS: [(&str, Formula); 3] = [
         ("silu_and_mul", |x| x / (1.0 + (-x).exp())),
         ("gelu_and_mul", |x| x / 2.0 * (1.0 + erf(x * FRAC_1_SQRT_2))),
-        ("gelu_tanh_and_mul", |x| {
-            x / 2.0 * (1.0 + ((2.0 / PI).sqrt() * (x + 0.044715 * x.powi(3))).tanh())
-        }),
+        ("gelu_tanh_and_mul", |x| x / 2.0 * (1.0 + ((2.0 / PI).sqrt() * (x + 0.044715 * x.powi(3))).tanh())),
     ];
 
     proptest! {

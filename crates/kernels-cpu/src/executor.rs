@@ -55,14 +55,9 @@ impl Instance for CpuInstance {
     fn call(&mut self, method: &str, arguments: &mut Arguments) -> Result<OwnedValue, ExecError> {
         let name = format!("{}.{method}", self.class);
         match table::find(&name) {
-            Some(Function {
-                signature,
-                run: Run::Method(run),
-                ..
-            }) => run(
-                &mut *self.wrapper,
-                &mut arguments.bind(&Signature::parse(signature))?,
-            ),
+            Some(Function { signature, run: Run::Method(run), .. }) => {
+                run(&mut *self.wrapper, &mut arguments.bind(&Signature::parse(signature))?)
+            }
             Some(_) | None => Err(ExecError::NoExecutor(FunctionName::new("flashinfer", name))),
         }
     }
@@ -94,12 +89,9 @@ mod tests {
 
     #[test]
     fn a_function_is_found_in_any_module_of_flashinfer_and_in_no_other() {
-        for (module, found) in [
-            ("flashinfer", true),
-            ("flashinfer.norm", true),
-            ("flashinfer_fork", false),
-            ("os", false),
-        ] {
+        for (module, found) in
+            [("flashinfer", true), ("flashinfer.norm", true), ("flashinfer_fork", false), ("os", false)]
+        {
             let contract = CpuExecutor.contract(&FunctionName::new(module, "rmsnorm"));
             assert_eq!(contract.is_some(), found, "{module}");
         }

@@ -13,34 +13,16 @@ fn good_calls() -> Vec<Trial> {
     let f32 = |shape: &[usize]| random(DType::Float32, shape, 2);
     let fp8 = |shape: &[usize]| random(DType::Float8E4M3Fn, shape, 3);
     let bytes = |shape: &[usize]| byte_tensor(shape, &vec![0x22; shape.iter().product()]);
-    let norm = |name| {
-        call(name)
-            .with(f16(&[2, 16]))
-            .with(f16(&[16]))
-            .with(1e-6)
-            .with(f16(&[2, 16]))
-    };
+    let norm = |name| call(name).with(f16(&[2, 16])).with(f16(&[16])).with(1e-6).with(f16(&[2, 16]));
     let gate = |name| call(name).with(f16(&[2, 16])).with(f16(&[2, 8]));
     let heads = |name| call(name).with(f16(&[3, 2, 8])).with(f16(&[3, 1, 8]));
-    let segments = |name| {
-        heads(name)
-            .with(ints(&[0, 1, 3]))
-            .with(ints(&[5, 0]))
-            .with(6i64)
-            .with(true)
-    };
+    let segments = |name| heads(name).with(ints(&[0, 1, 3])).with(ints(&[5, 0])).with(6i64).with(true);
     let tokens = |name| heads(name).with(ints(&[0, 1, 3])).with(6i64).with(true);
     vec![
         norm("rmsnorm"),
         norm("gemma_rmsnorm"),
-        call("fused_add_rmsnorm")
-            .with(f16(&[2, 16]))
-            .with(f16(&[2, 16]))
-            .with(f16(&[16])),
-        call("layernorm")
-            .with(f16(&[2, 16]))
-            .with(f32(&[16]))
-            .with(f32(&[16])),
+        call("fused_add_rmsnorm").with(f16(&[2, 16])).with(f16(&[2, 16])).with(f16(&[16])),
+        call("layernorm").with(f16(&[2, 16])).with(f32(&[16])).with(f32(&[16])),
         gate("silu_and_mul"),
         gate("gelu_and_mul"),
         gate("gelu_tanh_and_mul"),
@@ -54,14 +36,8 @@ fn good_calls() -> Vec<Trial> {
             .with(f16(&[2, 8]))
             .with(8i64)
             .with(f32(&[4, 8])),
-        call("merge_state")
-            .with(f16(&[2, 3, 8]))
-            .with(f32(&[2, 3]))
-            .with(f16(&[2, 3, 8]))
-            .with(f32(&[2, 3])),
-        call("merge_states")
-            .with(f16(&[2, 4, 3, 8]))
-            .with(f32(&[2, 4, 3])),
+        call("merge_state").with(f16(&[2, 3, 8])).with(f32(&[2, 3])).with(f16(&[2, 3, 8])).with(f32(&[2, 3])),
+        call("merge_states").with(f16(&[2, 4, 3, 8])).with(f32(&[2, 4, 3])),
         call("append_paged_kv_cache")
             .with(f16(&[2, 1, 8]))
             .with(f16(&[2, 1, 8]))
@@ -82,14 +58,8 @@ fn good_calls() -> Vec<Trial> {
             .with(scalar(1.0))
             .with(DType::Float16)
             .with(f16(&[2, 3, 4])),
-        call("mm_fp8")
-            .with(fp8(&[3, 8]))
-            .with(fp8(&[4, 8]))
-            .with(scalar(1.0)),
-        call("mm_bf16")
-            .with(f16(&[3, 8]))
-            .with(f16(&[8, 4]))
-            .with(f16(&[4])),
+        call("mm_fp8").with(fp8(&[3, 8])).with(fp8(&[4, 8])).with(scalar(1.0)),
+        call("mm_bf16").with(f16(&[3, 8])).with(f16(&[8, 4])).with(f16(&[4])),
         call("bmm_bf16").with(f16(&[2, 3, 8])).with(f16(&[2, 8, 4])),
         call("mm_fp4")
             .with(bytes(&[3, 16]))
@@ -97,21 +67,14 @@ fn good_calls() -> Vec<Trial> {
             .with(bytes(&[128, 4]))
             .with(bytes(&[4, 128]))
             .with(f32(&[3])),
-        call("nvfp4_quantize")
-            .with(f16(&[3, 32]))
-            .with(scalar(1.0))
-            .with(1i64),
-        call("fp4_quantize")
-            .with(f16(&[3, 32]))
-            .with(scalar(1.0))
-            .with(16i64)
-            .with(false),
+        call("nvfp4_quantize").with(f16(&[3, 32])).with(scalar(1.0)).with(1i64),
+        call("fp4_quantize").with(f16(&[3, 32])).with(scalar(1.0)).with(16i64).with(false),
     ]
 }
 
 /// What is done to an argument.
 #[derive(Clone, Debug)]
-enum Malice {
+pub(crate) enum Malice {
     /// Another value altogether.
     Replace(OwnedValue),
     /// A tensor gets another size in one dimension, over no more storage than it had.
@@ -124,7 +87,8 @@ enum Malice {
     Drop,
 }
 
-fn malice() -> impl Strategy<Value = Malice> {
+/// Anything that may be done to an argument.
+pub(crate) fn malice() -> impl Strategy<Value = Malice> {
     let values = vec![
         Value::None,
         Value::Bool(true),
@@ -145,10 +109,7 @@ fn malice() -> impl Strategy<Value = Malice> {
     ];
     prop_oneof![
         prop::sample::select(values).prop_map(Malice::Replace),
-        (
-            0usize..5,
-            prop::sample::select(vec![0, 1, 2, 3, 5, 1 << 40, 1 << 62])
-        )
+        (0usize..5, prop::sample::select(vec![0, 1, 2, 3, 5, 1 << 40, 1 << 62]))
             .prop_map(|(dimension, size)| Malice::Resize { dimension, size }),
         any::<bool>().prop_map(|more| Malice::Rank { more }),
         prop::sample::select(vec![0x00, 0x7f, 0xff]).prop_map(Malice::Fill),
@@ -157,7 +118,8 @@ fn malice() -> impl Strategy<Value = Malice> {
 }
 
 impl Malice {
-    fn apply(&self, arguments: &mut Arguments, place: usize) {
+    /// Does it to an argument by position.
+    pub(crate) fn apply(&self, arguments: &mut Arguments, place: usize) {
         if arguments.positional.is_empty() {
             return;
         }
@@ -186,10 +148,8 @@ impl Malice {
                 relay(tensor, &shape, &strides);
             }
             (Malice::Rank { more: false }, Value::Tensor(tensor)) if !tensor.shape().is_empty() => {
-                let (shape, strides) = (
-                    tensor.shape()[1..].to_vec(),
-                    tensor.layout().strides()[1..].to_vec(),
-                );
+                let (shape, strides) =
+                    (tensor.shape()[1..].to_vec(), tensor.layout().strides()[1..].to_vec());
                 relay(tensor, &shape, &strides);
             }
             (Malice::Fill(_) | Malice::Resize { .. } | Malice::Rank { .. }, _) => {}

@@ -21,18 +21,11 @@ impl<'a> Matrix<'a> {
     /// If there are fewer than `rows * columns` values.
     pub(crate) fn row_major(values: &'a [f32], rows: usize, columns: usize) -> Matrix<'a> {
         assert!(
-            rows.checked_mul(columns)
-                .is_some_and(|count| count <= values.len()),
+            rows.checked_mul(columns).is_some_and(|count| count <= values.len()),
             "{} values for a matrix of {rows} x {columns}",
             values.len()
         );
-        Matrix {
-            values,
-            rows,
-            columns,
-            row_stride: columns,
-            column_stride: 1,
-        }
+        Matrix { values, rows, columns, row_stride: columns, column_stride: 1 }
     }
 
     /// Returns the transpose, over the same values.
@@ -55,11 +48,7 @@ impl<'a> Matrix<'a> {
 /// If `a` has not as many columns as `b` has rows, or `out` not as many values as the product.
 pub(crate) fn sgemm(a: Matrix<'_>, b: Matrix<'_>, out: &mut [f32]) {
     assert_eq!(a.columns, b.rows, "the inner sizes of a product");
-    assert_eq!(
-        Some(out.len()),
-        a.rows.checked_mul(b.columns),
-        "the size of a product"
-    );
+    assert_eq!(Some(out.len()), a.rows.checked_mul(b.columns), "the size of a product");
     let stride = |stride: usize| isize::try_from(stride).expect("a slice has at most isize::MAX elements");
     #[expect(unsafe_code, reason = "the library takes raw pointers")]
     // SAFETY: `Matrix` is built by `row_major` alone, which checks that `rows * columns` values are there, and
@@ -97,9 +86,7 @@ mod tests {
     }
 
     fn transpose(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
-        (0..columns)
-            .flat_map(|column| (0..rows).map(move |row| values[row * columns + column]))
-            .collect()
+        (0..columns).flat_map(|column| (0..rows).map(move |row| values[row * columns + column])).collect()
     }
 
     proptest! {

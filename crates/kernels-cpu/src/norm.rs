@@ -36,10 +36,7 @@ pub(crate) const ROWS: &[Function] = &[
 ];
 
 const fn writing(writes: &'static [&'static str]) -> Contract {
-    Contract {
-        writes,
-        results: &[ResultRule::Values],
-    }
+    Contract { writes, results: &[ResultRule::Values] }
 }
 
 /// `x / sqrt(mean(x^2) + eps) * weight` (Zhang and Sennrich, "Root Mean Square Layer Normalization", 2019).
@@ -56,15 +53,9 @@ fn gemma_rmsnorm(arguments: &mut Bound<'_>) -> Result<OwnedValue, ExecError> {
 
 fn scaled_rmsnorm(arguments: &mut Bound<'_>, factor: fn(f32) -> f32) -> Result<OwnedValue, ExecError> {
     let mut input = Rows::read(arguments, "input")?;
-    let weight: Vec<f32> = input
-        .weights(arguments, "weight")?
-        .into_iter()
-        .map(factor)
-        .collect();
+    let weight: Vec<f32> = input.weights(arguments, "weight")?.into_iter().map(factor).collect();
     let eps = arguments.float("eps")?;
-    input
-        .iter_mut()
-        .for_each(|row| divide_by_root_mean_square(row, &weight, eps));
+    input.iter_mut().for_each(|row| divide_by_root_mean_square(row, &weight, eps));
     output::finish(arguments, "out", input.dtype, &input.shape, &input.values)
 }
 
@@ -78,9 +69,7 @@ fn fused_add_rmsnorm(arguments: &mut Bound<'_>) -> Result<OwnedValue, ExecError>
     let eps = arguments.float("eps")?;
     input.values.iter_mut().zip(&residual).for_each(|(x, r)| *x += r);
     output::overwrite(arguments, "residual", &input.values)?;
-    input
-        .iter_mut()
-        .for_each(|row| divide_by_root_mean_square(row, &weight, eps));
+    input.iter_mut().for_each(|row| divide_by_root_mean_square(row, &weight, eps));
     output::overwrite(arguments, "input", &input.values)?;
     Ok(Value::None)
 }
@@ -118,7 +107,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::trial::{call, check_rounded, exact, float_dtype, random, scattered, tensor, vector};
+    use crate::trial::{
+        call, check_rounded, check_rounded_within, exact, float_dtype, random, scattered, tensor, vector,
+    };
 
     /// Each row, divided by its root mean square and multiplied by `factor`, in f64.
     fn naive_rmsnorm(rows: &[f64], factor: &[f64], eps: f64) -> Vec<f64> {
@@ -195,8 +186,8 @@ mod tests {
                 })
                 .collect();
             let actual = call("layernorm").with(scattered(&input)).with(gemma).with(beta).tensor();
-            // With one or two elements the variance may be as small as f32's own error in the mean.
-            check_rounded(&actual, &expected, if width < 8 { 1e-3 } else { 1e-5 });
+            // Narrow rows may be so even that dividing by their deviation blows up the error of their mean.
+            check_rounded_within(&actual, &expected, if width < 8 { 5e-3 } else { 1e-5 });
         }
     }
 
@@ -221,17 +212,10 @@ mod tests {
         let input = random(DType::Float16, &[3, 8], 1);
         let weight = random(DType::Float16, &[8], 2);
         let out = scattered(&random(DType::Float32, &[3, 8], 3));
-        let normed = call("rmsnorm")
-            .with(input.clone())
-            .with(weight.clone())
-            .named("out", out.clone())
-            .tensor();
+        let normed =
+            call("rmsnorm").with(input.clone()).with(weight.clone()).named("out", out.clone()).tensor();
         assert_eq!((normed.dtype(), normed.layout()), (out.dtype(), out.layout()));
-        check_rounded(
-            &normed,
-            &naive_rmsnorm(&exact(&input), &exact(&weight), 1e-6),
-            1e-6,
-        );
+        check_rounded(&normed, &naive_rmsnorm(&exact(&input), &exact(&weight), 1e-6), 1e-6);
     }
 
     #[test]
@@ -243,27 +227,15 @@ mod tests {
             "argument `weight` has shape [7], expected [8], the last dimension of `input`"
         );
         assert_eq!(
-            call("rmsnorm")
-                .with(input())
-                .with(weight(8))
-                .named("out", weight(8))
-                .error(),
+            call("rmsnorm").with(input()).with(weight(8)).named("out", weight(8)).error(),
             "argument `out` has shape [8], expected [2, 8]"
         );
         assert_eq!(
-            call("fused_add_rmsnorm")
-                .with(input())
-                .with(weight(8))
-                .with(weight(8))
-                .error(),
+            call("fused_add_rmsnorm").with(input()).with(weight(8)).with(weight(8)).error(),
             "argument `residual` has shape [8], expected [2, 8], the shape of `input`"
         );
         assert_eq!(
-            call("layernorm")
-                .with(input())
-                .with(weight(8))
-                .with(weight(1))
-                .error(),
+            call("layernorm").with(input()).with(weight(8)).with(weight(1)).error(),
             "argument `beta` has shape [1], expected [8], the last dimension of `input`"
         );
         let no_dimension: TensorBuf = tensor(DType::Float32, &[], &[1.0]);

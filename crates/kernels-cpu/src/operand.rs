@@ -50,10 +50,7 @@ pub(crate) fn integers_of(
 
 /// Copies the elements of a tensor out as they are stored, row-major.
 pub(crate) fn elements(name: &str, tensor: &TensorBuf) -> Result<Vec<u8>, ExecError> {
-    tensor.check_expansion().map_err(|source| ExecError::Elements {
-        argument: name.to_owned(),
-        source,
-    })?;
+    tensor.check_expansion().map_err(|source| ExecError::Elements { argument: name.to_owned(), source })?;
     Ok(tensor.to_bytes())
 }
 
@@ -72,9 +69,7 @@ pub(crate) fn sizes<const N: usize>(
     meaning: &str,
 ) -> Result<[usize; N], ExecError> {
     let shape = arguments.tensor(name)?.shape();
-    shape
-        .try_into()
-        .map_err(|_| wrong_shape(name, shape, meaning.to_owned()))
+    shape.try_into().map_err(|_| wrong_shape(name, shape, meaning.to_owned()))
 }
 
 /// Fails unless a tensor has this shape; `meaning` says it in words.
@@ -146,27 +141,15 @@ pub(crate) fn transposed(tensor: &TensorBuf) -> TensorBuf {
 
 /// Builds the error for a shape that does not fit.
 pub(crate) fn wrong_shape(name: &str, shape: &[usize], expected: String) -> ExecError {
-    ExecError::ArgumentShape {
-        argument: name.to_owned(),
-        shape: shape.to_vec(),
-        expected,
-    }
+    ExecError::ArgumentShape { argument: name.to_owned(), shape: shape.to_vec(), expected }
 }
 
 /// Builds the error for a value that the function does not accept.
 pub(crate) fn wrong_value(name: &str, value: impl Display, reason: impl Into<String>) -> ExecError {
-    ExecError::ArgumentValue {
-        argument: name.to_owned(),
-        value: value.to_string(),
-        reason: reason.into(),
-    }
+    ExecError::ArgumentValue { argument: name.to_owned(), value: value.to_string(), reason: reason.into() }
 }
 
 /// Builds the error for a tensor of the wrong element type.
 pub(crate) fn wrong_dtype(name: &str, expected: &'static str, found: DType) -> ExecError {
-    ExecError::ArgumentType {
-        argument: name.to_owned(),
-        expected,
-        found: format!("tensor of {found}"),
-    }
+    ExecError::ArgumentType { argument: name.to_owned(), expected, found: format!("tensor of {found}") }
 }

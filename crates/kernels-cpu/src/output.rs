@@ -27,16 +27,11 @@ pub(crate) fn finish(
 /// Rounds row-major f32 values once into an argument, which keeps its shape, strides and dtype.
 pub(crate) fn overwrite(arguments: &mut Bound<'_>, name: &str, values: &[f32]) -> Result<(), ExecError> {
     let written = arguments.tensor_mut(name)?.write_f32(values);
-    written.map_err(|source| ExecError::Elements {
-        argument: name.to_owned(),
-        source,
-    })
+    written.map_err(|source| ExecError::Elements { argument: name.to_owned(), source })
 }
 
 /// Rounds row-major f32 values once to a new tensor.
 pub(crate) fn rounded(dtype: DType, shape: &[usize], values: &[f32]) -> Result<TensorBuf, ExecError> {
-    TensorBuf::from_f32(dtype, shape, values).map_err(|source| ExecError::Elements {
-        argument: "result".to_owned(),
-        source,
-    })
+    TensorBuf::from_f32(dtype, shape, values)
+        .map_err(|source| ExecError::Elements { argument: "result".to_owned(), source })
 }

@@ -11,10 +11,7 @@ pub(crate) const ROWS: &[Function] = &[Function {
     name: "append_paged_kv_cache",
     signature: "append_key, append_value, batch_indices, positions, paged_kv_cache, kv_indices, kv_indptr, \
                 kv_last_page_len, kv_layout='NHD'",
-    contract: Contract {
-        writes: &["paged_kv_cache"],
-        results: &[ResultRule::Values],
-    },
+    contract: Contract { writes: &["paged_kv_cache"], results: &[ResultRule::Values] },
     run: Run::Function(append_paged_kv_cache),
 }];
 
@@ -139,10 +136,7 @@ impl Pages {
         }
         cache
             .write_elements(&bytes)
-            .map_err(|source| ExecError::Elements {
-                argument: "paged_kv_cache".to_owned(),
-                source,
-            })
+            .map_err(|source| ExecError::Elements { argument: "paged_kv_cache".to_owned(), source })
     }
 }
 
@@ -169,38 +163,25 @@ fn slots(arguments: &Bound<'_>, nnz: usize, pages: &Pages) -> Result<Vec<Slot>, 
             .and_then(|place| entry(&indices, place))
             .ok_or_else(|| operand::wrong_value("positions", position, "`kv_indices` has no page for it"))?;
         match usize::try_from(page) {
-            Ok(page) if page < pages.count => Ok(Slot {
-                page,
-                entry: position_in_pages % pages.page_size,
-            }),
+            Ok(page) if page < pages.count => Ok(Slot { page, entry: position_in_pages % pages.page_size }),
             Ok(_) | Err(_) => {
                 let reason = format!("the cache has {} pages", pages.count);
                 Err(operand::wrong_value("kv_indices", page, reason))
             }
         }
     };
-    batch_indices
-        .into_iter()
-        .zip(positions)
-        .map(|(batch, position)| slot(batch, position))
-        .collect()
+    batch_indices.into_iter().zip(positions).map(|(batch, position)| slot(batch, position)).collect()
 }
 
 fn entry(values: &[i64], place: i64) -> Option<i64> {
-    usize::try_from(place)
-        .ok()
-        .and_then(|place| values.get(place).copied())
+    usize::try_from(place).ok().and_then(|place| values.get(place).copied())
 }
 
 /// Copies the elements of an argument out as bytes, if it has the dtype of the cache.
 fn elements(arguments: &Bound<'_>, name: &str, dtype: DType) -> Result<Vec<u8>, ExecError> {
     let tensor = arguments.tensor(name)?;
     if tensor.dtype() != dtype {
-        return Err(operand::wrong_dtype(
-            name,
-            "a tensor of the dtype of `paged_kv_cache`",
-            tensor.dtype(),
-        ));
+        return Err(operand::wrong_dtype(name, "a tensor of the dtype of `paged_kv_cache`", tensor.dtype()));
     }
     operand::elements(name, tensor)
 }
@@ -228,11 +209,7 @@ mod tests {
     }
 
     fn into_cache(append: Trial, cache: impl Argument) -> Trial {
-        append
-            .with(cache)
-            .with(ints(INDICES))
-            .with(ints(INDPTR))
-            .with(ints(&[1, 1]))
+        append.with(cache).with(ints(INDICES)).with(ints(INDPTR)).with(ints(&[1, 1]))
     }
 
     proptest! {
@@ -294,22 +271,10 @@ mod tests {
         let rows = |heads| random(DType::Float16, &[1, heads, 4], 1);
         let cache = || random(DType::Float16, &[PAGES, 2, 3, 2, 4], 2);
         let error = |tokens: &[(i32, i32)]| into_cache(append(&rows(2), &rows(2), tokens), cache()).error();
-        assert_eq!(
-            error(&[(3, 0)]),
-            "argument `batch_indices` is 3: `kv_indptr` has no such entry"
-        );
-        assert_eq!(
-            error(&[(0, -1)]),
-            "argument `positions` is -1: a position cannot be negative"
-        );
-        assert_eq!(
-            error(&[(1, 9)]),
-            "argument `positions` is 9: `kv_indices` has no page for it"
-        );
-        assert_eq!(
-            error(&[]),
-            "argument `batch_indices` has shape [0], expected [1], one for each row"
-        );
+        assert_eq!(error(&[(3, 0)]), "argument `batch_indices` is 3: `kv_indptr` has no such entry");
+        assert_eq!(error(&[(0, -1)]), "argument `positions` is -1: a position cannot be negative");
+        assert_eq!(error(&[(1, 9)]), "argument `positions` is 9: `kv_indices` has no page for it");
+        assert_eq!(error(&[]), "argument `batch_indices` has shape [0], expected [1], one for each row");
         let few_pages = random(DType::Float16, &[4, 2, 3, 2, 4], 2);
         assert_eq!(
             into_cache(append(&rows(2), &rows(2), &[(0, 0)]), few_pages).error(),
@@ -332,9 +297,7 @@ mod tests {
             "argument `append_value` has shape [1, 3, 4], expected [1, 2, 4], the shape of `append_key`"
         );
         assert_eq!(
-            into_cache(append(&rows(2), &rows(2), &[(0, 0)]), cache())
-                .named("kv_layout", "nhd")
-                .error(),
+            into_cache(append(&rows(2), &rows(2), &[(0, 0)]), cache()).named("kv_layout", "nhd").error(),
             "argument `kv_layout` is nhd: expected NHD or HND"
         );
         let pair_of_two = Value::List(vec![Value::Tensor(cache()), Value::Tensor(cache())]);

@@ -23,20 +23,10 @@ impl Rows {
         let tensor = operand::floats(arguments, name)?;
         let (dtype, shape) = (tensor.dtype(), tensor.shape().to_vec());
         let Some(&width) = shape.last() else {
-            return Err(operand::wrong_shape(
-                name,
-                &shape,
-                "at least one dimension".to_owned(),
-            ));
+            return Err(operand::wrong_shape(name, &shape, "at least one dimension".to_owned()));
         };
         let values = arguments.f32s(name)?;
-        Ok(Rows {
-            name,
-            dtype,
-            shape,
-            width,
-            values,
-        })
+        Ok(Rows { name, dtype, shape, width, values })
     }
 
     /// Reads a tensor `[width]`: one number for each place in a row.

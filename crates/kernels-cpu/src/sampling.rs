@@ -11,17 +11,9 @@ use crate::{operand, output, sum};
 
 pub(crate) const ROWS: &[Function] = &[
     row("softmax", "logits, temperature=None, enable_pdl=None", softmax),
-    row(
-        "top_k_renorm_probs",
-        "probs, top_k, is_deterministic=False",
-        top_k_renorm_probs,
-    ),
+    row("top_k_renorm_probs", "probs, top_k, is_deterministic=False", top_k_renorm_probs),
     row("top_k_mask_logits", "logits, top_k", top_k_mask_logits),
-    row(
-        "top_p_renorm_probs",
-        "probs, top_p, is_deterministic=False",
-        top_p_renorm_probs,
-    ),
+    row("top_p_renorm_probs", "probs, top_p, is_deterministic=False", top_p_renorm_probs),
 ];
 
 /// A sum of kept probabilities counts as at least this much, so that a row of zeros stays zero.
@@ -35,10 +27,7 @@ const fn row(
     Function {
         name,
         signature,
-        contract: Contract {
-            writes: &[],
-            results: &[ResultRule::Values],
-        },
+        contract: Contract { writes: &[], results: &[ResultRule::Values] },
         run: Run::Function(run),
     }
 }
@@ -319,11 +308,7 @@ mod tests {
 
     #[test]
     fn temperature_zero_gives_equal_probabilities() {
-        let logits = tensor(
-            DType::Float32,
-            &[2, 4],
-            &[9.0, -3.0, 0.5, 2.0, 0.0, 0.0, 9.0, 9.0],
-        );
+        let logits = tensor(DType::Float32, &[2, 4], &[9.0, -3.0, 0.5, 2.0, 0.0, 0.0, 9.0, 9.0]);
         let temperatures = vector(DType::Float32, &[0.0, 1e-3]);
         let probs = exact(&call("softmax").with(logits).with(temperatures).tensor());
         assert_eq!(probs, [0.25, 0.25, 0.25, 0.25, 0.0, 0.0, 0.5, 0.5]);
@@ -346,25 +331,15 @@ mod tests {
             (0.76, [0.125, 0.5, 0.125, 0.25]),
             (1.0, [0.125, 0.5, 0.125, 0.25]),
         ] {
-            check_rounded(
-                &call("top_p_renorm_probs").with(probs()).with(p).tensor(),
-                &expected,
-                0.0,
-            );
+            check_rounded(&call("top_p_renorm_probs").with(probs()).with(p).tensor(), &expected, 0.0);
         }
     }
 
     #[test]
     fn a_row_of_zeros_stays_zero() {
         let zeros = || tensor(DType::Float32, &[1, 3], &[0.0; 3]);
-        assert_eq!(
-            exact(&call("top_k_renorm_probs").with(zeros()).with(2i64).tensor()),
-            [0.0; 3]
-        );
-        assert_eq!(
-            exact(&call("top_p_renorm_probs").with(zeros()).with(0.5).tensor()),
-            [0.0; 3]
-        );
+        assert_eq!(exact(&call("top_k_renorm_probs").with(zeros()).with(2i64).tensor()), [0.0; 3]);
+        assert_eq!(exact(&call("top_p_renorm_probs").with(zeros()).with(0.5).tensor()), [0.0; 3]);
     }
 
     #[test]
@@ -375,17 +350,11 @@ mod tests {
             "argument `top_k` is 0: at least one token must stay"
         );
         assert_eq!(
-            call("top_k_mask_logits")
-                .with(probs())
-                .with(longs(&[1, 2, 3]))
-                .error(),
+            call("top_k_mask_logits").with(probs()).with(longs(&[1, 2, 3])).error(),
             "argument `top_k` has shape [3], expected [2], one integer for each row"
         );
         assert_eq!(
-            call("top_p_renorm_probs")
-                .with(probs())
-                .with(vector(DType::Float32, &[0.5; 3]))
-                .error(),
+            call("top_p_renorm_probs").with(probs()).with(vector(DType::Float32, &[0.5; 3])).error(),
             "argument `top_p` has shape [3], expected [2], one number for each row"
         );
         assert_eq!(

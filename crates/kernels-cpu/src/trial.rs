@@ -15,10 +15,7 @@ pub(crate) struct Trial {
 
 /// Begins a call of a function.
 pub(crate) fn call(function: &str) -> Trial {
-    Trial {
-        function: FunctionName::new("flashinfer", function),
-        arguments: Arguments::default(),
-    }
+    Trial { function: FunctionName::new("flashinfer", function), arguments: Arguments::default() }
 }
 
 impl Trial {
@@ -156,10 +153,7 @@ pub(crate) fn ints(values: &[i32]) -> TensorBuf {
 
 /// Builds an int64 tensor of one dimension.
 pub(crate) fn longs(values: &[i32]) -> TensorBuf {
-    let bytes = values
-        .iter()
-        .flat_map(|&value| i64::from(value).to_le_bytes())
-        .collect();
+    let bytes = values.iter().flat_map(|&value| i64::from(value).to_le_bytes()).collect();
     TensorBuf::from_elements(DType::Int64, &[values.len()], bytes).unwrap()
 }
 
@@ -169,9 +163,7 @@ pub(crate) fn random(dtype: DType, shape: &[usize], seed: u64) -> TensorBuf {
     let values: Vec<f32> = (0..shape.iter().product())
         .map(|_| {
             // The linear congruential generator of Knuth's MMIX; its high bits are good enough here.
-            state = state
-                .wrapping_mul(6364136223846793005)
-                .wrapping_add(1442695040888963407);
+            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
             ((state >> 40) as f32 / (1 << 24) as f32 - 0.5) * 6.0
         })
         .collect();
@@ -208,6 +200,16 @@ pub(crate) fn float_dtype() -> impl Strategy<Value = DType> {
 ///
 /// `slack` is the error that f32 arithmetic may have made before, as a share of the largest expected value.
 pub(crate) fn check_rounded(actual: &TensorBuf, expected: &[f64], slack: f64) {
+    let largest = expected
+        .iter()
+        .filter(|value| value.is_finite())
+        .fold(0.0, |largest: f64, value| largest.max(value.abs()));
+    check_rounded_within(actual, expected, slack * largest);
+}
+
+/// Checks as [`check_rounded`] does, with the error itself: where terms cancel, the results say nothing of the
+/// size of their terms.
+pub(crate) fn check_rounded_within(actual: &TensorBuf, expected: &[f64], error: f64) {
     let (mantissa_bits, lowest_exponent) = match actual.dtype() {
         DType::Float32 => (23, -126),
         DType::Float16 => (10, -14),
@@ -219,15 +221,11 @@ pub(crate) fn check_rounded(actual: &TensorBuf, expected: &[f64], slack: f64) {
         (exponent - f64::from(mantissa_bits) - 1.0).exp2()
     };
     assert_eq!(actual.numel(), expected.len());
-    let largest = expected
-        .iter()
-        .filter(|value| value.is_finite())
-        .fold(0.0, |largest: f64, value| largest.max(value.abs()));
     for (place, (actual, expected)) in exact(actual).into_iter().zip(expected).enumerate() {
         if actual == *expected {
             continue;
         }
-        let allowed = half_a_unit(*expected) + slack * largest;
+        let allowed = half_a_unit(*expected) + error;
         assert!(
             (actual - expected).abs() <= allowed,
             "element {place}: {actual} where {expected} was expected, within {allowed:e}"

@@ -12,6 +12,7 @@ use crate::json;
 use crate::jsonl::LineError;
 use crate::line_facts::LineFacts;
 use crate::record::read_tensor_details;
+use crate::recurring::Recurring;
 
 /// A call as its last whole line has it.
 #[derive(Clone, Debug)]
@@ -35,6 +36,7 @@ type TensorDetails = Arc<[(String, TensorMeta)]>;
 pub(crate) struct Shared {
     names: HashSet<Arc<str>>,
     details: HashMap<Box<[u8]>, TensorDetails>,
+    pub(crate) recurring: Recurring,
 }
 
 impl CallFacts {
@@ -45,23 +47,13 @@ impl CallFacts {
         shared: &mut Shared,
     ) -> Result<CallFacts, LineError> {
         let slot = SlotName::parse(folder);
-        let timestamp = line
-            .timestamp
-            .as_deref()
-            .filter(|text| is_timestamp(text))
-            .map(str::to_owned);
+        let timestamp = line.timestamp.as_deref().filter(|text| is_timestamp(text)).map(str::to_owned);
         let mut name = |text: &str| shared.name(text);
         Ok(CallFacts {
             function: FunctionName::new(name(&line.module), name(&line.function)),
             process: ProcessKey {
-                process_id: line
-                    .process_id
-                    .or(slot.as_ref().map(|slot| slot.process_id))
-                    .unwrap_or_default(),
-                origin: line
-                    .origin
-                    .as_ref()
-                    .map(|(host, process)| (name(host), name(process))),
+                process_id: line.process_id.or(slot.as_ref().map(|slot| slot.process_id)).unwrap_or_default(),
+                origin: line.origin.as_ref().map(|(host, process)| (name(host), name(process))),
             },
             call_sequence: line
                 .call_sequence
@@ -119,19 +111,11 @@ impl CallFacts {
     }
 
     fn is_call_of(&self, line: &LineFacts<'_>) -> bool {
-        let origin = self
-            .process
-            .origin
-            .as_ref()
-            .map(|(host, process)| (&**host, &**process));
+        let origin = self.process.origin.as_ref().map(|(host, process)| (&**host, &**process));
         *line.function == *self.function.name()
             && *line.module == *self.function.module()
-            && line
-                .call_sequence
-                .is_none_or(|sequence| sequence == self.call_sequence)
-            && line
-                .process_id
-                .is_none_or(|process_id| process_id == self.process.process_id)
+            && line.call_sequence.is_none_or(|sequence| sequence == self.call_sequence)
+            && line.process_id.is_none_or(|process_id| process_id == self.process.process_id)
             && line.origin.as_ref().map(|(host, process)| (&**host, &**process)) == origin
     }
 }
@@ -150,10 +134,7 @@ pub(crate) fn call_without_record(folder: String, state: CallState) -> DumpedCal
         function: FunctionName::new("", slot.function),
         call_sequence: slot.call_sequence,
         timestamp: slot.timestamp,
-        process: ProcessKey {
-            process_id: slot.process_id,
-            origin: None,
-        },
+        process: ProcessKey { process_id: slot.process_id, origin: None },
         self_id: None,
         state,
         inputs: GroupSummary::default(),

@@ -40,20 +40,11 @@ impl<'a> Fields<'a> {
 
     pub(crate) fn any(self, name: &str) -> Option<&'a Json> {
         let mut named = self.entries.iter().filter(|(key, _)| key.as_str() == Some(name));
-        named
-            .next()
-            .map(|(_, value)| value)
-            .filter(|value| **value != Json::Null)
+        named.next().map(|(_, value)| value).filter(|value| **value != Json::Null)
     }
 
     pub(crate) fn text(self, name: &str) -> Result<Option<&'a Text>, RecordError> {
-        self.typed(name, "a string", |value| {
-            if let Json::Text(text) = value {
-                Some(text)
-            } else {
-                None
-            }
-        })
+        self.typed(name, "a string", |value| if let Json::Text(text) = value { Some(text) } else { None })
     }
 
     /// Reads a string; lone surrogates become U+FFFD.
@@ -70,23 +61,23 @@ impl<'a> Fields<'a> {
     }
 
     pub(crate) fn bool(self, name: &str) -> Result<Option<bool>, RecordError> {
-        self.typed(name, "true or false", |value| {
-            if let Json::Bool(value) = value {
-                Some(*value)
-            } else {
-                None
-            }
-        })
+        self.typed(
+            name,
+            "true or false",
+            |value| {
+                if let Json::Bool(value) = value { Some(*value) } else { None }
+            },
+        )
     }
 
     pub(crate) fn array(self, name: &str) -> Result<Option<&'a [Json]>, RecordError> {
-        self.typed(name, "an array", |value| {
-            if let Json::Array(items) = value {
-                Some(&**items)
-            } else {
-                None
-            }
-        })
+        self.typed(
+            name,
+            "an array",
+            |value| {
+                if let Json::Array(items) = value { Some(&**items) } else { None }
+            },
+        )
     }
 
     pub(crate) fn object(self, name: &str) -> Result<Option<Fields<'a>>, RecordError> {
@@ -122,9 +113,7 @@ impl<'a> Fields<'a> {
         let Some(value) = self.any(name) else {
             return Ok(None);
         };
-        convert(value)
-            .map(Some)
-            .ok_or_else(|| unexpected(name, value, expected))
+        convert(value).map(Some).ok_or_else(|| unexpected(name, value, expected))
     }
 }
 
@@ -161,18 +150,9 @@ mod tests {
             json::parse(br#"{"a": null, "b": -1, "c": [1, "x"], "d": 18446744073709551615}"#).unwrap();
         let fields = Fields::of(&object, "record").unwrap();
         assert_eq!(fields.string("a"), Ok(None));
-        assert_eq!(
-            fields.required_string("a").unwrap_err().to_string(),
-            "there is no `a`"
-        );
-        assert_eq!(
-            fields.unsigned("b").unwrap_err().to_string(),
-            "`b` is -1, expected an unsigned integer"
-        );
-        assert_eq!(
-            fields.strings("c").unwrap_err().to_string(),
-            "`c` is 1, expected strings only"
-        );
+        assert_eq!(fields.required_string("a").unwrap_err().to_string(), "there is no `a`");
+        assert_eq!(fields.unsigned("b").unwrap_err().to_string(), "`b` is -1, expected an unsigned integer");
+        assert_eq!(fields.strings("c").unwrap_err().to_string(), "`c` is 1, expected strings only");
         assert_eq!(
             fields.sizes("c").unwrap_err().to_string(),
             "`c` is a string, expected unsigned integers only"

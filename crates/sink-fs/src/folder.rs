@@ -29,14 +29,8 @@ pub(crate) fn inspect(root: &Root, relative: &Path, name: &str, shared: &mut Sha
     let mut facts = None;
     let mut findings = Vec::new();
     let state = look(root, relative, name, shared, &mut facts, &mut findings);
-    let state = state.unwrap_or_else(|error| CallState::Damaged {
-        reason: chain(&error),
-    });
-    Inspection {
-        facts,
-        state,
-        findings,
-    }
+    let state = state.unwrap_or_else(|error| CallState::Damaged { reason: chain(&error) });
+    Inspection { facts, state, findings }
 }
 
 fn look(
@@ -48,13 +42,11 @@ fn look(
     findings: &mut Vec<Finding>,
 ) -> Result<CallState, SourceError> {
     let Some(contents) = Contents::of(root, relative)? else {
-        return Ok(CallState::Damaged {
-            reason: "the folder is missing".to_owned(),
-        });
+        return Ok(CallState::Damaged { reason: "the folder is missing".to_owned() });
     };
     if let Some(file) = root.file(&relative.join(METADATA_FILE))? {
         *findings = read_records(file, &place(relative), &mut |_, line| {
-            let line = scan_line(line)?;
+            let line = scan_line(line, &mut shared.recurring)?;
             match facts {
                 Some(facts) => facts.update(name, &line, shared),
                 None => {
@@ -87,22 +79,15 @@ impl Contents {
         let Some(entries) = root.list(relative)? else {
             return Ok(None);
         };
-        let visible = entries
-            .into_iter()
-            .filter_map(|entry| entry.name)
-            .filter(|name| !name.starts_with('.'));
-        Ok(Some(Contents {
-            names: visible.collect(),
-        }))
+        let visible =
+            entries.into_iter().filter_map(|entry| entry.name).filter(|name| !name.starts_with('.'));
+        Ok(Some(Contents { names: visible.collect() }))
     }
 
     /// Returns the file of a group, whatever its format.
     fn file_of(&self, group: Group) -> Option<&str> {
         let mut names = self.names.iter().map(String::as_str);
-        names.find(|name| {
-            name.strip_prefix(group.stem())
-                .is_some_and(|rest| rest.starts_with('.'))
-        })
+        names.find(|name| name.strip_prefix(group.stem()).is_some_and(|rest| rest.starts_with('.')))
     }
 }
 
@@ -136,9 +121,7 @@ fn classify_without_record(contents: &Contents) -> CallState {
     let Some(first) = contents.names.iter().min() else {
         return CallState::NotStarted;
     };
-    let file = [Group::Inputs, Group::Outputs]
-        .into_iter()
-        .find_map(|group| contents.file_of(group));
+    let file = [Group::Inputs, Group::Outputs].into_iter().find_map(|group| contents.file_of(group));
     let file = file.unwrap_or(first);
     let has_metadata = contents.names.iter().any(|name| name == METADATA_FILE);
     let reason = match (file == METADATA_FILE, has_metadata) {
@@ -168,9 +151,7 @@ pub(crate) fn not_a_folder(kind: EntryKind) -> Option<CallState> {
         EntryKind::Link => "it is a symbolic link, and those are not followed",
         EntryKind::File | EntryKind::Other => "it is not a folder",
     };
-    Some(CallState::Damaged {
-        reason: reason.to_owned(),
-    })
+    Some(CallState::Damaged { reason: reason.to_owned() })
 }
 
 /// Joins an error and its causes: `outer: inner`.

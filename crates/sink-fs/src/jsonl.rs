@@ -34,13 +34,7 @@ type TakeLine<'a> = dyn FnMut(usize, &[u8]) -> Result<Option<String>, LineError>
 /// that `take` refuses. Where a record was cut off and the next one follows in the same line, the next one is
 /// recovered. An error of the file system ends the file there.
 pub(crate) fn read_records(input: impl Read, place: &str, take: &mut TakeLine<'_>) -> Vec<Finding> {
-    let mut remarks = Remarks {
-        place,
-        findings: Vec::new(),
-        more: 0,
-        blank_lines: 0,
-        carriage_returns: 0,
-    };
+    let mut remarks = Remarks { place, findings: Vec::new(), more: 0, blank_lines: 0, carriage_returns: 0 };
     let mut reader = LineReader::new(input);
     loop {
         match reader.next_line() {
@@ -97,13 +91,8 @@ fn read_line(
         }
     }
     let whole = parts.len() - lost;
-    remarks.add(
-        number,
-        &format!(
-            "{} parts run into each other: {whole} whole, {lost} lost",
-            parts.len()
-        ),
-    );
+    remarks
+        .add(number, &format!("{} records run into each other; {whole} recovered, {lost} lost", parts.len()));
 }
 
 /// Splits a line where records start. Inside a record's strings every quote is escaped, so this finds no start
@@ -144,10 +133,7 @@ impl Remarks<'_> {
     }
 
     fn add_whole(&mut self, message: String) {
-        self.findings.push(Finding {
-            place: self.place.to_owned(),
-            message,
-        });
+        self.findings.push(Finding { place: self.place.to_owned(), message });
     }
 
     fn finish(mut self) -> Vec<Finding> {
@@ -159,9 +145,7 @@ impl Remarks<'_> {
         }
         if self.carriage_returns > 0 {
             let lines = self.carriage_returns;
-            self.add_whole(format!(
-                "{lines} lines end in CRLF: the file was converted; nothing is lost"
-            ));
+            self.add_whole(format!("{lines} lines end in CRLF: the file was converted; nothing is lost"));
         }
         self.findings
     }
@@ -194,11 +178,7 @@ mod tests {
     #[test]
     fn whole_lines_raise_no_remark() {
         check("", &[], &[]);
-        check(
-            "{\"function_name\": 1}\n{\"function_name\": 2}\n",
-            &["1", "2"],
-            &[],
-        );
+        check("{\"function_name\": 1}\n{\"function_name\": 2}\n", &["1", "2"], &[]);
     }
 
     #[test]
@@ -220,17 +200,17 @@ mod tests {
         check(
             "{\"function_name\": 1, \"dump{\"function_name\": 2}\n{\"function_name\": 3}\n",
             &["2", "3"],
-            &["session.jsonl: line 1: 2 parts run into each other: 1 whole, 1 lost"],
+            &["session.jsonl: line 1: 2 records run into each other; 1 recovered, 1 lost"],
         );
         check(
             "\0\0\u{feff}{\"function_name\": 1}\n",
             &["1"],
-            &["session.jsonl: line 1: 2 parts run into each other: 1 whole, 1 lost"],
+            &["session.jsonl: line 1: 2 records run into each other; 1 recovered, 1 lost"],
         );
         check(
             "{\"function_name\": 1}{\"function_name\": 2}{\"function_name\": 3",
             &["1", "2"],
-            &["session.jsonl: line 1: 3 parts run into each other: 2 whole, 1 lost"],
+            &["session.jsonl: line 1: 3 records run into each other; 2 recovered, 1 lost"],
         );
     }
 
@@ -249,15 +229,10 @@ mod tests {
     #[test]
     fn garbage_costs_its_own_line() {
         for garbage in ["\u{feff}{}", "\0\0\0", "{\"a\": 1, \"a\": 2}", "nonsense", "1 2"] {
-            let (records, findings) = read(format!(
-                "{{\"function_name\": 1}}\n{garbage}\n{{\"function_name\": 2}}\n"
-            ));
+            let (records, findings) =
+                read(format!("{{\"function_name\": 1}}\n{garbage}\n{{\"function_name\": 2}}\n"));
             assert_eq!((records, findings.len()), (strings(&["1", "2"]), 1), "{garbage}");
-            assert!(
-                findings[0].starts_with("session.jsonl: line 2: column "),
-                "{}",
-                findings[0]
-            );
+            assert!(findings[0].starts_with("session.jsonl: line 2: column "), "{}", findings[0]);
         }
         assert_eq!(read(b"\xff\n{\"function_name\": 2}\n").0, ["2"]);
     }
@@ -266,20 +241,14 @@ mod tests {
     fn a_million_bad_lines_are_counted() {
         let (records, findings) = read("x\n".repeat(100_000));
         assert_eq!((records.len(), findings.len()), (0, MAX_FINDINGS + 1));
-        assert_eq!(
-            findings[MAX_FINDINGS],
-            "session.jsonl: 99900 more lines with something wrong"
-        );
+        assert_eq!(findings[MAX_FINDINGS], "session.jsonl: 99900 more lines with something wrong");
     }
 
     #[test]
     fn every_cut_costs_at_most_the_line_it_is_in() {
         let text = "{\"function_name\": \"\\ud800\"}\n{\"function_name\": [1, {\"a\": 2.5}]}\n{\"function_name\": 3}\n";
         for cut in 0..=text.len() {
-            let whole = text[..cut]
-                .lines()
-                .filter(|line| json::parse(line.as_bytes()).is_ok())
-                .count();
+            let whole = text[..cut].lines().filter(|line| json::parse(line.as_bytes()).is_ok()).count();
             let newlines = text[..cut].matches('\n').count();
             let (records, findings) = read(&text[..cut]);
             assert_eq!(records.len(), whole, "cut at {cut}");

@@ -14,6 +14,9 @@ mod open;
 mod order;
 mod pool;
 mod record;
+mod recurring;
+#[cfg(test)]
+mod sample;
 mod session;
 mod source;
 mod value;

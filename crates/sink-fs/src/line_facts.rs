@@ -7,6 +7,7 @@ use callbox_core::GroupSummary;
 use crate::json::{JsonError, Kind, RawString, Scanner};
 use crate::jsonl::LineError;
 use crate::record::RecordError;
+use crate::recurring::Recurring;
 
 /// What one line says of its call.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,14 +32,18 @@ pub(crate) struct LineFacts<'a> {
 }
 
 /// Reads a line. It is checked to be whole; keys that appear twice are noticed among those that are read.
-pub(crate) fn scan_line(line: &[u8]) -> Result<LineFacts<'_>, LineError> {
+pub(crate) fn scan_line<'a>(line: &'a [u8], recurring: &mut Recurring) -> Result<LineFacts<'a>, LineError> {
     let mut facts = LineFacts::default();
     let (mut function, mut module, mut status) = (None, None, None);
     let (mut graph_capture, mut base_dump_dir) = (None, None);
     let (mut info, mut origin) = (None, None);
     let mut scanner = Scanner::new(line)?;
     scanner.object(|scanner, key| match &*key.to_bytes() {
-        b"function_name" => once(scanner, &mut function, string),
+        b"function_name" => {
+            once(scanner, &mut function, string)?;
+            recurring.turn_to(function.as_deref().unwrap_or_default().as_bytes());
+            Ok(())
+        }
         b"module" => once(scanner, &mut module, string),
         b"execution_status" => once(scanner, &mut status, string),
         b"call_sequence" => once(scanner, &mut facts.call_sequence, unsigned),
@@ -48,10 +53,12 @@ pub(crate) fn scan_line(line: &[u8]) -> Result<LineFacts<'_>, LineError> {
         b"dump_dir" => once(scanner, &mut facts.dump_dir, string),
         b"graph_capture" => once(scanner, &mut graph_capture, Scanner::bool),
         b"graph_capture_base_dump_dir" => once(scanner, &mut base_dump_dir, string),
-        b"tensor_details" => once(scanner, &mut facts.tensor_details, Scanner::raw),
+        b"tensor_details" => {
+            once(scanner, &mut facts.tensor_details, |scanner| recurring.raw(scanner, b"tensor_details"))
+        }
         b"tensor_info" => once(scanner, &mut info, scan_tensor_info),
         b"callbox" => once(scanner, &mut origin, scan_origin),
-        _ => scanner.skip(),
+        other => recurring.raw(scanner, other).map(|_| ()),
     })?;
     scanner.end()?;
     facts.function = function.ok_or_else(|| RecordError::missing("function_name"))?;
@@ -135,8 +142,12 @@ mod tests {
     use crate::json;
     use crate::record::read_record;
 
+    fn scan(line: &[u8]) -> Result<LineFacts<'_>, LineError> {
+        scan_line(line, &mut Recurring::default())
+    }
+
     fn check_refused(line: &str, reason: &str) {
-        let error = scan_line(line.as_bytes()).unwrap_err().to_string();
+        let error = scan(line.as_bytes()).unwrap_err().to_string();
         assert!(error.contains(reason), "{line}: {error}");
     }
 
@@ -147,7 +158,7 @@ mod tests {
             "output_tensor_keys": [], "input_size_bytes": 32, "input_size_mb": 3e-05},
             "tensor_details": {"arg_0": {}}, "execution_status": "inputs_saved", "graph_capture": true,
             "self_id": 18446744073709551615, "dump_dir": "a/b", "callbox": {"host": "h", "process": "p"}}"#;
-        let facts = scan_line(line.as_bytes()).unwrap();
+        let facts = scan(line.as_bytes()).unwrap();
         let expected = LineFacts {
             function: "W.run".into(),
             module: "m".into(),
@@ -160,10 +171,7 @@ mod tests {
             origin: Some(("h".into(), "p".into())),
             graph_capture: true,
             is_snapshot: false,
-            inputs: GroupSummary {
-                tensors: 2,
-                bytes: 32,
-            },
+            inputs: GroupSummary { tensors: 2, bytes: 32 },
             outputs: GroupSummary::default(),
             tensor_details: Some(br#"{"arg_0": {}}"#),
         };
@@ -174,17 +182,14 @@ mod tests {
     fn escapes_in_keys_and_names_are_resolved() {
         let line =
             br#"{"function\u005fname": "\u00e9\ud800", "execution_status": "completed", "module": null}"#;
-        let facts = scan_line(line).unwrap();
+        let facts = scan(line).unwrap();
         assert_eq!((&*facts.function, &*facts.module), ("é\u{fffd}", ""));
     }
 
     #[test]
     fn a_line_that_lacks_what_is_needed_is_refused() {
         check_refused(r#"{"function_name": "f"}"#, "there is no `execution_status`");
-        check_refused(
-            r#"{"execution_status": "completed"}"#,
-            "there is no `function_name`",
-        );
+        check_refused(r#"{"execution_status": "completed"}"#, "there is no `function_name`");
         check_refused(r#"{"module": "os", "module": "sys"}"#, "appears twice");
         check_refused(r#"{"call_sequence": -1}"#, "expected an unsigned integer");
         check_refused(r#"{"call_sequence": 1.0}"#, "expected an unsigned integer");
@@ -193,7 +198,42 @@ mod tests {
         check_refused("[]", "expected an object");
     }
 
+    /// Values that differ in where they end and what follows.
+    fn value() -> impl Strategy<Value = &'static str> {
+        prop::sample::select(vec![
+            "{}",
+            "{\"a\": [1, 2]}",
+            "{\"a\": [1, 2], \"b\": 3}",
+            "[]",
+            "[[]]",
+            "\"\"",
+            "\"a\"",
+            "\"a\\\"\"",
+            "1",
+            "12",
+            "{\"a\"",
+            "[1",
+            "\"a",
+        ])
+    }
+
     proptest! {
+        #[test]
+        fn a_line_reads_the_same_whatever_was_read_before(
+            lines in prop::collection::vec((prop::sample::select(vec!["f", "g"]), value(), value()), 1..12),
+        ) {
+            let mut recurring = Recurring::default();
+            for (function, details, other) in lines {
+                let line = format!(
+                    r#"{{"function_name": "{function}", "execution_status": "completed",
+                    "tensor_details": {details}, "other": {other}}}"#
+                );
+                let fresh = scan(line.as_bytes()).map_err(|error| error.to_string());
+                let again = scan_line(line.as_bytes(), &mut recurring).map_err(|error| error.to_string());
+                prop_assert_eq!(again, fresh);
+            }
+        }
+
         #[test]
         fn what_the_index_takes_the_record_takes(
             number in prop::sample::select(vec!["1", "-1", "1.5", "null", "\"1\"", "18446744073709551616"]),
@@ -204,7 +244,7 @@ mod tests {
                 r#"{{"function_name": {text}, "execution_status": "completed", "{key}": {number}, "module": {text}}}"#
             );
             let record = read_record(&json::parse(line.as_bytes()).unwrap());
-            prop_assert_eq!(scan_line(line.as_bytes()).is_ok(), record.is_ok());
+            prop_assert_eq!(scan(line.as_bytes()).is_ok(), record.is_ok());
         }
     }
 }

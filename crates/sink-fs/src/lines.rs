@@ -45,14 +45,7 @@ impl<R: Read> LineReader<R> {
     }
 
     fn with_sizes(input: R, buffer: usize, limit: usize) -> LineReader<R> {
-        LineReader {
-            input,
-            buffer: vec![0; buffer.min(limit)],
-            limit,
-            start: 0,
-            end: 0,
-            number: 0,
-        }
+        LineReader { input, buffer: vec![0; buffer.min(limit)], limit, start: 0, end: 0, number: 0 }
     }
 
     /// Reads the next line; `None` at the end of the file.
@@ -66,11 +59,7 @@ impl<R: Read> LineReader<R> {
                 let line = self.start..self.start + searched + found;
                 self.start = line.end + 1;
                 let content = Content::Bytes(&self.buffer[line]);
-                return Ok(Some(Line {
-                    number,
-                    content,
-                    terminated: true,
-                }));
+                return Ok(Some(Line { number, content, terminated: true }));
             }
             searched = self.end - self.start;
             if searched >= self.limit {
@@ -80,11 +69,7 @@ impl<R: Read> LineReader<R> {
                 let line = self.start..self.end;
                 self.start = self.end;
                 let content = Content::Bytes(&self.buffer[line]);
-                return Ok((searched > 0).then_some(Line {
-                    number,
-                    content,
-                    terminated: false,
-                }));
+                return Ok((searched > 0).then_some(Line { number, content, terminated: false }));
             }
         }
     }
@@ -119,21 +104,13 @@ impl<R: Read> LineReader<R> {
             if let Some(found) = memchr::memchr(b'\n', part) {
                 self.start += found + 1;
                 let content = Content::TooLong(stepped + found as u64);
-                return Ok(Line {
-                    number: self.number,
-                    content,
-                    terminated: true,
-                });
+                return Ok(Line { number: self.number, content, terminated: true });
             }
             stepped += part.len() as u64;
             (self.start, self.end) = (0, 0);
             if self.fill()? == 0 {
                 let content = Content::TooLong(stepped);
-                return Ok(Line {
-                    number: self.number,
-                    content,
-                    terminated: false,
-                });
+                return Ok(Line { number: self.number, content, terminated: false });
             }
         }
     }
@@ -192,10 +169,7 @@ mod tests {
         let mut reader = LineReader::with_sizes(&text[..], 16, 64);
         let content = |line: Option<Line<'_>>| format!("{:?}", line.unwrap().content);
         assert_eq!(content(reader.next_line().unwrap()), "TooLong(100000)");
-        assert_eq!(
-            content(reader.next_line().unwrap()),
-            format!("{:?}", Content::Bytes(b"short"))
-        );
+        assert_eq!(content(reader.next_line().unwrap()), format!("{:?}", Content::Bytes(b"short")));
         assert_eq!(reader.next_line().unwrap(), None);
         assert_eq!(reader.buffer.len(), 64);
     }

@@ -1,8 +1,5 @@
 //! Files as memory: the only module with unsafe code.
-#![expect(
-    unsafe_code,
-    reason = "mapping a file is unsafe: another process may change it"
-)]
+#![expect(unsafe_code, reason = "mapping a file is unsafe: another process may change it")]
 
 use std::fs::File;
 use std::io;

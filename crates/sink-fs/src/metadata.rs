@@ -27,29 +27,18 @@ pub(crate) fn read_metadata(root: &Root, relative: &Path) -> Result<Metadata, So
     let findings = read_records(file, &place(relative), &mut |_, line| {
         let json = json::parse(line)?;
         let record = read_record(&json)?;
-        let remark = last
-            .as_ref()
-            .and_then(|(_, earlier)| another_call(earlier, &record));
+        let remark = last.as_ref().and_then(|(_, earlier)| another_call(earlier, &record));
         last = Some((json, record));
         Ok(remark)
     });
     let (json, record) = last.ok_or_else(no_record)?;
-    Ok(Metadata {
-        json,
-        record,
-        findings,
-    })
+    Ok(Metadata { json, record, findings })
 }
 
 /// Says so where two neighbouring records are about two calls.
 fn another_call(earlier: &CallRecord, later: &CallRecord) -> Option<String> {
     let identity = |record: &CallRecord| {
-        (
-            record.function.clone(),
-            record.call_sequence,
-            record.process_id,
-            record.origin.clone(),
-        )
+        (record.function.clone(), record.call_sequence, record.process_id, record.origin.clone())
     };
     // An eager call's inputs are saved once. Two processes with one process id may share a folder.
     let begins_again = later.status == ExecutionStatus::InputsSaved && !later.graph_capture;
@@ -92,5 +81,63 @@ fn can_follow(state: &CallState, status: &ExecutionStatus) -> bool {
         CallState::GraphPending => *status == ExecutionStatus::GraphCapturePendingFlush,
         // It was listed without a record; whatever is there now was not compared with anything.
         CallState::NotStarted | CallState::Damaged { .. } => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample::{Sample, line, slot};
+
+    fn read(metadata: &str) -> Result<Metadata, SourceError> {
+        let sample = Sample::new();
+        sample.write("call/metadata.jsonl", metadata);
+        read_metadata(&Root::open(sample.path()).unwrap(), Path::new("call"))
+    }
+
+    #[test]
+    fn every_cut_leaves_the_last_whole_line() {
+        let (first, second) = (line(&slot(1), "inputs_saved"), line(&slot(1), "completed"));
+        let both = first.clone() + &second;
+        for cut in 0..=both.len() {
+            match read(&both[..cut]) {
+                Err(SourceError::NoRecord(path)) => {
+                    assert!(path.ends_with("call/metadata.jsonl"));
+                    assert!(cut < first.len() - 1, "cut at {cut}");
+                }
+                Err(error) => panic!("cut at {cut}: {error}"),
+                Ok(Metadata { record, findings, .. }) => {
+                    let completed = cut >= both.len() - 1;
+                    assert_eq!(record.status == ExecutionStatus::Completed, completed, "cut at {cut}");
+                    assert_eq!(findings.is_empty(), cut == first.len() || cut == both.len(), "cut at {cut}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_last_line_that_is_no_record_leaves_the_one_before() {
+        for last in
+            ["[1, 2]", "{\"function_name\": \"f\"}", &line(&slot(1), "completed").replace("\"m\"", "7")]
+        {
+            let metadata = read(&(line(&slot(1), "inputs_saved") + last.trim() + "\n")).unwrap();
+            assert_eq!(metadata.record.status, ExecutionStatus::InputsSaved, "{last}");
+            assert!(metadata.findings[0].message.starts_with("line 2: "), "{:?}", metadata.findings);
+        }
+    }
+
+    #[test]
+    fn a_line_of_another_call_is_noticed() {
+        let first = line(&slot(1), "inputs_saved");
+        let other = line(&slot(2), "completed");
+        let metadata = read(&(first.clone() + &other)).unwrap();
+        assert_eq!(metadata.record.call_sequence, 2);
+        assert!(
+            metadata.findings[0].message.contains("a second call was recorded"),
+            "{:?}",
+            metadata.findings
+        );
+        assert_eq!(read(&first.repeat(2)).unwrap().findings.len(), 1);
+        assert_eq!(read(&(first + &line(&slot(1), "completed").repeat(2))).unwrap().findings.len(), 0);
     }
 }

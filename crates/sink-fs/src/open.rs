@@ -28,7 +28,7 @@ pub(crate) struct Entry {
     pub(crate) kind: EntryKind,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum EntryKind {
     File,
     Folder,
@@ -40,26 +40,16 @@ impl Root {
     pub(crate) fn open(path: &Path) -> Result<Root, SourceError> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         match rustix::fs::open(path, flags, Mode::empty()) {
-            Ok(folder) => Ok(Root {
-                path: path.to_owned(),
-                folder,
-            }),
+            Ok(folder) => Ok(Root { path: path.to_owned(), folder }),
             Err(Errno::NOENT) => Err(SourceError::NotFound(path.to_owned())),
             Err(Errno::NOTDIR) => Err(SourceError::NotAFolder(path.to_owned())),
-            Err(error) => Err(SourceError::Read {
-                path: path.to_owned(),
-                source: error.into(),
-            }),
+            Err(error) => Err(SourceError::Read { path: path.to_owned(), source: error.into() }),
         }
     }
 
     /// Returns where a name inside the folder lies, for messages.
     pub(crate) fn path_of(&self, relative: &Path) -> PathBuf {
-        if relative.as_os_str().is_empty() {
-            self.path.clone()
-        } else {
-            self.path.join(relative)
-        }
+        if relative.as_os_str().is_empty() { self.path.clone() } else { self.path.join(relative) }
     }
 
     /// Tells whether there is something of that name, whatever it is.
@@ -76,36 +66,23 @@ impl Root {
         let stat = rustix::fs::fstat(&file).map_err(|error| self.read_error(relative, error.into()))?;
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => Ok(Some(File::from(file))),
-            other => Err(self.refused(
-                relative,
-                &format!("it is {}, not a regular file", describe(other)),
-            )),
+            other => Err(self.refused(relative, &format!("it is {}, not a regular file", describe(other)))),
         }
     }
 
     /// Lists a folder, in no particular order; `None` where there is none.
     pub(crate) fn list(&self, relative: &Path) -> Result<Option<Vec<Entry>>, SourceError> {
         let folder = if relative.as_os_str().is_empty() {
-            Some(
-                self.folder
-                    .as_fd()
-                    .try_clone_to_owned()
-                    .map_err(|error| self.read_error(relative, error))?,
-            )
+            Some(self.folder.as_fd().try_clone_to_owned().map_err(|error| self.read_error(relative, error))?)
         } else {
             self.open_beneath(relative, OFlags::DIRECTORY)?
         };
         let Some(folder) = folder else { return Ok(None) };
-        read_folder(&folder)
-            .map(Some)
-            .map_err(|error| self.read_error(relative, error.into()))
+        read_folder(&folder).map(Some).map_err(|error| self.read_error(relative, error.into()))
     }
 
     fn open_beneath(&self, relative: &Path, flags: OFlags) -> Result<Option<OwnedFd>, SourceError> {
-        if !relative
-            .components()
-            .all(|part| matches!(part, Component::Normal(_)))
-        {
+        if !relative.components().all(|part| matches!(part, Component::Normal(_))) {
             return Err(self.refused(relative, "it leaves the folder"));
         }
         match open_beneath(&self.folder, relative, flags | OFlags::RDONLY | OFlags::CLOEXEC) {
@@ -119,17 +96,11 @@ impl Root {
 
     /// Builds the error of a file that could not be read.
     pub(crate) fn read_error(&self, relative: &Path, source: io::Error) -> SourceError {
-        SourceError::Read {
-            path: self.path_of(relative),
-            source,
-        }
+        SourceError::Read { path: self.path_of(relative), source }
     }
 
     fn refused(&self, relative: &Path, reason: &str) -> SourceError {
-        SourceError::UnsafePath {
-            path: self.path_of(relative),
-            reason: reason.to_owned(),
-        }
+        SourceError::UnsafePath { path: self.path_of(relative), reason: reason.to_owned() }
     }
 }
 
@@ -193,10 +164,7 @@ fn read_folder(folder: &OwnedFd) -> Result<Vec<Entry>, Errno> {
             },
             known => known,
         };
-        entries.push(Entry {
-            name: name.to_str().ok().map(str::to_owned),
-            kind: EntryKind::from(kind),
-        });
+        entries.push(Entry { name: name.to_str().ok().map(str::to_owned), kind: EntryKind::from(kind) });
     }
     Ok(entries)
 }
@@ -271,22 +239,13 @@ mod tests {
         symlink("/etc", folder.path().join("outside")).unwrap();
         symlink("loop", folder.path().join("loop")).unwrap();
         symlink("call/metadata.jsonl", folder.path().join("file")).unwrap();
-        for path in [
-            "inside/metadata.jsonl",
-            "outside/passwd",
-            "loop",
-            "loop/x",
-            "file",
-        ] {
+        for path in ["inside/metadata.jsonl", "outside/passwd", "loop", "loop/x", "file"] {
             check_refused(&root, path, "symbolic links");
             let walked = walk(&root.folder, Path::new(path), OFlags::RDONLY);
             assert!(matches!(walked, Err(Errno::LOOP)), "{path}");
         }
         for path in ["inside", "outside", "loop"] {
-            assert!(
-                matches!(root.list(Path::new(path)), Err(SourceError::UnsafePath { .. })),
-                "{path}"
-            );
+            assert!(matches!(root.list(Path::new(path)), Err(SourceError::UnsafePath { .. })), "{path}");
             let walked = walk(&root.folder, Path::new(path), OFlags::RDONLY | OFlags::DIRECTORY);
             assert!(matches!(walked, Err(Errno::LOOP)), "{path}");
         }
@@ -320,17 +279,10 @@ mod tests {
         for _ in 0..2 {
             let mut entries = root.list(Path::new("")).unwrap().unwrap();
             entries.sort_by(|a, b| a.name.cmp(&b.name));
-            let kinds: Vec<_> = entries
-                .iter()
-                .map(|e| (e.name.as_deref().unwrap(), e.kind))
-                .collect();
+            let kinds: Vec<_> = entries.iter().map(|e| (e.name.as_deref().unwrap(), e.kind)).collect();
             assert_eq!(
                 kinds,
-                [
-                    ("call", EntryKind::Folder),
-                    ("link", EntryKind::Link),
-                    ("session.jsonl", EntryKind::File)
-                ]
+                [("call", EntryKind::Folder), ("link", EntryKind::Link), ("session.jsonl", EntryKind::File)]
             );
         }
     }

@@ -32,10 +32,7 @@ impl BufferPool {
     /// Reads the rest of a file of about `len` bytes.
     pub(crate) fn read(&self, mut file: File, len: u64) -> io::Result<Bytes> {
         let len = usize::try_from(len).map_err(|_| io::ErrorKind::OutOfMemory)?;
-        let mut lent = Lent {
-            bytes: self.take(len),
-            pool: self.clone(),
-        };
+        let mut lent = Lent { bytes: self.take(len), pool: self.clone() };
         lent.bytes.try_reserve_exact(len)?;
         file.read_to_end(&mut lent.bytes)?;
         Ok(Bytes::from_owner(lent))
@@ -136,9 +133,8 @@ mod tests {
     #[test]
     fn the_pool_keeps_few_buffers_and_the_largest_of_them() {
         let pool = BufferPool::default();
-        let lent: Vec<Bytes> = (1..=12)
-            .map(|n| pool.read(file(&vec![0; n * 1000]), n as u64 * 1000).unwrap())
-            .collect();
+        let lent: Vec<Bytes> =
+            (1..=12).map(|n| pool.read(file(&vec![0; n * 1000]), n as u64 * 1000).unwrap()).collect();
         drop(lent);
         let idle = idle(&pool);
         assert_eq!(idle.len(), MAX_BUFFERS);

@@ -27,9 +27,7 @@ pub(crate) fn read_record(json: &Json) -> Result<CallRecord, RecordError> {
             Some(details) => read_tensor_details(details)?,
             None => Vec::new(),
         },
-        tensor_format: fields
-            .string("tensor_format")?
-            .unwrap_or_else(|| "torch".to_owned()),
+        tensor_format: fields.string("tensor_format")?.unwrap_or_else(|| "torch".to_owned()),
         function_signature: fields.string("function_signature")?.unwrap_or_default(),
         versions: read_versions(fields)?,
         status: ExecutionStatus::from_name(&status),
@@ -57,11 +55,7 @@ fn read_values(fields: Fields<'_>, name: &str) -> Result<Vec<(String, MetaValue)
     let Some(values) = fields.object(name)? else {
         return Ok(Vec::new());
     };
-    values
-        .entries()
-        .iter()
-        .map(|(key, value)| Ok((key.to_string(), read_value(value)?)))
-        .collect()
+    values.entries().iter().map(|(key, value)| Ok((key.to_string(), read_value(value)?))).collect()
 }
 
 fn read_tensor_info(fields: Fields<'_>) -> Result<TensorInfo, RecordError> {
@@ -133,27 +127,18 @@ mod tests {
     #[test]
     fn an_upstream_record_is_read_whole() {
         let record = read(UPSTREAM).unwrap();
-        assert_eq!(
-            record.function,
-            FunctionName::new("flashinfer.decode", "Wrapper.run")
-        );
+        assert_eq!(record.function, FunctionName::new("flashinfer.decode", "Wrapper.run"));
         assert_eq!((record.call_sequence, record.process_id), (2, 24328));
         assert_eq!(record.timestamp, "20261124_190322_551");
         assert_eq!(record.input_metadata.len(), 2);
         assert_eq!(record.output_metadata, [("result".to_owned(), Value::None)]);
         assert_eq!(record.tensor_info.input_keys, ["arg_1"]);
-        assert_eq!(
-            (record.tensor_info.input_bytes, record.tensor_info.output_bytes),
-            (32, Some(16))
-        );
+        assert_eq!((record.tensor_info.input_bytes, record.tensor_info.output_bytes), (32, Some(16)));
         assert_eq!(record.tensor_details[0].1.shape, [4, 4]);
         assert_eq!(record.tensor_format, "safetensors");
         assert_eq!(record.versions[1], ("flashinfer".to_owned(), "0.7".to_owned()));
         assert_eq!(record.status, ExecutionStatus::Completed);
-        assert_eq!(
-            (record.graph_capture, record.self_id),
-            (true, Some(140_528_012_345_680))
-        );
+        assert_eq!((record.graph_capture, record.self_id), (true, Some(140_528_012_345_680)));
         assert_eq!((record.origin, record.error, record.reason), (None, None, None));
     }
 
@@ -167,10 +152,7 @@ mod tests {
         )
         .unwrap();
         let origin = record.origin.unwrap();
-        assert_eq!(
-            (origin.format, &*origin.host, &*origin.process),
-            (1, "node7", "9f86d081884c7d65")
-        );
+        assert_eq!((origin.format, &*origin.host, &*origin.process), (1, "node7", "9f86d081884c7d65"));
         assert_eq!(record.error.unwrap().kind, "panic");
         assert_eq!(record.reason.as_deref(), Some("no space"));
         assert_eq!(record.tensor_info.args_after_keys, ["arg_0"]);
@@ -182,19 +164,12 @@ mod tests {
         let record =
             read(r#"{"function_name": "f", "execution_status": "completed", "self_id": null}"#).unwrap();
         assert_eq!(
-            (
-                record.tensor_format.as_str(),
-                record.graph_capture,
-                record.self_id
-            ),
+            (record.tensor_format.as_str(), record.graph_capture, record.self_id),
             ("torch", false, None)
         );
         for (text, error) in [
             (r#"{"function_name": "f"}"#, "there is no `execution_status`"),
-            (
-                r#"{"execution_status": "completed"}"#,
-                "there is no `function_name`",
-            ),
+            (r#"{"execution_status": "completed"}"#, "there is no `function_name`"),
             ("[]", "`record` is an array, expected an object"),
             (
                 r#"{"function_name": "f", "execution_status": "completed", "call_sequence": "x"}"#,

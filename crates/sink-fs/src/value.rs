@@ -43,10 +43,7 @@ fn read_object(json: &Json) -> Result<MetaValue, RecordError> {
     };
     let class = class.to_string();
     if let Some(repr) = fields.text("repr")? {
-        return Ok(Value::Opaque {
-            class,
-            repr: repr.clone(),
-        });
+        return Ok(Value::Opaque { class, repr: repr.clone() });
     }
     if let Some(length) = fields.unsigned("length")? {
         return read_container(class, length, fields);
@@ -75,10 +72,7 @@ fn read_container(class: String, length: u64, fields: Fields<'_>) -> Result<Meta
         "dict" => Value::Map(items.iter().map(read_entry).collect::<Result<_, _>>()?),
         "list" => Value::List(read_all(items)?),
         "tuple" => Value::tuple(read_all(items)?),
-        _ => Value::Tuple {
-            class: Some(class),
-            items: read_all(items)?,
-        },
+        _ => Value::Tuple { class: Some(class), items: read_all(items)? },
     })
 }
 
@@ -98,19 +92,13 @@ fn read_raw(json: &Json) -> MetaValue {
         Json::Text(text) => Value::Text(text.clone()),
         Json::Array(items) => Value::List(items.iter().map(read_raw).collect()),
         Json::Object(entries) => Value::Map(
-            entries
-                .iter()
-                .map(|(key, value)| (Value::Text(key.clone()), read_raw(value)))
-                .collect(),
+            entries.iter().map(|(key, value)| (Value::Text(key.clone()), read_raw(value))).collect(),
         ),
     }
 }
 
 fn opaque(class: &str, json: &Json) -> MetaValue {
-    Value::Opaque {
-        class: class.to_owned(),
-        repr: json.to_strict_string().into(),
-    }
+    Value::Opaque { class: class.to_owned(), repr: json.to_strict_string().into() }
 }
 
 #[cfg(test)]
@@ -138,10 +126,7 @@ mod tests {
     #[test]
     fn containers_come_back_as_what_they_were() {
         let items = || vec![Value::int(1), Value::int(2)];
-        check(
-            r#"{"type": "list", "length": 2, "items": [1, 2], "truncated": false}"#,
-            Value::List(items()),
-        );
+        check(r#"{"type": "list", "length": 2, "items": [1, 2], "truncated": false}"#, Value::List(items()));
         check(
             r#"{"type": "tuple", "length": 2, "items": [1, 2], "truncated": false}"#,
             Value::tuple(items()),
@@ -149,35 +134,20 @@ mod tests {
         for class in ["Size", "Point"] {
             check(
                 &format!(r#"{{"type": "{class}", "length": 2, "items": [1, 2], "truncated": false}}"#),
-                Value::Tuple {
-                    class: Some(class.to_owned()),
-                    items: items(),
-                },
+                Value::Tuple { class: Some(class.to_owned()), items: items() },
             );
         }
         check(
             r#"{"type": "dict", "length": 2, "items": [{"key": "a", "value": null}, {"key": 3, "value": 4}]}"#,
-            Value::Map(vec![
-                (Value::text("a"), Value::None),
-                (Value::int(3), Value::int(4)),
-            ]),
+            Value::Map(vec![(Value::text("a"), Value::None), (Value::int(3), Value::int(4))]),
         );
     }
 
     #[test]
     fn a_container_without_all_its_items_is_truncated() {
-        let truncated = |class: &str, length| Value::Truncated {
-            class: class.to_owned(),
-            length,
-        };
-        check(
-            r#"{"type": "dict", "length": 1, "truncated": true}"#,
-            truncated("dict", 1),
-        );
-        check(
-            r#"{"type": "list", "length": 3, "items": [1, 2], "truncated": true}"#,
-            truncated("list", 3),
-        );
+        let truncated = |class: &str, length| Value::Truncated { class: class.to_owned(), length };
+        check(r#"{"type": "dict", "length": 1, "truncated": true}"#, truncated("dict", 1));
+        check(r#"{"type": "list", "length": 3, "items": [1, 2], "truncated": true}"#, truncated("list", 3));
         check(
             r#"{"type": "list", "length": 18446744073709551615, "items": []}"#,
             truncated("list", usize::MAX),
@@ -199,16 +169,10 @@ mod tests {
                 key: "arg_2__0".to_owned(),
             }),
         );
-        check(
-            r#"{"type": "torch.dtype", "value": "torch.load"}"#,
-            Value::DType("torch.load".to_owned()),
-        );
+        check(r#"{"type": "torch.dtype", "value": "torch.load"}"#, Value::DType("torch.load".to_owned()));
         check(
             r#"{"type": "enum", "name": "Flg.X|Y", "value": 3}"#,
-            Value::Enum {
-                name: "Flg.X|Y".to_owned(),
-                value: Box::new(Value::int(3)),
-            },
+            Value::Enum { name: "Flg.X|Y".to_owned(), value: Box::new(Value::int(3)) },
         );
         check(
             r#"{"type": "enum", "name": "os.PathLike", "value": {"type": "torch.dtype", "value": [1]}}"#,
@@ -226,14 +190,9 @@ mod tests {
 
     #[test]
     fn anything_else_keeps_its_text() {
-        let opaque = |class: &str, repr: &str| Value::Opaque {
-            class: class.to_owned(),
-            repr: repr.to_owned().into(),
-        };
-        check(
-            r#"{"type": "complex", "repr": "(1+2j)"}"#,
-            opaque("complex", "(1+2j)"),
-        );
+        let opaque =
+            |class: &str, repr: &str| Value::Opaque { class: class.to_owned(), repr: repr.to_owned().into() };
+        check(r#"{"type": "complex", "repr": "(1+2j)"}"#, opaque("complex", "(1+2j)"));
         check(
             r#"{"type": "quaternion", "w": NaN}"#,
             opaque("quaternion", r#"{"type": "quaternion", "w": "NaN"}"#),

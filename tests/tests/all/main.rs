@@ -1,5 +1,10 @@
 //! Tests that cross crates, one module a subject.
 
-mod truth;
+#![expect(clippy::unwrap_used, reason = "a step of a test that fails is a failed test")]
+#![expect(clippy::print_stdout, reason = "tests over a corpus say how much of it they saw")]
+
+mod conformance;
 mod replay;
+mod sessions;
+mod truth;
 mod zoo;

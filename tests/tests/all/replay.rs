@@ -27,10 +27,17 @@ fn replay(dir: &Path, comparison: CompareOptions) -> (Session, Verdicts) {
         keep_values: false,
     };
     let mut verdicts = Vec::new();
-    replay_sequence(&source, &session, &|| Box::new(CpuExecutor), &|_| true, &options, &mut |number, replayed| {
-        let function = replayed.call.function.name().to_owned();
-        verdicts.push((number, function, replayed.call.state.clone(), replayed.verdict));
-    });
+    replay_sequence(
+        &source,
+        &session,
+        &|| Box::new(CpuExecutor),
+        &|_| true,
+        &options,
+        &mut |number, replayed| {
+            let function = replayed.call.function.name().to_owned();
+            verdicts.push((number, function, replayed.call.state.clone(), replayed.verdict));
+        },
+    );
     (session, verdicts)
 }
 

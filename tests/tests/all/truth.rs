@@ -48,13 +48,7 @@ fn every_tensor_of_the_corpus_is_what_torch_reads() {
     refusals.iter().for_each(|refusal| println!("{refusal}"));
     assert_eq!(
         counts,
-        Counts {
-            readable_files: 1366,
-            tensors: 2209,
-            hashes: 2201,
-            without_elements: 8,
-            refused_files: 4,
-        }
+        Counts { readable_files: 1366, tensors: 2209, hashes: 2201, without_elements: 8, refused_files: 4 }
     );
 }
 
@@ -68,9 +62,7 @@ fn check_file(
     assert_eq!(tensors.len(), expected.len(), "{file}");
     for (key, tensor) in tensors.iter() {
         let place = format!("{file}: {key}");
-        let expected = expected
-            .get(key)
-            .unwrap_or_else(|| panic!("{place}: torch has no such tensor"));
+        let expected = expected.get(key).unwrap_or_else(|| panic!("{place}: torch has no such tensor"));
         counts.tensors += 1;
         match tensor {
             LoadedTensor::Whole(tensor) => {
@@ -142,9 +134,7 @@ fn a_file_written_again_is_torch_s_own_byte_for_byte() {
 fn without_serialization_id(mut file: Vec<u8>, stem: &str) -> Vec<u8> {
     let name = format!("{stem}/.data/serialization_id");
     let name = name.as_bytes();
-    let places: Vec<usize> = (0..file.len())
-        .filter(|&at| file[at..].starts_with(name))
-        .collect();
+    let places: Vec<usize> = (0..file.len()).filter(|&at| file[at..].starts_with(name)).collect();
     if let [local, central] = places[..] {
         let digits = (local + name.len() + 4).next_multiple_of(64);
         file[digits..digits + 40].fill(0);

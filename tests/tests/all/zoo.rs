@@ -61,11 +61,28 @@ fn cases(dir: &Path) -> Vec<(String, String)> {
 fn expected(case: &str) -> &'static str {
     match case {
         // Only the text of these was recorded.
-        "deque (not a list)" | "set" | "value complex" | "value complex nan" | "value bytes"
-        | "value bytearray" | "value torch.device" | "value torch.device idx" | "value torch.layout"
-        | "value memory_format" | "value generator" | "value numpy f32" | "value numpy i64"
-        | "value numpy bool" | "value numpy array" | "value custom object" | "value object whose repr fails"
-        | "value type" | "value function" | "value slice" | "value range" | "value Ellipsis"
+        "deque (not a list)"
+        | "set"
+        | "value complex"
+        | "value complex nan"
+        | "value bytes"
+        | "value bytearray"
+        | "value torch.device"
+        | "value torch.device idx"
+        | "value torch.layout"
+        | "value memory_format"
+        | "value generator"
+        | "value numpy f32"
+        | "value numpy i64"
+        | "value numpy bool"
+        | "value numpy array"
+        | "value custom object"
+        | "value object whose repr fails"
+        | "value type"
+        | "value function"
+        | "value slice"
+        | "value range"
+        | "value Ellipsis"
         | "value FP4Tensor" => "nothing compared",
         "nest depth 9" | "nest depth 10" | "value nest depth 9" => "error",
         // No elements, or a class of the application's own.
@@ -79,7 +96,8 @@ fn check(format: &str) {
     let Some(corpus) = corpus(&format!("the zoo of values in {format} files")) else { return };
     let dir = corpus.join("zoo").join(format);
     let formats = vec![Arc::new(PtSerializer) as _, Arc::new(SafetensorsSerializer) as _];
-    let source = FsSource::open(&dir.join("dumps"), formats, ReadOptions { mode: ReadMode::Buffered }).unwrap();
+    let source =
+        FsSource::open(&dir.join("dumps"), formats, ReadOptions { mode: ReadMode::Buffered }).unwrap();
     let session = source.calls().unwrap();
     let cases = cases(&dir);
     let mut passed = 0;

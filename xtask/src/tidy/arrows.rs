@@ -85,25 +85,13 @@ mod tests {
         for (folder, manifest) in [
             ("crates/core", "[dependencies]\ncallbox-replay.workspace = true"),
             ("crates/core", "[dependencies]\nserde.workspace = true"),
-            (
-                "crates/sink-fs",
-                "[dependencies]\ncallbox-format-pt.workspace = true",
-            ),
-            (
-                "crates/cli",
-                "[build-dependencies]\ncallbox-testkit.workspace = true",
-            ),
-            (
-                "crates/replay",
-                "[target.'cfg(unix)'.dependencies]\nrustix.workspace = true",
-            ),
+            ("crates/sink-fs", "[dependencies]\ncallbox-format-pt.workspace = true"),
+            ("crates/cli", "[build-dependencies]\ncallbox-testkit.workspace = true"),
+            ("crates/replay", "[target.'cfg(unix)'.dependencies]\nrustix.workspace = true"),
         ] {
             let found = messages(folder, manifest);
             assert_eq!(found.len(), 1, "{folder}: {manifest}");
-            assert!(
-                found[0].starts_with(&format!("{folder}/Cargo.toml:2: ")),
-                "{found:?}"
-            );
+            assert!(found[0].starts_with(&format!("{folder}/Cargo.toml:2: ")), "{found:?}");
         }
     }
 

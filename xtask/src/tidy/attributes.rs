@@ -4,10 +4,7 @@ use super::Finding;
 use super::tree::Tree;
 
 const BANNED: [(&str, &str); 4] = [
-    (
-        "#[ignore",
-        "a test that needs what is not there says so by name and passes",
-    ),
+    ("#[ignore", "a test that needs what is not there says so by name and passes"),
     ("#[should_panic", "assert on the error or the message instead"),
     ("#[allow(", "use `#[expect(lint, reason = \"..\")]`"),
     ("#![allow(", "use `#![expect(lint, reason = \"..\")]`"),
@@ -19,11 +16,7 @@ pub(super) fn check(tree: &Tree) -> Vec<Finding> {
         for (line, text) in (1..).zip(source.code.lines()) {
             for (attribute, message) in BANNED {
                 if text.contains(attribute) {
-                    findings.push(Finding::new(
-                        &file.path,
-                        line,
-                        format!("`{attribute}`: {message}"),
-                    ));
+                    findings.push(Finding::new(&file.path, line, format!("`{attribute}`: {message}")));
                 }
             }
         }

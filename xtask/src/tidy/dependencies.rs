@@ -50,28 +50,15 @@ mod tests {
     #[test]
     fn unused_and_uninherited_dependencies_are_found() {
         let findings = check(&Tree::of(&[
-            (
-                "Cargo.toml",
-                "[workspace.dependencies]\nbytes = \"1\"\nhalf = \"2\"\ntime-core = \"1\"\n",
-            ),
+            ("Cargo.toml", "[workspace.dependencies]\nbytes = \"1\"\nhalf = \"2\"\ntime-core = \"1\"\n"),
             (
                 "crates/a/Cargo.toml",
                 "[dependencies]\nbytes.workspace = true\ntime-core.workspace = true\nrand = \"1\"\n",
             ),
-            (
-                "crates/a/src/lib.rs",
-                "// bytes\nuse time_core as t; use rand::random;\n",
-            ),
+            ("crates/a/src/lib.rs", "// bytes\nuse time_core as t; use rand::random;\n"),
             ("crates/b/src/lib.rs", "use bytes::Bytes;\n"),
         ]));
         let found: Vec<_> = findings.iter().map(|f| (f.path.as_str(), f.line)).collect();
-        assert_eq!(
-            found,
-            [
-                ("crates/a/Cargo.toml", 2),
-                ("crates/a/Cargo.toml", 4),
-                ("Cargo.toml", 3)
-            ]
-        );
+        assert_eq!(found, [("crates/a/Cargo.toml", 2), ("crates/a/Cargo.toml", 4), ("Cargo.toml", 3)]);
     }
 }

@@ -6,23 +6,12 @@ use super::tree::Tree;
 
 /// The files that rename and sync; none does before recording writes files.
 pub(super) const FILES: [&str; 0] = [];
-const CALLS: [&str; 8] = [
-    "fdatasync",
-    "fsync",
-    "rename",
-    "renameat",
-    "renameat_with",
-    "sync_all",
-    "sync_data",
-    "syncfs",
-];
+const CALLS: [&str; 8] =
+    ["fdatasync", "fsync", "rename", "renameat", "renameat_with", "sync_all", "sync_data", "syncfs"];
 
 pub(super) fn check(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for (file, source) in tree
-        .product()
-        .filter(|(file, _)| !FILES.contains(&file.path.as_str()))
-    {
+    for (file, source) in tree.product().filter(|(file, _)| !FILES.contains(&file.path.as_str())) {
         for call in CALLS {
             let calls = find_word(&source.product, call).filter(|(_, behind)| behind.starts_with('('));
             findings.extend(calls.map(|(line, _)| {

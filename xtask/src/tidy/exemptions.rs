@@ -8,18 +8,10 @@ pub(super) fn check(tree: &Tree) -> Vec<Finding> {
     files
         .into_iter()
         .map(str::to_owned)
-        .chain(
-            arrows::ROWS
-                .iter()
-                .map(|row| format!("{}/Cargo.toml", row.folder)),
-        )
+        .chain(arrows::ROWS.iter().map(|row| format!("{}/Cargo.toml", row.folder)))
         .filter(|path| tree.file(path).is_none())
         .map(|path| {
-            Finding::new(
-                &path,
-                1,
-                "stands in a list of xtask/src/tidy and does not exist: strike it",
-            )
+            Finding::new(&path, 1, "stands in a list of xtask/src/tidy and does not exist: strike it")
         })
         .collect()
 }

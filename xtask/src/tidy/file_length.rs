@@ -23,12 +23,8 @@ pub(super) fn check(tree: &Tree) -> Vec<Finding> {
 
 /// Counts the lines outside of tests and of constants that span several lines.
 fn counted_lines(text: &str, source: &Source) -> usize {
-    let tests: usize = source
-        .code
-        .lines()
-        .zip(source.product.lines())
-        .filter(|(code, product)| code != product)
-        .count();
+    let tests: usize =
+        source.code.lines().zip(source.product.lines()).filter(|(code, product)| code != product).count();
     text.lines().count() - tests - data_lines(&source.product)
 }
 
@@ -51,21 +47,16 @@ fn next_constant(code: &str) -> Option<usize> {
     ["const", "static"]
         .into_iter()
         .flat_map(|word| find_word(code, word).map(move |(_, behind)| (word, behind)))
-        .filter(|(_, behind)| behind.trim_start().starts_with(|c: char| c.is_ascii_uppercase()))
         .filter(|(_, behind)| {
-            behind
-                .trim_start()
-                .split([':', ' '])
-                .next()
-                .is_some_and(is_constant_name)
+            is_constant_name(behind.trim_start().split([':', ' ']).next().unwrap_or_default())
         })
         .map(|(word, behind)| code.len() - behind.len() - word.len())
         .min()
 }
 
 fn is_constant_name(name: &str) -> bool {
-    name.chars()
-        .all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
+    name.starts_with(|c: char| c.is_ascii_uppercase())
+        && name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
 }
 
 /// Measures a constant up to the `;` behind its value; braces in it do not end it.
@@ -88,30 +79,17 @@ mod tests {
     #[test]
     fn tests_and_tables_are_not_counted() {
         assert_eq!(counted("fn a() {\n}\n"), 2);
-        assert_eq!(
-            counted("fn a() {}\n#[cfg(test)]\nmod tests {\n    fn b() {}\n}\n"),
-            1
-        );
-        assert_eq!(
-            counted("const A: [u8; 2] = [\n    1,\n    2,\n];\nfn a() {}\n"),
-            1
-        );
+        assert_eq!(counted("fn a() {}\n#[cfg(test)]\nmod tests {\n    fn b() {}\n}\n"), 1);
+        assert_eq!(counted("const A: [u8; 2] = [\n    1,\n    2,\n];\nfn a() {}\n"), 1);
         assert_eq!(counted("static A: B = {\n    x\n};\nfn a() {}\n"), 1);
-        assert_eq!(
-            counted("const A: u8 = 1;\nconst fn a() {\n}\nfn b(x: *const T) {\n}\n"),
-            5
-        );
+        assert_eq!(counted("const A: u8 = 1;\nconst fn a() {\n}\nfn b(x: *const T) {\n}\n"), 5);
     }
 
     #[test]
     fn a_long_file_is_found() {
         let check = |lines| {
             let text = "fn a() {}\n".repeat(lines);
-            check(&Tree::of(&[
-                ("crates/a/src/b.rs", &text),
-                ("tests/tests/all/c.rs", &text),
-            ]))
-            .len()
+            check(&Tree::of(&[("crates/a/src/b.rs", &text), ("tests/tests/all/c.rs", &text)])).len()
         };
         assert_eq!((check(500), check(501)), (0, 1));
     }

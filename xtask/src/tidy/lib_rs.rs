@@ -9,10 +9,7 @@ const LOGIC: [&str; 3] = ["fn", "impl", "macro_rules"];
 
 pub(super) fn check(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for (file, source) in tree
-        .product()
-        .filter(|(file, _)| file.path.ends_with("/src/lib.rs"))
-    {
+    for (file, source) in tree.product().filter(|(file, _)| file.path.ends_with("/src/lib.rs")) {
         let lines = file.text.lines().count();
         if lines > MAX_LINES {
             let message = format!("{lines} lines, at most {MAX_LINES}: a lib.rs is a table of contents");
@@ -35,10 +32,7 @@ mod tests {
     #[test]
     fn length_and_logic_are_found() {
         let check = |text: &str| check(&Tree::of(&[("crates/a/src/lib.rs", text)])).len();
-        assert_eq!(
-            check("pub mod fn_like;\n#[cfg(test)]\nmod tests { fn f() {} }\n"),
-            0
-        );
+        assert_eq!(check("pub mod fn_like;\n#[cfg(test)]\nmod tests { fn f() {} }\n"), 0);
         assert_eq!(check("pub mod a;\npub fn f() {}\nimpl A {}\n"), 2);
         assert_eq!(check(&"pub mod a;\n".repeat(80)), 0);
         assert_eq!(check(&"pub mod a;\n".repeat(81)), 1);

@@ -44,12 +44,7 @@ impl<'a> Manifest<'a> {
             if let Some(header) = content.strip_prefix('[') {
                 table = header.trim_matches(['[', ']']).trim();
             } else if let Some((key, value)) = content.split_once('=') {
-                entries.push(Entry {
-                    table,
-                    key: key.trim(),
-                    value: value.trim(),
-                    line,
-                });
+                entries.push(Entry { table, key: key.trim(), value: value.trim(), line });
             }
         }
         Manifest { entries }
@@ -57,10 +52,7 @@ impl<'a> Manifest<'a> {
 
     /// Returns the entries of a table.
     pub(super) fn table(&self, name: &str) -> impl Iterator<Item = Entry<'a>> {
-        self.entries
-            .iter()
-            .copied()
-            .filter(move |entry| entry.table == name)
+        self.entries.iter().copied().filter(move |entry| entry.table == name)
     }
 
     /// Returns the dependencies of every kind and target, written as a line or as a table of its own.
@@ -83,12 +75,7 @@ impl<'a> Manifest<'a> {
                 Some(last) if own_table.is_some() && last.name == name && last.dev == dev => {
                     last.inherited |= inherited;
                 }
-                Some(_) | None => found.push(Dependency {
-                    name,
-                    dev,
-                    inherited,
-                    line: entry.line,
-                }),
+                Some(_) | None => found.push(Dependency { name, dev, inherited, line: entry.line }),
             }
         }
         found
@@ -138,11 +125,8 @@ mod tests {
              [target.'cfg(unix)'.dependencies]\nrustix.workspace = true\n\
              [dependencies.clap]\nfeatures = []\nworkspace = true\n",
         );
-        let found: Vec<_> = manifest
-            .dependencies()
-            .iter()
-            .map(|d| (d.name, d.dev, d.inherited, d.line))
-            .collect();
+        let found: Vec<_> =
+            manifest.dependencies().iter().map(|d| (d.name, d.dev, d.inherited, d.line)).collect();
         assert_eq!(
             found,
             [
@@ -154,9 +138,6 @@ mod tests {
                 ("clap", false, true, 12),
             ]
         );
-        assert_eq!(
-            manifest.table("package").next().map(|e| e.value),
-            Some("\"a # b\"")
-        );
+        assert_eq!(manifest.table("package").next().map(|e| e.value), Some("\"a # b\""));
     }
 }

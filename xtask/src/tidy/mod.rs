@@ -34,11 +34,7 @@ struct Finding {
 
 impl Finding {
     fn new(path: &str, line: usize, message: impl Into<String>) -> Finding {
-        Finding {
-            path: path.to_owned(),
-            line,
-            message: message.into(),
-        }
+        Finding { path: path.to_owned(), line, message: message.into() }
     }
 }
 
@@ -66,9 +62,7 @@ const CHECKS: [(&str, Check); 15] = [
     ("exemptions", exemptions::check),
     ("attributes", attributes::check),
     ("documents", documents::check),
-    ("leftovers", |tree| {
-        [machine_paths::check(tree), whitespace::check(tree)].concat()
-    }),
+    ("leftovers", |tree| [machine_paths::check(tree), whitespace::check(tree)].concat()),
 ];
 
 /// Runs every check and prints what it finds.

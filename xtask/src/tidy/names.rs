@@ -14,11 +14,7 @@ pub(super) fn check(tree: &Tree) -> Vec<Finding> {
             findings.push(Finding::new(&file.path, 1, message(name)));
         }
         for (line, behind) in find_word(&source.code, "mod") {
-            let name = behind
-                .trim_start()
-                .split([';', ' ', '{'])
-                .next()
-                .unwrap_or_default();
+            let name = behind.trim_start().split([';', ' ', '{']).next().unwrap_or_default();
             if NAMELESS.contains(&name) {
                 findings.push(Finding::new(&file.path, line, message(name)));
             }

@@ -20,9 +20,7 @@ pub(super) fn check(tree: &Tree) -> Vec<Finding> {
             let message = "add a README.md: what the package is for, and its modules";
             findings.push(Finding::new(&manifest_path, 1, message));
         }
-        let root = ["lib", "main"]
-            .into_iter()
-            .find_map(|stem| tree.file(&format!("{folder}/src/{stem}.rs")));
+        let root = ["lib", "main"].into_iter().find_map(|stem| tree.file(&format!("{folder}/src/{stem}.rs")));
         if let Some(root) = root
             && !root.text.contains("#![doc = include_str!(\"../README.md\")]")
         {
@@ -47,10 +45,7 @@ mod tests {
         let whole = check(&Tree::of(&[
             ("crates/a/Cargo.toml", "[lints]\nworkspace = true\n"),
             ("crates/a/README.md", "# a\n"),
-            (
-                "crates/a/src/lib.rs",
-                "#![doc = include_str!(\"../README.md\")]\n",
-            ),
+            ("crates/a/src/lib.rs", "#![doc = include_str!(\"../README.md\")]\n"),
         ]));
         assert_eq!(whole, []);
     }

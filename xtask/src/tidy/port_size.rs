@@ -9,19 +9,12 @@ const MAX_METHODS: usize = 6;
 
 pub(super) fn check(tree: &Tree) -> Vec<Finding> {
     let Some((file, source)) = tree.rust().find(|(file, _)| file.path == PORTS) else {
-        return vec![Finding::new(
-            PORTS,
-            1,
-            "the ports are not where tidy looks for them",
-        )];
+        return vec![Finding::new(PORTS, 1, "the ports are not where tidy looks for them")];
     };
     find_word(&source.product, "trait")
         .filter_map(|(line, behind)| {
             let methods = find_word(body(behind), "fn").count();
-            let name = behind
-                .split([':', ' ', '<', '{'])
-                .find(|part| !part.is_empty())
-                .unwrap_or_default();
+            let name = behind.split([':', ' ', '<', '{']).find(|part| !part.is_empty()).unwrap_or_default();
             (methods > MAX_METHODS).then(|| {
                 let message = format!("{name} has {methods} methods, at most {MAX_METHODS}: split the role");
                 Finding::new(&file.path, line, message)
@@ -32,8 +25,7 @@ pub(super) fn check(tree: &Tree) -> Vec<Finding> {
 
 fn body(behind: &str) -> &str {
     let item = &behind[..item_len(behind)];
-    item.find('{')
-        .map_or("", |open| &item[open..][..block_len(&item[open..])])
+    item.find('{').map_or("", |open| &item[open..][..block_len(&item[open..])])
 }
 
 #[cfg(test)]
@@ -43,10 +35,8 @@ mod tests {
     #[test]
     fn a_seventh_method_is_found() {
         let check = |methods| {
-            let port = format!(
-                "pub trait A: B {{\n{}}}\ntrait C {{ fn c(); }}\n",
-                "    fn a();\n".repeat(methods)
-            );
+            let port =
+                format!("pub trait A: B {{\n{}}}\ntrait C {{ fn c(); }}\n", "    fn a();\n".repeat(methods));
             check(&Tree::of(&[(PORTS, &port)])).len()
         };
         assert_eq!((check(6), check(7)), (0, 1));

@@ -97,9 +97,6 @@ mod tests {
         ] {
             assert_eq!(count(code), 0, "{code}");
         }
-        assert_eq!(
-            check(&Tree::of(&[("crates/sink-fs/src/a.rs", "use std::fs;")])),
-            []
-        );
+        assert_eq!(check(&Tree::of(&[("crates/sink-fs/src/a.rs", "use std::fs;")])), []);
     }
 }

@@ -15,10 +15,7 @@ pub(super) const FILES: [&str; 5] = [
 
 pub(super) fn check(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for (file, source) in tree
-        .product()
-        .filter(|(file, _)| !FILES.contains(&file.path.as_str()))
-    {
+    for (file, source) in tree.product().filter(|(file, _)| !FILES.contains(&file.path.as_str())) {
         for name in ["Serialize", "Deserialize"] {
             findings.extend(find_word(&source.product, name).map(|(line, _)| {
                 let message =

@@ -79,9 +79,7 @@ fn without_text(text: &str) -> String {
         let skipped = if code.ends_with(is_identifier) {
             quoted_len(rest)
         } else {
-            comment_len(rest)
-                .or_else(|| raw_len(rest))
-                .or_else(|| quoted_len(rest))
+            comment_len(rest).or_else(|| raw_len(rest)).or_else(|| quoted_len(rest))
         };
         match skipped {
             Some(len) => {
@@ -147,9 +145,7 @@ fn raw_len(text: &str) -> Option<usize> {
     let hashes = behind.len() - behind.trim_start_matches('#').len();
     let inside = behind[hashes..].strip_prefix('"')?;
     let closing = format!("\"{}", &behind[..hashes]);
-    let end = inside
-        .find(&closing)
-        .map_or(inside.len(), |end| end + closing.len());
+    let end = inside.find(&closing).map_or(inside.len(), |end| end + closing.len());
     Some(text.len() - inside.len() + end)
 }
 
@@ -183,10 +179,7 @@ mod tests {
         for (text, expected) in [
             ("a // unsafe\nb", "a          \nb"),
             ("a /* x /* y */\n z */ b", "a             \n      b"),
-            (
-                r#"f("unsafe \" {", 'x', '\'', '{')"#,
-                "f(             ,    ,     ,    )",
-            ),
+            (r#"f("unsafe \" {", 'x', '\'', '{')"#, "f(             ,    ,     ,    )"),
             ("r#\"a \" b\"# r\"\\\" x", "                x"),
             ("fn f<'a>(x: &'a str) {}", "fn f<'a>(x: &'a str) {}"),
             ("b\"x\" br\"y\" r#type", "b          r#type"),
@@ -205,12 +198,7 @@ mod tests {
         );
         let words: Vec<_> = source.product.split_whitespace().collect();
         assert_eq!(words.join(" "), "fn a() {} fn c() {}");
-        assert_eq!(
-            find_word(&source.product, "c")
-                .map(|(line, _)| line)
-                .collect::<Vec<_>>(),
-            [8]
-        );
+        assert_eq!(find_word(&source.product, "c").map(|(line, _)| line).collect::<Vec<_>>(), [8]);
     }
 
     #[test]
@@ -223,10 +211,7 @@ mod tests {
     fn an_item_ends_at_its_semicolon_or_its_braces() {
         for (code, expected) in [
             ("const A: [u8; 2] = [1, 2]; fn", "const A: [u8; 2] = [1, 2];"),
-            (
-                "fn a(b: [u8; 2]) { c; { d } } fn",
-                "fn a(b: [u8; 2]) { c; { d } }",
-            ),
+            ("fn a(b: [u8; 2]) { c; { d } } fn", "fn a(b: [u8; 2]) { c; { d } }"),
         ] {
             assert_eq!(&code[..item_len(code)], expected);
         }

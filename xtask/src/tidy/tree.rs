@@ -73,9 +73,7 @@ impl Tree {
 
     /// Iterates over Rust files.
     pub(super) fn rust(&self) -> impl Iterator<Item = (&File, &Source)> {
-        self.files
-            .iter()
-            .filter_map(|file| file.source.as_ref().map(|source| (file, source)))
+        self.files.iter().filter_map(|file| file.source.as_ref().map(|source| (file, source)))
     }
 
     /// Iterates over the Rust files that end up in a library or in the command: not the tests, the benches,
@@ -91,13 +89,16 @@ impl Tree {
 
     /// Iterates over the folders of the workspace's packages.
     pub(super) fn packages(&self) -> impl Iterator<Item = &str> {
-        self.files
-            .iter()
-            .filter_map(|file| file.path.strip_suffix("/Cargo.toml"))
+        self.files.iter().filter_map(|file| file.path.strip_suffix("/Cargo.toml"))
     }
 }
 
 impl File {
+    /// Tells whether the file was recorded or generated: such files stay as they are.
+    pub(super) fn is_recorded(&self) -> bool {
+        self.path.starts_with("examples/sessions/") || self.path.contains("/data/")
+    }
+
     /// Tells whether the whole file is a test.
     pub(super) fn is_test(&self) -> bool {
         self.path.starts_with("tests/") || self.path.contains("/tests/") || self.path.ends_with("/tests.rs")

@@ -37,10 +37,7 @@ mod tests {
     fn unsafe_code_elsewhere_is_found() {
         let check = |path, text| check(&Tree::of(&[(path, text)])).len();
         assert_eq!(check("crates/core/src/a.rs", "fn f() { unsafe { g() } }"), 1);
-        assert_eq!(
-            check("crates/core/src/a.rs", "#![deny(unsafe_code)] // unsafe"),
-            0
-        );
+        assert_eq!(check("crates/core/src/a.rs", "#![deny(unsafe_code)] // unsafe"), 0);
         assert_eq!(check(FILES[0], "unsafe fn f() {}"), 0);
     }
 }

@@ -3,15 +3,9 @@
 use super::Finding;
 use super::tree::Tree;
 
-/// Recorded sessions and test data stay as they were recorded.
-const RECORDED: [&str; 2] = ["examples/sessions/", "/data/"];
-
 pub(super) fn check(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for file in tree.files() {
-        if RECORDED.iter().any(|recorded| file.path.contains(recorded)) {
-            continue;
-        }
+    for file in tree.files().iter().filter(|file| !file.is_recorded()) {
         let lines = file.text.split('\n').count();
         for (line, text) in (1..).zip(file.text.split('\n')) {
             if text.ends_with(char::is_whitespace) {
@@ -19,11 +13,7 @@ pub(super) fn check(tree: &Tree) -> Vec<Finding> {
             }
         }
         if !file.text.is_empty() && !file.text.ends_with('\n') {
-            findings.push(Finding::new(
-                &file.path,
-                lines,
-                "no newline at the end of the file",
-            ));
+            findings.push(Finding::new(&file.path, lines, "no newline at the end of the file"));
         }
     }
     findings

@@ -7,6 +7,7 @@ use crate::{describe, units};
 /// Tells whether `FLASHINFER_LOGLEVEL` asks for details: 1 or more.
 ///
 /// The level is read as Python reads an integer; anything else is no level, and is told.
+#[expect(clippy::disallowed_methods, reason = "a command reads its environment")]
 pub(crate) fn wanted() -> bool {
     let Ok(text) = std::env::var("FLASHINFER_LOGLEVEL") else {
         return false;
@@ -46,7 +47,7 @@ pub(crate) fn details(replayed: &Replayed) -> Vec<String> {
     }
     comparison.tensors.iter().for_each(|tensor| lines.extend(describe(tensor)));
     if comparison.tensors.is_empty() && comparison.differences.is_empty() {
-        lines.push(format!("{} agree", units::counted(comparison.compared, "value")));
+        lines.push(format!("{} compared, equal", units::counted(comparison.compared, "value")));
     }
     lines
 }

@@ -2,6 +2,7 @@
 
 mod object;
 mod page;
+mod table;
 
 use std::io::{BufWriter, Write};
 use std::num::NonZeroUsize;

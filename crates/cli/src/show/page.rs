@@ -2,10 +2,12 @@
 
 use std::io::{self, Write};
 
-use callbox_core::{CallRecord, CallState, LoadedTensor, MetaTensor, MetaValue, TensorMap};
+use callbox_core::{CallRecord, CallState, LoadedTensor, MetaTensor, MetaValue};
 
+use super::table::{self, Row};
 use super::{Loaded, Shown};
 use crate::args::ShowArgs;
+use crate::describe::TensorText;
 use crate::replay::details;
 use crate::show::object::sha256;
 use crate::{describe, style, units};
@@ -45,7 +47,10 @@ pub(super) fn print(
         }
     }
     let dir = arguments.dir.display();
-    writeln!(out, "{program} replay --dir {dir} --only '{}'", call.function.name())
+    match arguments.number {
+        Some(_) => writeln!(out, "{program} replay --dir {dir} --only '{}'", call.function.name()),
+        None => writeln!(out, "{program} replay --dir {dir}"),
+    }
 }
 
 fn state(state: &CallState) -> String {
@@ -64,25 +69,12 @@ fn state(state: &CallState) -> String {
 
 fn print_record(out: &mut dyn Write, shown: &Shown<'_>, record: &CallRecord, hash: bool) -> io::Result<()> {
     let info = &record.tensor_info;
-    let mut lines = Lines { hash, lines: Vec::new() };
-    lines.tensors(&info.input_keys, &shown.inputs);
-    lines.values(&record.input_metadata);
-    let inputs = lines.lines.len();
-    lines.tensors(&info.output_keys, &shown.outputs);
-    lines.values(&record.output_metadata);
-    let outputs = lines.lines.len();
-    lines.tensors(&info.args_after_keys, &shown.args_after);
-
-    let width = lines.lines.iter().map(|(key, _)| key.chars().count()).max().unwrap_or_default();
-    for (place, (key, text)) in lines.lines.iter().enumerate() {
-        if place == inputs {
-            writeln!(out, "returned")?;
-        }
-        if place == outputs {
-            writeln!(out, "written arguments, after the call")?;
-        }
-        writeln!(out, "  {key:<width$}  {text}")?;
-    }
+    let sections = [
+        ("", rows(&record.input_metadata, &info.input_keys, &shown.inputs, hash)),
+        ("returned", rows(&record.output_metadata, &info.output_keys, &shown.outputs, hash)),
+        ("written arguments, after the call", rows(&[], &info.args_after_keys, &shown.args_after, hash)),
+    ];
+    table::print(out, &sections)?;
     if let Some(error) = &record.error {
         writeln!(out, "{} {}: {}", error.kind, error.type_name, error.text)?;
     }
@@ -97,41 +89,62 @@ fn print_record(out: &mut dyn Write, shown: &Shown<'_>, record: &CallRecord, has
     writeln!(out, "{}", style::paint(style::dim(), &versions.join("   ")))
 }
 
-/// Key and text of each line, so that the keys can be put into a column.
-struct Lines {
-    hash: bool,
-    lines: Vec<(String, String)>,
+/// Puts the tensors and values of a group in the order of the call: by position, then by name.
+fn rows(metadata: &[(String, MetaValue)], keys: &[String], loaded: &Loaded, hash: bool) -> Vec<Row> {
+    let tensors = keys.iter().map(|key| tensor_row(key, loaded, hash));
+    let values = metadata.iter().map(|(key, value)| {
+        let tensor = |tensor: &MetaTensor| format!("tensor {}", tensor.key);
+        Row::Value { key: key.clone(), text: describe::value(value, &tensor) }
+    });
+    let mut rows: Vec<_> = values.chain(tensors).collect();
+    rows.sort_by_key(|row| position(row.key()));
+    rows
 }
 
-impl Lines {
-    fn tensors(&mut self, keys: &[String], loaded: &Loaded) {
-        for key in keys {
-            let text = match loaded {
-                Ok(tensors) => self.tensor(key, tensors),
-                Err(error) => style::paint(style::red(), error),
-            };
-            self.lines.push((key.clone(), text));
-        }
-    }
+/// Returns the number of `arg_3`, `arg_3__0` or `result_3`; names come behind all numbers.
+fn position(key: &str) -> u64 {
+    let number = key.strip_prefix("arg_").or_else(|| key.strip_prefix("result_"));
+    let digits = number.map(|rest| rest.split("__").next().unwrap_or_default());
+    digits.and_then(|digits| digits.parse().ok()).unwrap_or(u64::MAX)
+}
 
-    fn tensor(&self, key: &str, tensors: &TensorMap) -> String {
-        match tensors.get(key) {
-            Some(LoadedTensor::Whole(tensor)) if self.hash => {
+fn tensor_row(key: &str, loaded: &Loaded, hash: bool) -> Row {
+    let key = key.to_owned();
+    let alarm = |text: &str| style::paint(style::red(), text);
+    let tensors = match loaded {
+        Ok(tensors) => tensors,
+        Err(error) => return Row::Value { text: alarm(error), key },
+    };
+    match tensors.get(&key) {
+        Some(LoadedTensor::Whole(tensor)) => {
+            let mut text = TensorText::new(tensor);
+            if hash {
                 let hash = sha256(tensor).unwrap_or_else(|reason| reason);
-                format!("{}  sha256 {hash}", describe::tensor(tensor))
+                text.content.push_str(&format!("  sha256 {hash}"));
             }
-            Some(LoadedTensor::Whole(tensor)) => describe::tensor(tensor),
-            Some(LoadedTensor::WithoutElements { dtype, shape, reason }) => {
-                format!("{:<9} {}  {reason}", dtype.name(), units::shape(shape))
-            }
-            None => style::paint(style::red(), "not in the file"),
+            Row::Tensor { key, text }
         }
+        Some(LoadedTensor::WithoutElements { dtype, shape, reason }) => {
+            let text = TensorText {
+                dtype: dtype.name().to_owned(),
+                shape: units::shape(shape),
+                layout: reason.clone(),
+                content: String::new(),
+            };
+            Row::Tensor { key, text }
+        }
+        None => Row::Value { text: alarm("not in the file"), key },
     }
+}
 
-    fn values(&mut self, metadata: &[(String, MetaValue)]) {
-        for (key, value) in metadata {
-            let tensor = |tensor: &MetaTensor| format!("tensor {}", tensor.key);
-            self.lines.push((key.clone(), describe::value(value, &tensor)));
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_are_shown_in_the_order_of_the_call() {
+        let mut keys = ["kwarg_eps", "arg_10", "arg_2__1", "arg_2__0", "arg_0", "result"];
+        keys.sort_by_key(|key| position(key));
+        assert_eq!(keys, ["arg_0", "arg_2__1", "arg_2__0", "arg_10", "kwarg_eps", "result"]);
     }
 }

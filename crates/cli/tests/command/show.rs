@@ -6,7 +6,7 @@ fn a_crashed_call_shows_what_it_was_called_with() {
     let lines: Vec<_> = ran.stdout().lines().collect();
     assert!(lines[0].starts_with("hang   "), "{}", lines[0]);
     assert!(lines[0].ends_with("call 1 of pid 24085   inputs saved, never completed"), "{}", lines[0]);
-    assert!(lines[2].starts_with("  arg_0  float32   [4, 4]         contiguous"), "{}", lines[2]);
+    assert!(lines[2].starts_with("  arg_0  float32  [4, 4]  contiguous  "), "{}", lines[2]);
     assert!(lines[2].contains("min ") && lines[2].contains("mean "), "{}", lines[2]);
     assert!(lines.last().unwrap().starts_with("callbox replay --dir "), "{}", ran.stdout());
     assert_eq!(ran.code(), 0);

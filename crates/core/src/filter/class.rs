@@ -126,12 +126,7 @@ mod tests {
         let parse = |text: &str| Class::parse(&text.chars().collect::<Vec<_>>());
         let (class, length) = parse("]a]b").unwrap();
         assert_eq!(
-            (
-                length,
-                class.contains(']'),
-                class.contains('a'),
-                class.contains('b')
-            ),
+            (length, class.contains(']'), class.contains('a'), class.contains('b')),
             (3, true, true, false)
         );
         for text in ["", "]", "!", "!]", "abc", "!abc"] {

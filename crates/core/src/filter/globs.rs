@@ -28,10 +28,7 @@ impl PatternSet {
                     .collect(),
             },
             // Patterns of many megabytes are beyond what a regular expression may take.
-            Err(_) => PatternSet {
-                together: GlobSet::empty(),
-                one_by_one: patterns,
-            },
+            Err(_) => PatternSet { together: GlobSet::empty(), one_by_one: patterns },
         }
     }
 

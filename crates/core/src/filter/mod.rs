@@ -42,10 +42,7 @@ pub struct Filter {
 impl Filter {
     /// Reads two lists of patterns; any text is one.
     pub fn new(include: &str, exclude: &str) -> Filter {
-        Filter {
-            include: patterns(include),
-            exclude: patterns(exclude),
-        }
+        Filter { include: patterns(include), exclude: patterns(exclude) }
     }
 
     /// Tells whether a function is included and not excluded.

@@ -36,9 +36,7 @@ impl Directory {
                 start..directory_end
             }
             _ => {
-                return Err(inconsistent(
-                    "the central directory does not lie where the end record says",
-                ));
+                return Err(inconsistent("the central directory does not lie where the end record says"));
             }
         };
         let room = (range.len() / CENTRAL_HEADER_LEN) as u64;
@@ -48,10 +46,7 @@ impl Directory {
                 end.entries
             )));
         }
-        Ok(Directory {
-            range,
-            entries: end.entries as usize,
-        })
+        Ok(Directory { range, entries: end.entries as usize })
     }
 }
 
@@ -96,11 +91,7 @@ impl EndRecord {
         }
         let on_this_disk = record.u64()?;
         let entries = record.u64()?;
-        (on_this_disk == entries).then_some(EndRecord {
-            entries,
-            size: record.u64()?,
-            offset: record.u64()?,
-        })
+        (on_this_disk == entries).then_some(EndRecord { entries, size: record.u64()?, offset: record.u64()? })
     }
 
     /// Returns the zip64 record that stands before this one; each field must hold the same or refer to it.

@@ -1,4 +1,4 @@
-//! What a file is that is no zip archive.
+//! What a file is that `torch.save` did not write.
 
 use callbox_core::{FormatError, Quoted};
 
@@ -31,9 +31,15 @@ pub(super) fn refuse(bytes: &[u8]) -> Result<(), FormatError> {
     }
     Err(FormatError::NotThisFormat {
         format: "torch.save",
-        reason: format!(
-            "it begins with {}, a zip archive with `PK`",
-            Quoted(&bytes[..bytes.len().min(8)])
-        ),
+        reason: format!("it begins with {}, a zip archive with `PK`", Quoted(&bytes[..bytes.len().min(8)])),
     })
+}
+
+/// Fails for an entry that only TorchScript programs have.
+pub(super) fn refuse_program(name: &[u8]) -> Result<(), FormatError> {
+    let mut parts = name.split(|&byte| byte == b'/').skip(1);
+    if matches!(parts.next(), Some(b"code" | b"constants.pkl")) {
+        return Err(FormatError::Unsupported("a TorchScript program, not a file of tensors".to_owned()));
+    }
+    Ok(())
 }

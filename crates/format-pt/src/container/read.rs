@@ -42,42 +42,31 @@ impl<'a> Archive<'a> {
             }
         }
         if end_of_last != directory.range.start {
-            return Err(inconsistent(
-                "bytes before the central directory belong to no entry",
-            ));
+            return Err(inconsistent("bytes before the central directory belong to no entry"));
         }
-        Ok(Archive {
-            bytes,
-            entries: by_name,
-        })
+        Ok(Archive { bytes, entries: by_name })
     }
 
     /// Returns an entry's bytes, shared with the file's.
     pub(crate) fn get(&self, name: &str) -> Option<Bytes> {
-        self.entries
-            .get(name)
-            .map(|range| self.bytes.slice(range.clone()))
-    }
-
-    /// Tells whether any entry's name begins so.
-    pub(crate) fn has_folder(&self, prefix: &str) -> bool {
-        self.entries.keys().any(|name| name.starts_with(prefix))
+        self.entries.get(name).map(|range| self.bytes.slice(range.clone()))
     }
 }
 
 /// Reads the directory's entries, as many as it declares and nothing behind them.
 fn read_entries<'a>(bytes: &'a [u8], directory: &Directory) -> Result<Vec<Entry<'a>>, FormatError> {
     let mut cursor = Cursor::new(&bytes[directory.range.clone()]);
-    let mut entries = Vec::with_capacity(directory.entries);
+    let mut headers = Vec::with_capacity(directory.entries);
     for number in 0..directory.entries {
         let header = Header::read_central(&mut cursor)
             .ok_or_else(|| inconsistent(format!("entry {number} of the central directory is cut")))?;
-        entries.push(Entry::check(header)?);
+        foreign::refuse_program(header.name)?;
+        headers.push(header);
     }
     if !cursor.is_at_end() {
         return Err(inconsistent("the central directory is longer than its entries"));
     }
-    Ok(entries)
+    headers.into_iter().map(Entry::check).collect()
 }
 
 /// An entry as the central directory has it, checked as far as that goes without looking elsewhere.
@@ -143,17 +132,13 @@ impl<'a> Entry<'a> {
     fn check_neighbours(&self, root: &str, end_of_last: usize) -> Result<(), FormatError> {
         let quoted = self.quoted();
         if self.root != root {
-            return Err(inconsistent(format!(
-                "entry {quoted} lies outside the folder of the others"
-            )));
+            return Err(inconsistent(format!("entry {quoted} lies outside the folder of the others")));
         }
         if self.offset < end_of_last {
             return Err(inconsistent(format!("entry {quoted} overlaps the one before it")));
         }
         if self.offset > end_of_last {
-            return Err(inconsistent(format!(
-                "bytes before entry {quoted} belong to no entry"
-            )));
+            return Err(inconsistent(format!("bytes before entry {quoted} belong to no entry")));
         }
         Ok(())
     }
@@ -183,17 +168,11 @@ impl<'a> Entry<'a> {
         cursor.take(self.size).ok_or_else(past_end)?;
         let data = start..self.offset + cursor.position();
         if deferred {
-            self.check_descriptor(local.is_zip64, &mut cursor)
-                .ok_or_else(|| {
-                    inconsistent(format!(
-                        "the record behind entry {quoted} contradicts the central directory"
-                    ))
-                })?;
+            self.check_descriptor(local.is_zip64, &mut cursor).ok_or_else(|| {
+                inconsistent(format!("the record behind entry {quoted} contradicts the central directory"))
+            })?;
         }
-        Ok(Place {
-            data,
-            end: self.offset + cursor.position(),
-        })
+        Ok(Place { data, end: self.offset + cursor.position() })
     }
 
     /// Reads the record behind the data: checksum and sizes once more, in the width of the local header.
@@ -202,11 +181,7 @@ impl<'a> Entry<'a> {
             return None;
         }
         for _ in 0..2 {
-            let size = if is_zip64 {
-                cursor.u64()?
-            } else {
-                u64::from(cursor.u32()?)
-            };
+            let size = if is_zip64 { cursor.u64()? } else { u64::from(cursor.u32()?) };
             if size != self.size as u64 {
                 return None;
             }
@@ -221,11 +196,7 @@ impl<'a> Entry<'a> {
         }
         let found = crc32fast::hash(data);
         if found != self.crc {
-            return Err(FormatError::Checksum {
-                entry: self.name.to_owned(),
-                expected: self.crc,
-                found,
-            });
+            return Err(FormatError::Checksum { entry: self.name.to_owned(), expected: self.crc, found });
         }
         Ok(())
     }
@@ -238,6 +209,5 @@ fn split_name(name: &[u8]) -> Result<(&str, &str), FormatError> {
     if !text.split('/').all(is_plain) {
         return Err(refused());
     }
-    text.split_once('/')
-        .ok_or_else(|| inconsistent(format!("entry {} lies in no folder", Quoted(name))))
+    text.split_once('/').ok_or_else(|| inconsistent(format!("entry {} lies in no folder", Quoted(name))))
 }

@@ -37,17 +37,9 @@ impl<'a> ArchiveWriter<'a> {
     /// Starts an archive whose entries lie in the folder `root`.
     pub(crate) fn new(out: &'a mut dyn Write, root: &'a str) -> Result<ArchiveWriter<'a>, FormatError> {
         if !is_plain(root) || root.contains('/') || root.len() > LONGEST_ROOT {
-            return Err(FormatError::Unsupported(format!(
-                "a root folder named {}",
-                Quoted(root.as_bytes())
-            )));
+            return Err(FormatError::Unsupported(format!("a root folder named {}", Quoted(root.as_bytes()))));
         }
-        Ok(ArchiveWriter {
-            out: BufWriter::new(out),
-            position: 0,
-            root,
-            entries: Vec::new(),
-        })
+        Ok(ArchiveWriter { out: BufWriter::new(out), position: 0, root, entries: Vec::new() })
     }
 
     /// Writes an entry whose bytes are at hand.
@@ -59,19 +51,9 @@ impl<'a> ArchiveWriter<'a> {
 
     /// Begins an entry whose bytes come in pieces, `size` of them.
     pub(crate) fn begin(&mut self, name: &str, size: u64) -> Result<EntryWriter<'_, 'a>, FormatError> {
-        let entry = Entry {
-            name: format!("{}/{name}", self.root),
-            crc: 0,
-            size,
-            offset: self.position,
-        };
+        let entry = Entry { name: format!("{}/{name}", self.root), crc: 0, size, offset: self.position };
         self.put(&entry.local_header())?;
-        Ok(EntryWriter {
-            archive: self,
-            entry,
-            crc: Hasher::new(),
-            written: 0,
-        })
+        Ok(EntryWriter { archive: self, entry, crc: Hasher::new(), written: 0 })
     }
 
     /// Derives 40 digits from the names and checksums of the entries so far: equal tensors, equal digits.
@@ -212,11 +194,7 @@ impl Entry {
     }
 
     fn flags(&self) -> u16 {
-        if self.has_descriptor() {
-            DESCRIPTOR_FOLLOWS | UTF8_NAMES
-        } else {
-            UTF8_NAMES
-        }
+        if self.has_descriptor() { DESCRIPTOR_FOLLOWS | UTF8_NAMES } else { UTF8_NAMES }
     }
 
     /// Of nothing, checksum and size are known beforehand.
@@ -268,14 +246,10 @@ fn zip64_extra(values: &[u64]) -> Vec<u8> {
 
 /// Spells a length that the bound on the root folder's name keeps small.
 fn u16_len(len: usize) -> [u8; 2] {
-    u16::try_from(len)
-        .expect("names and extra fields are bounded by the root's length")
-        .to_le_bytes()
+    u16::try_from(len).expect("names and extra fields are bounded by the root's length").to_le_bytes()
 }
 
 /// The hash of Fowler, Noll and Vo, variant 1a, in 64 bits.
 fn fnv1a(bytes: impl Iterator<Item = u8>) -> u64 {
-    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    })
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }

@@ -3,7 +3,7 @@
 use callbox_core::FormatError;
 
 use super::opcode;
-use super::value::{Items, Pickle, Value};
+use super::value::{Container, Items, Pickle, Value};
 use crate::cursor::Cursor;
 use crate::torch_names::{self, Name};
 
@@ -11,6 +11,8 @@ use crate::torch_names::{self, Name};
 const DEEPEST_STACK: usize = 1 << 16;
 /// Values kept in the memo, tuples, lists and dicts. A tensor takes about 40 of them.
 const MOST_VALUES: usize = 1 << 22;
+/// An empty list or dict takes as much memory as so many values.
+const CONTAINER: usize = 4;
 const PROTOCOLS: std::ops::RangeInclusive<u8> = 2..=5;
 
 /// Runs a pickle and returns the value it describes. Only this machine's own values can come of it.
@@ -27,11 +29,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Pickle<'_>, FormatError> {
     machine.check_protocol()?;
     while machine.step()? {}
     let top = machine.stop()?;
-    Ok(Pickle {
-        top,
-        len: bytes.len(),
-        items: machine.items,
-    })
+    Ok(Pickle { top, items: machine.items })
 }
 
 struct Machine<'a> {
@@ -111,7 +109,7 @@ impl<'a> Machine<'a> {
                 self.tuple(len)?;
             }
             opcode::EMPTY_LIST => {
-                self.keep(1)?;
+                self.keep(CONTAINER)?;
                 let list = self.items.new_container();
                 self.push(Value::List(list))?;
             }
@@ -189,10 +187,7 @@ impl<'a> Machine<'a> {
         let digits = self.slice(u64::from(len))?;
         let mut value = [0; 8];
         let Some(low) = value.get_mut(..digits.len()) else {
-            return Err(FormatError::Limit(format!(
-                "data.pkl, byte {}: an integer of {len} bytes",
-                self.at
-            )));
+            return Err(FormatError::Limit(format!("data.pkl, byte {}: an integer of {len} bytes", self.at)));
         };
         low.copy_from_slice(digits);
         // Two's complement of any length: the topmost bit that is there is the sign.
@@ -218,32 +213,38 @@ impl<'a> Machine<'a> {
     }
 
     fn empty_dict(&mut self) -> Result<(), FormatError> {
-        self.keep(1)?;
+        self.keep(CONTAINER)?;
         let dict = self.items.new_container();
         self.push(Value::Dict(dict))
     }
 
     fn append(&mut self, len: usize) -> Result<(), FormatError> {
-        self.keep(len)?;
-        let start = self.height_below(len)?;
-        match self.stack[..start].last() {
-            Some(Value::List(list)) => self.items.extend(*list, &self.stack[start..]),
-            other => return Err(self.wrong_target("appends to", other.copied())),
+        match self.target(len)? {
+            Value::List(list) => self.move_items(len, list),
+            other => Err(self.refuse_target("appends to", other)),
         }
-        self.stack.truncate(start);
-        Ok(())
     }
 
     fn set_items(&mut self, len: usize) -> Result<(), FormatError> {
         if !len.is_multiple_of(2) {
             return Err(self.wrong("a key has no value"));
         }
+        match self.target(len)? {
+            Value::Dict(dict) => self.move_items(len, dict),
+            other => Err(self.refuse_target("sets items of", other)),
+        }
+    }
+
+    /// Returns the value below the last `len` ones, into which they are to go.
+    fn target(&self, len: usize) -> Result<Value<'a>, FormatError> {
+        let place = self.height_below(len + 1)?;
+        Ok(self.stack[place])
+    }
+
+    fn move_items(&mut self, len: usize, container: Container) -> Result<(), FormatError> {
         self.keep(len)?;
         let start = self.height_below(len)?;
-        match self.stack[..start].last() {
-            Some(Value::Dict(dict)) => self.items.extend(*dict, &self.stack[start..]),
-            other => return Err(self.wrong_target("sets items of", other.copied())),
-        }
+        self.items.extend(container, &self.stack[start..]);
         self.stack.truncate(start);
         Ok(())
     }
@@ -304,7 +305,7 @@ impl<'a> Machine<'a> {
                 Err(self.wrong("a call has other arguments than torch gives it"))
             }
             (Name::QuantizerScheme | Name::TensorClass | Name::Storage(_) | Name::DType(_), _) => {
-                Err(self.refuse_call("class"))
+                Err(self.refuse_call("a class"))
             }
         }
     }
@@ -325,8 +326,7 @@ impl<'a> Machine<'a> {
     }
 
     fn top(&self) -> Result<Value<'a>, FormatError> {
-        let start = self.height_below(1)?;
-        Ok(self.stack[start])
+        self.target(0)
     }
 
     fn pop(&mut self) -> Result<Value<'a>, FormatError> {
@@ -354,10 +354,7 @@ impl<'a> Machine<'a> {
 
     /// Accounts for values that stay.
     fn keep(&mut self, values: usize) -> Result<(), FormatError> {
-        self.values_left = self
-            .values_left
-            .checked_sub(values)
-            .ok_or_else(|| self.over("values"))?;
+        self.values_left = self.values_left.checked_sub(values).ok_or_else(|| self.over("values"))?;
         Ok(())
     }
 
@@ -371,10 +368,7 @@ impl<'a> Machine<'a> {
     }
 
     fn cut(&self) -> FormatError {
-        FormatError::Truncated(format!(
-            "data.pkl ends inside the instruction at byte {}",
-            self.at
-        ))
+        FormatError::Truncated(format!("data.pkl ends inside the instruction at byte {}", self.at))
     }
 
     fn wrong(&self, what: &str) -> FormatError {
@@ -385,14 +379,14 @@ impl<'a> Machine<'a> {
         FormatError::Limit(format!("data.pkl, byte {}: too many {what}", self.at))
     }
 
-    fn wrong_target(&self, act: &str, target: Option<Value<'_>>) -> FormatError {
-        let kind = target.map_or("nothing", |value| value.kind());
-        FormatError::Refused(format!("data.pkl, byte {}: the file {act} a {kind}", self.at))
+    fn refuse_target(&self, act: &str, target: Value<'_>) -> FormatError {
+        let kind = target.kind();
+        FormatError::Refused(format!("data.pkl, byte {}: the file {act} {kind}", self.at))
     }
 
     fn refuse_call(&self, what: &str) -> FormatError {
         FormatError::Refused(format!(
-            "data.pkl, byte {}: the file calls a {what}; nothing of it was run",
+            "data.pkl, byte {}: the file calls {what}; nothing of it was run",
             self.at
         ))
     }

@@ -80,8 +80,5 @@ const REFUSED: [(u8, &str); 33] = [
 
 /// Names an instruction that the machine does not follow, if it is one at all.
 pub(super) fn refused(opcode: u8) -> Option<&'static str> {
-    REFUSED
-        .iter()
-        .find(|(refused, _)| *refused == opcode)
-        .map(|(_, name)| *name)
+    REFUSED.iter().find(|(refused, _)| *refused == opcode).map(|(_, name)| *name)
 }

@@ -25,20 +25,20 @@ pub(crate) enum Value<'a> {
 }
 
 impl Value<'_> {
-    /// Names the kind of value for a message.
+    /// Names the kind of value for a message, with its article.
     pub(crate) fn kind(&self) -> &'static str {
         match self {
             Value::None => "None",
-            Value::Bool(_) => "bool",
-            Value::Int(_) => "int",
-            Value::Float => "float",
-            Value::Text(_) => "str",
-            Value::Name(_) => "class or function",
-            Value::Tuple(_) => "tuple",
-            Value::List(_) => "list",
-            Value::Dict(_) => "dict",
-            Value::Persistent(_) => "storage",
-            Value::Tensor(..) => "tensor",
+            Value::Bool(_) => "a bool",
+            Value::Int(_) => "an int",
+            Value::Float => "a float",
+            Value::Text(_) => "a str",
+            Value::Name(_) => "a class or function",
+            Value::Tuple(_) => "a tuple",
+            Value::List(_) => "a list",
+            Value::Dict(_) => "a dict",
+            Value::Persistent(_) => "a storage",
+            Value::Tensor(..) => "a tensor",
         }
     }
 }
@@ -59,8 +59,6 @@ pub(crate) struct Container(usize);
 pub(crate) struct Pickle<'a> {
     /// The value itself.
     pub(crate) top: Value<'a>,
-    /// Size of the pickle in bytes.
-    pub(crate) len: usize,
     pub(super) items: Items<'a>,
 }
 
@@ -88,10 +86,7 @@ impl<'a> Items<'a> {
     pub(super) fn new_tuple(&mut self, items: &[Value<'a>]) -> Tuple {
         let start = self.tuples.len();
         self.tuples.extend(items);
-        Tuple {
-            start,
-            len: items.len(),
-        }
+        Tuple { start, len: items.len() }
     }
 
     pub(super) fn tuple(&self, tuple: Tuple) -> &[Value<'a>] {

@@ -99,8 +99,7 @@ impl<'a> PickleWriter<'a> {
     }
 
     pub(crate) fn bool(&mut self, value: bool) {
-        self.out
-            .push(if value { opcode::NEWTRUE } else { opcode::NEWFALSE });
+        self.out.push(if value { opcode::NEWTRUE } else { opcode::NEWFALSE });
     }
 
     pub(crate) fn int(&mut self, value: i64) {

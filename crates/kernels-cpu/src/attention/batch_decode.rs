@@ -20,10 +20,7 @@ struct BatchDecode {
 /// Keeps `kv_layout`; the other arguments are buffers, or choose among kernels.
 pub(crate) fn construct(arguments: &mut Bound<'_>) -> Result<Box<dyn Wrapper>, ExecError> {
     arguments.refuse("jit_args", "custom kernels")?;
-    Ok(Box::new(BatchDecode {
-        layout: KvLayout::read(arguments)?,
-        planned: None,
-    }))
+    Ok(Box::new(BatchDecode { layout: KvLayout::read(arguments)?, planned: None }))
 }
 
 impl Wrapper for BatchDecode {
@@ -33,11 +30,7 @@ impl Wrapper for BatchDecode {
     /// behind its own place, unless `window_right` allows some (negative: all) or `is_causal` is false.
     fn plan(&mut self, arguments: &mut Bound<'_>) -> Result<OwnedValue, ExecError> {
         self.planned = None;
-        let names = PageArguments {
-            indptr: "indptr",
-            indices: "indices",
-            last_page_len: "last_page_len",
-        };
+        let names = PageArguments { indptr: "indptr", indices: "indices", last_page_len: "last_page_len" };
         let pages = PageTable::read(arguments, names)?;
         let dtypes = DTypes::read(arguments, arguments.optional_dtype("data_type")?)?;
         let causal = matches!(arguments.value("is_causal"), Value::None) || arguments.flag("is_causal")?;
@@ -63,11 +56,7 @@ impl Wrapper for BatchDecode {
         };
         if batch.checked_mul(q_len) != Some(rows) {
             let expected = format!("as many rows for each of the {batch} sequences");
-            return Err(operand::wrong_shape(
-                "q",
-                operands.queries().tensor().shape(),
-                expected,
-            ));
+            return Err(operand::wrong_shape("q", operands.queries().tensor().shape(), expected));
         }
         let rows = (0..batch).map(|index| index * q_len..(index + 1) * q_len);
         paged::run(arguments, plan, pages, &operands, rows, LseForm::default())

@@ -29,11 +29,10 @@ struct Planned {
 
 /// Keeps `kv_layout`; the other arguments are buffers, or choose among kernels.
 pub(crate) fn construct(arguments: &mut Bound<'_>) -> Result<Box<dyn Wrapper>, ExecError> {
-    arguments.refuse("jit_args", "custom kernels")?;
-    Ok(Box::new(BatchPrefill {
-        layout: KvLayout::read(arguments)?,
-        planned: None,
-    }))
+    for name in ["jit_args", "variant_owns_mask"] {
+        arguments.refuse(name, "custom kernels")?;
+    }
+    Ok(Box::new(BatchPrefill { layout: KvLayout::read(arguments)?, planned: None }))
 }
 
 impl Wrapper for BatchPrefill {

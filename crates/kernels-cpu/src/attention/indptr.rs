@@ -58,11 +58,7 @@ pub(crate) fn rows(arguments: &Bound<'_>, keys: &str, batch: usize) -> Result<Ve
     if rows.len() == batch {
         return Ok(rows);
     }
-    Err(operand::wrong_shape(
-        ROWS,
-        &[rows.len() + 1],
-        format!("[{}], as `{keys}` has it", batch + 1),
-    ))
+    Err(operand::wrong_shape(ROWS, &[rows.len() + 1], format!("[{}], as `{keys}` has it", batch + 1)))
 }
 
 /// Fails unless the queries have as many rows as were planned.
@@ -119,12 +115,7 @@ impl PageTable {
         }
         let ranges = ranges(arguments, names.indptr)?;
         let indices = list(arguments, names.indices)?;
-        check_end(
-            names.indptr,
-            &ranges,
-            indices.len(),
-            &format!("`{}`", names.indices),
-        )?;
+        check_end(names.indptr, &ranges, indices.len(), &format!("`{}`", names.indices))?;
         let used = ranges.last().map_or(0, |last| last.end);
         let indices = indices[..used]
             .iter()
@@ -143,12 +134,7 @@ impl PageTable {
                 Ok(PagedSequence { pages, len })
             })
             .collect::<Result<_, ExecError>>()?;
-        Ok(PageTable {
-            names,
-            page_size,
-            indices,
-            sequences,
-        })
+        Ok(PageTable { names, page_size, indices, sequences })
     }
 
     /// Returns the number of sequences.

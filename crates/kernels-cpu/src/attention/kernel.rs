@@ -1,6 +1,5 @@
-//! The computation: attention by blocks of keys, with a softmax that is corrected as it goes.
+//! The computation: attention by blocks of keys.
 
-use std::f32::consts::LOG2_E;
 use std::ops::Range;
 
 use callbox_core::ExecError;
@@ -8,10 +7,10 @@ use rayon::prelude::*;
 
 use super::options::{Encoding, alibi_slope};
 use super::problem::{Problem, Sequence};
+use super::softmax::Rows;
 use super::vectors::{Place, Vectors};
 use crate::matmul::{Matrix, sgemm};
 use crate::rope::{self, Pairing, Turn};
-use crate::sum::sum;
 
 /// Keys of a block, unless their vectors are very long.
 const BLOCK_KEYS: usize = 512;
@@ -19,6 +18,8 @@ const BLOCK_KEYS: usize = 512;
 const BLOCK_ELEMENTS: usize = 1 << 18;
 /// Query rows that are multiplied with a block at a time.
 const TILE_ROWS: usize = 128;
+/// Jobs whose results are kept before they go to their places.
+const JOBS_AT_A_TIME: usize = 1024;
 
 /// The output and the log-sum-exp of each query row and head.
 #[derive(Debug)]
@@ -32,39 +33,32 @@ pub(crate) struct Attention {
 /// Computes scaled dot-product attention (Vaswani et al., "Attention Is All You Need", 2017); the module
 /// [`super`] has the formula.
 ///
-/// Softmax and sums are taken in f32, by blocks of keys: sums of the keys so far are scaled down whenever a
-/// greater logit turns up (Milakov and Gimelshein, "Online normalizer calculation for softmax", 2018). Keys
-/// that no row of a block sees are not read. Kv heads of sequences run in parallel; the result does not
-/// depend on how many run at a time.
+/// Products, softmax and sums are taken in f32, by blocks of keys. Keys that no row sees by the bounds are not
+/// read. Kv heads of sequences run in parallel; the result does not depend on how many run at a time.
 ///
 /// A key that a row does not see never reaches the row's result, not even where it is infinite or NaN. A row
 /// without keys has the output 0 and the log-sum-exp -inf.
 pub(crate) fn attend(problem: &Problem<'_>) -> Result<Attention, ExecError> {
     let operands = problem.operands;
-    let numel = operands.output_numel()?;
+    let mut output = vec![0.0; operands.output_numel()?];
     let [n_rows, heads, width] = operands.output_shape();
-    let group = operands.group();
-    let jobs: Vec<Job<'_>> = problem
-        .sequences
-        .iter()
-        .filter(|sequence| !sequence.rows.is_empty())
-        .flat_map(|sequence| {
-            (0..operands.keys().heads()).map(move |kv_head| Job {
-                problem,
-                sequence,
-                kv_head,
-            })
-        })
-        .collect();
-    let results: Vec<Rows> = jobs.par_iter().map(Job::run).collect();
-
-    let mut output = vec![0.0; numel];
     let mut lse = vec![f32::NEG_INFINITY; n_rows * heads];
-    for (job, rows) in jobs.iter().zip(&results) {
-        for (query, (values, logs)) in rows.split(group, width).enumerate() {
-            let first = (job.sequence.rows.start + query) * heads + job.kv_head * group;
-            output[first * width..][..group * width].copy_from_slice(values);
-            lse[first..][..group].copy_from_slice(logs);
+
+    let (group, kv_heads) = (operands.group(), operands.keys().heads());
+    let sequences: Vec<&Sequence<'_>> =
+        problem.sequences.iter().filter(|sequence| !sequence.rows.is_empty()).collect();
+    let job =
+        |index: usize| Job { problem, sequence: sequences[index / kv_heads], kv_head: index % kv_heads };
+    let n_jobs = sequences.len() * kv_heads;
+    for start in (0..n_jobs).step_by(JOBS_AT_A_TIME) {
+        let jobs = start..n_jobs.min(start + JOBS_AT_A_TIME);
+        let results: Vec<Rows> = jobs.clone().into_par_iter().map(|index| job(index).run()).collect();
+        for (job, rows) in jobs.map(job).zip(&results) {
+            for (query, (values, logs)) in rows.groups(group).enumerate() {
+                let first = (job.sequence.rows.start + query) * heads + job.kv_head * group;
+                output[first * width..][..group * width].copy_from_slice(values);
+                lse[first..][..group].copy_from_slice(logs);
+            }
         }
     }
     Ok(Attention { output, lse })
@@ -78,25 +72,6 @@ struct Job<'a> {
     problem: &'a Problem<'a>,
     sequence: &'a Sequence<'a>,
     kv_head: usize,
-}
-
-/// What is known of each row after some of its keys.
-#[derive(Debug)]
-struct Rows {
-    /// The greatest logit; -inf before the first key.
-    max: Vec<f32>,
-    /// Sum of `exp(logit - max)`; in the end the log-sum-exp.
-    sum: Vec<f32>,
-    /// Sum of `exp(logit - max) * value`, `[rows, d_vo]`; in the end the output.
-    output: Vec<f32>,
-}
-
-impl Rows {
-    /// Iterates over the queries: outputs and log-sum-exps of a group of heads each.
-    fn split(&self, group: usize, width: usize) -> impl Iterator<Item = (&[f32], &[f32])> {
-        let logs = self.sum.chunks_exact(group).enumerate();
-        logs.map(move |(query, logs)| (&self.output[query * group * width..][..group * width], logs))
-    }
 }
 
 /// Buffers that one job uses again and again.
@@ -113,11 +88,7 @@ impl Job<'_> {
         let (width, width_vo) = self.widths();
         let queries = self.queries();
         let n_rows = self.sequence.rows.len() * self.group();
-        let mut rows = Rows {
-            max: vec![f32::NEG_INFINITY; n_rows],
-            sum: vec![0.0; n_rows],
-            output: vec![0.0; n_rows * width_vo],
-        };
+        let mut rows = Rows::new(n_rows, width_vo);
         let mut buffers = Buffers::default();
         let block_len = (BLOCK_ELEMENTS / width.max(width_vo)).clamp(1, BLOCK_KEYS);
         let seen = self.seen(0..n_rows);
@@ -130,7 +101,7 @@ impl Job<'_> {
                 self.absorb(&queries, &block, tile, &mut buffers, &mut rows);
             }
         }
-        self.finish(&mut rows);
+        self.finish(&mut rows, n_rows);
         rows
     }
 
@@ -209,27 +180,10 @@ impl Job<'_> {
 
         for (row, weights) in tile.clone().zip(buffers.weights.chunks_exact_mut(n_keys)) {
             self.logits(row, keys.clone(), weights);
-            let output = &mut rows.output[row * width_vo..][..width_vo];
-            weigh(weights, &mut rows.max[row], &mut rows.sum[row], output);
+            rows.weigh(row, weights);
         }
-
         let values = &buffers.values[in_block * width_vo..][..n_keys * width_vo];
-        let output = &mut rows.output[tile.start * width_vo..][..tile.len() * width_vo];
-        if values.iter().all(|value| value.is_finite()) {
-            buffers.product.resize(tile.len() * width_vo, 0.0);
-            let tile_weights = Matrix::row_major(&buffers.weights, tile.len(), n_keys);
-            let tile_values = Matrix::row_major(values, n_keys, width_vo);
-            sgemm(tile_weights, tile_values, &mut buffers.product);
-            add_scaled(output, 1.0, &buffers.product);
-        } else {
-            // In a matrix product an infinite value would reach rows that do not see it: 0 * inf is NaN.
-            let weights = buffers.weights.chunks_exact(n_keys);
-            for (weights, output) in weights.zip(output.chunks_exact_mut(width_vo)) {
-                let seen = weights.iter().zip(values.chunks_exact(width_vo));
-                seen.filter(|(weight, _)| **weight != 0.0)
-                    .for_each(|(&weight, value)| add_scaled(output, weight, value));
-            }
-        }
+        rows.add(tile, &buffers.weights, values, &mut buffers.product);
     }
 
     /// Makes logits of a row's products with these keys; those of keys that it does not see become -inf.
@@ -255,9 +209,7 @@ impl Job<'_> {
             }
         }
         if let Some(cap) = problem.soft_cap {
-            logits
-                .iter_mut()
-                .for_each(|logit| *logit = cap * (*logit / cap).tanh());
+            logits.iter_mut().for_each(|logit| *logit = cap * (*logit / cap).tanh());
         }
         if let Some(mask) = self.sequence.mask {
             for (key, logit) in (start..end).zip(logits) {
@@ -268,24 +220,14 @@ impl Job<'_> {
         }
     }
 
-    /// Adds the sinks, divides by the sums of weights, and takes the logarithms.
-    fn finish(&self, rows: &mut Rows) {
-        let problem = self.problem;
-        let scale = problem.v_scale * problem.head_scales.v.of(self.kv_head);
-        let (_, width_vo) = self.widths();
-        let outputs = rows.output.chunks_exact_mut(width_vo);
-        for (row, output) in outputs.enumerate() {
-            let (max, sum) = (&mut rows.max[row], &mut rows.sum[row]);
-            if let Some(sinks) = &problem.sinks {
-                weigh(&mut [sinks[self.query_head(row)]], max, sum, output);
+    /// Adds the sinks, and finishes all rows.
+    fn finish(&self, rows: &mut Rows, n_rows: usize) {
+        let scale = self.problem.v_scale * self.problem.head_scales.v.of(self.kv_head);
+        for row in 0..n_rows {
+            if let Some(sinks) = &self.problem.sinks {
+                rows.weigh(row, &mut [sinks[self.query_head(row)]]);
             }
-            if *sum == 0.0 {
-                *sum = f32::NEG_INFINITY;
-                continue;
-            }
-            let factor = scale / *sum;
-            output.iter_mut().for_each(|value| *value *= factor);
-            *sum = (*max + sum.ln()) * LOG2_E;
+            rows.finish(row, scale);
         }
     }
 
@@ -301,33 +243,5 @@ impl Job<'_> {
     fn widths(&self) -> (usize, usize) {
         let operands = self.problem.operands;
         (operands.queries().width(), operands.values().width())
-    }
-}
-
-/// Turns logits to weights `exp(logit - max)`, where `max` is the greatest logit of the row so far, and
-/// adds them to the row's sum; what the row has already is scaled down to the new maximum.
-fn weigh(logits: &mut [f32], max: &mut f32, row_sum: &mut f32, output: &mut [f32]) {
-    let new_max = logits.iter().copied().fold(*max, f32::max);
-    // Without a key that is seen there is nothing to subtract: exp(-inf - 0) is the 0 that is wanted.
-    let shift = if new_max == f32::NEG_INFINITY {
-        0.0
-    } else {
-        new_max
-    };
-    if new_max != *max {
-        let correction = (*max - shift).exp();
-        *row_sum *= correction;
-        output.iter_mut().for_each(|value| *value *= correction);
-        *max = new_max;
-    }
-    logits
-        .iter_mut()
-        .for_each(|logit| *logit = (*logit - shift).exp());
-    *row_sum += sum(logits, |weight| weight);
-}
-
-fn add_scaled(out: &mut [f32], factor: f32, values: &[f32]) {
-    for (out, value) in out.iter_mut().zip(values) {
-        *out += factor * value;
     }
 }

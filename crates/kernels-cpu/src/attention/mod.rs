@@ -36,6 +36,7 @@ mod result;
 mod rows;
 mod scale;
 mod single;
+mod softmax;
 #[cfg(test)]
 mod tests;
 mod vectors;

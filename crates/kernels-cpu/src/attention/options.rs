@@ -11,9 +11,10 @@ pub(crate) struct Options {
     pub(crate) encoding: Encoding,
     /// Keys before its own that a query sees; `None`: all.
     pub(crate) window_left: Option<i64>,
-    /// `None`: off.
+    /// Logits are bent to `cap * tanh(logit / cap)`; `None`: they are not.
     pub(crate) soft_cap: Option<f32>,
-    sm_scale: Option<f32>,
+    /// Multiplies the products of queries and keys.
+    pub(crate) sm_scale: f32,
 }
 
 /// FlashInfer's `pos_encoding_mode`.
@@ -32,9 +33,15 @@ pub(crate) enum Encoding {
 }
 
 impl Options {
-    pub(crate) fn read(arguments: &Bound<'_>) -> Result<Options, ExecError> {
-        let encoding = match arguments.text("pos_encoding_mode")? {
+    /// Reads the options for heads of `head_dim` elements.
+    pub(crate) fn read(arguments: &Bound<'_>, head_dim: usize) -> Result<Options, ExecError> {
+        const MODE: &str = "pos_encoding_mode";
+        let encoding = match arguments.text(MODE)? {
             "NONE" => Encoding::None,
+            "ROPE_LLAMA" if !head_dim.is_multiple_of(2) => {
+                let reason = format!("heads of {head_dim} elements have no halves to turn");
+                return Err(operand::wrong_value(MODE, "ROPE_LLAMA", reason));
+            }
             "ROPE_LLAMA" => Encoding::RopeLlama {
                 scale: arguments.optional_float("rope_scale")?.unwrap_or(1.0),
                 theta: arguments.optional_float("rope_theta")?.unwrap_or(1e4),
@@ -42,16 +49,17 @@ impl Options {
             "ALIBI" => Encoding::Alibi,
             other => {
                 let reason = "expected NONE, ROPE_LLAMA or ALIBI";
-                return Err(operand::wrong_value("pos_encoding_mode", other, reason));
+                return Err(operand::wrong_value(MODE, other, reason));
             }
         };
         Ok(Options {
             encoding,
             window_left: window_left(arguments.int("window_left")?),
-            soft_cap: arguments
-                .optional_float("logits_soft_cap")?
-                .filter(|&cap| cap > 0.0),
-            sm_scale: arguments.optional_float("sm_scale")?,
+            soft_cap: arguments.optional_float("logits_soft_cap")?.filter(|&cap| cap > 0.0),
+            sm_scale: match arguments.optional_float("sm_scale")? {
+                Some(scale) => scale,
+                None => 1.0 / (head_dim as f32).sqrt(),
+            },
         })
     }
 
@@ -65,11 +73,6 @@ impl Options {
             }
             Some(_) | None => Ok(()),
         }
-    }
-
-    /// Returns the factor of the logits: `1 / sqrt(head_dim)`, if none was given.
-    pub(crate) fn sm_scale(&self, head_dim: usize) -> f32 {
-        self.sm_scale.unwrap_or(1.0 / (head_dim as f32).sqrt())
     }
 }
 
@@ -96,16 +99,9 @@ mod tests {
 
     #[test]
     fn alibi_slopes_are_those_of_the_paper() {
-        let slopes = |heads| {
-            (0..heads)
-                .map(|head| alibi_slope(head, heads))
-                .collect::<Vec<_>>()
-        };
+        let slopes = |heads| (0..heads).map(|head| alibi_slope(head, heads)).collect::<Vec<_>>();
         let powers = |exponents: &[f64]| exponents.iter().map(|e| e.exp2() as f32).collect::<Vec<_>>();
-        assert_eq!(
-            slopes(8),
-            powers(&[-1.0, -2.0, -3.0, -4.0, -5.0, -6.0, -7.0, -8.0])
-        );
+        assert_eq!(slopes(8), powers(&[-1.0, -2.0, -3.0, -4.0, -5.0, -6.0, -7.0, -8.0]));
         assert_eq!(
             slopes(6),
             powers(&[-2.0, -4.0, -6.0, -8.0, -1.0, -3.0]),

@@ -28,10 +28,9 @@ pub(crate) fn operands(arguments: &Bound<'_>, layout: KvLayout) -> Result<Operan
     let [keys, values] = match arguments.value(CACHE) {
         Value::Tensor(both) => Vectors::of_page_pairs(CACHE, both, layout)?,
         Value::Tuple { items, .. } => match &items[..] {
-            [Value::Tensor(keys), Value::Tensor(values)] => [
-                Vectors::of_pages(CACHE, keys, layout)?,
-                Vectors::of_pages(CACHE, values, layout)?,
-            ],
+            [Value::Tensor(keys), Value::Tensor(values)] => {
+                [Vectors::of_pages(CACHE, keys, layout)?, Vectors::of_pages(CACHE, values, layout)?]
+            }
             _ => return Err(wrong_cache(format!("tuple of {} items", items.len()))),
         },
         other => return Err(wrong_cache(other.type_name().to_owned())),
@@ -80,11 +79,5 @@ pub(crate) fn run(
         ..problem
     };
     let attention = kernel::attend(&problem)?;
-    result::finish(
-        arguments,
-        attention,
-        plan.output_dtype(),
-        operands.output_shape(),
-        form,
-    )
+    result::finish(arguments, attention, plan.output_dtype(), operands.output_shape(), form)
 }

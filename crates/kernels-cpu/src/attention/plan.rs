@@ -7,7 +7,6 @@ use callbox_core::{Bound, DType, ExecError};
 use super::mask::{Bounds, CustomMask};
 use super::options::Options;
 use super::problem::{Operands, Problem, Sequence, Tokens};
-use super::scale::HeadScales;
 use super::vectors::Vectors;
 use crate::operand;
 
@@ -43,10 +42,7 @@ impl DTypes {
             Some(q) => q,
             None => arguments.dtype("q_data_type")?,
         };
-        let kv = arguments
-            .optional_dtype("kv_data_type")?
-            .or(fallback)
-            .unwrap_or(q);
+        let kv = arguments.optional_dtype("kv_data_type")?.or(fallback).unwrap_or(q);
         let output = arguments.optional_dtype("o_data_type")?.unwrap_or(q);
         Ok(DTypes { q, kv, output })
     }
@@ -68,18 +64,16 @@ impl Plan {
             let reason = format!("expected a multiple of `num_kv_heads`, {kv_heads}, which is positive");
             return Err(operand::wrong_value("num_qo_heads", qo_heads, reason));
         }
-        let options = Options::read(arguments)?;
+        let head_dim = arguments.size(head_dim)?;
+        let options = Options::read(arguments, head_dim)?;
         Ok(Plan {
             qo_heads,
             kv_heads,
-            head_dim: arguments.size(head_dim)?,
+            head_dim,
             head_dim_vo: None,
             dtypes,
             options,
-            bounds: Bounds {
-                left: options.window_left,
-                right,
-            },
+            bounds: Bounds { left: options.window_left, right },
             mask: None,
         })
     }
@@ -104,11 +98,7 @@ impl Plan {
             Some(_) => arguments.size("head_dim_vo")?,
             None => plan.head_dim,
         };
-        Ok(Plan {
-            head_dim_vo: Some(head_dim_vo),
-            mask,
-            ..plan
-        })
+        Ok(Plan { head_dim_vo: Some(head_dim_vo), mask, ..plan })
     }
 
     pub(crate) fn options(&self) -> &Options {
@@ -149,17 +139,7 @@ impl Plan {
                 mask: self.mask.as_ref().map(|mask| mask.of(index)),
             })
             .collect();
-        Problem {
-            operands,
-            sequences,
-            bounds: self.bounds,
-            encoding: self.options.encoding,
-            sm_scale: self.options.sm_scale(self.head_dim),
-            soft_cap: self.options.soft_cap,
-            sinks: None,
-            v_scale: 1.0,
-            head_scales: HeadScales::ONE,
-        }
+        Problem::new(operands, &self.options, self.bounds, sequences)
     }
 }
 
@@ -169,9 +149,5 @@ fn check_dtype(vectors: &Vectors, planned: DType, option: &str) -> Result<(), Ex
         return Ok(());
     }
     let reason = format!("`{option}` was planned as {planned}");
-    Err(operand::wrong_value(
-        vectors.name(),
-        format!("of {dtype}"),
-        reason,
-    ))
+    Err(operand::wrong_value(vectors.name(), format!("of {dtype}"), reason))
 }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use callbox_core::ExecError;
 
 use super::mask::{Bits, Bounds};
-use super::options::Encoding;
+use super::options::{Encoding, Options};
 use super::scale::HeadScales;
 use super::vectors::{Place, Vectors};
 use crate::operand;
@@ -41,11 +41,7 @@ impl Operands {
             let shape = keys.tensor().shape();
             return Err(values.wrong_shape(format!("tokens and heads as the keys, {shape:?}")));
         }
-        Ok(Operands {
-            queries,
-            keys,
-            values,
-        })
+        Ok(Operands { queries, keys, values })
     }
 
     pub(crate) fn queries(&self) -> &Vectors {
@@ -78,10 +74,7 @@ impl Operands {
     /// Multiplies the sizes of the output; fails where it is out of proportion to the inputs.
     pub(crate) fn output_numel(&self) -> Result<usize, ExecError> {
         let inputs = [&self.queries, &self.keys, &self.values].map(|vectors| vectors.tensor().numel());
-        operand::result_numel(
-            &self.output_shape(),
-            inputs.into_iter().fold(0, usize::saturating_add),
-        )
+        operand::result_numel(&self.output_shape(), inputs.into_iter().fold(0, usize::saturating_add))
     }
 }
 
@@ -94,16 +87,37 @@ pub(crate) struct Problem<'a> {
     /// The keys around its place that a query sees.
     pub(crate) bounds: Bounds,
     pub(crate) encoding: Encoding,
+    pub(crate) soft_cap: Option<f32>,
     /// Multiplies the products of queries and keys.
     pub(crate) sm_scale: f32,
-    /// Logits are bent to `cap * tanh(logit / cap)`.
-    pub(crate) soft_cap: Option<f32>,
     /// One more logit for each query head, with a value of zero.
     pub(crate) sinks: Option<Vec<f32>>,
     /// Multiplies the values.
     pub(crate) v_scale: f32,
     /// Multiplies the heads of queries, keys and values.
     pub(crate) head_scales: HeadScales,
+}
+
+impl<'a> Problem<'a> {
+    /// Describes plain attention: without sinks, and with no scale but that of the options.
+    pub(crate) fn new(
+        operands: &'a Operands,
+        options: &Options,
+        bounds: Bounds,
+        sequences: Vec<Sequence<'a>>,
+    ) -> Problem<'a> {
+        Problem {
+            operands,
+            sequences,
+            bounds,
+            encoding: options.encoding,
+            soft_cap: options.soft_cap,
+            sm_scale: options.sm_scale,
+            sinks: None,
+            v_scale: 1.0,
+            head_scales: HeadScales::ONE,
+        }
+    }
 }
 
 /// One sequence of a batch.
@@ -122,11 +136,7 @@ pub(crate) enum Tokens<'a> {
     /// Neighbours.
     Slots { start: usize, len: usize },
     /// Pages in any order; all but the last are full.
-    Pages {
-        pages: &'a [usize],
-        page_size: usize,
-        len: usize,
-    },
+    Pages { pages: &'a [usize], page_size: usize, len: usize },
 }
 
 impl Tokens<'_> {
@@ -138,14 +148,10 @@ impl Tokens<'_> {
 
     pub(crate) fn place(&self, token: usize) -> Place {
         match *self {
-            Tokens::Slots { start, .. } => Place {
-                page: 0,
-                slot: start + token,
-            },
-            Tokens::Pages { pages, page_size, .. } => Place {
-                page: pages[token / page_size],
-                slot: token % page_size,
-            },
+            Tokens::Slots { start, .. } => Place { page: 0, slot: start + token },
+            Tokens::Pages { pages, page_size, .. } => {
+                Place { page: pages[token / page_size], slot: token % page_size }
+            }
         }
     }
 }

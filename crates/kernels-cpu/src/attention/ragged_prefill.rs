@@ -33,11 +33,10 @@ struct Planned {
 
 /// Keeps `kv_layout`; the other arguments are buffers, or choose among kernels.
 pub(crate) fn construct(arguments: &mut Bound<'_>) -> Result<Box<dyn Wrapper>, ExecError> {
-    arguments.refuse("jit_args", "custom kernels")?;
-    Ok(Box::new(RaggedPrefill {
-        layout: KvLayout::read(arguments)?,
-        planned: None,
-    }))
+    for name in ["jit_args", "variant_owns_mask"] {
+        arguments.refuse(name, "custom kernels")?;
+    }
+    Ok(Box::new(RaggedPrefill { layout: KvLayout::read(arguments)?, planned: None }))
 }
 
 impl Wrapper for RaggedPrefill {
@@ -77,15 +76,12 @@ impl Wrapper for RaggedPrefill {
         let tokens = operands.keys().slots();
         indptr::check_end("kv_indptr", keys, tokens, "`k`")?;
 
-        let batch = rows.iter().cloned().zip(keys.iter().map(|keys| Tokens::Slots {
-            start: keys.start,
-            len: keys.len(),
-        }));
+        let batch = rows
+            .iter()
+            .cloned()
+            .zip(keys.iter().map(|keys| Tokens::Slots { start: keys.start, len: keys.len() }));
         let problem = plan.problem(&operands, batch);
-        let (q_dtype, k_dtype) = (
-            operands.queries().tensor().dtype(),
-            operands.keys().tensor().dtype(),
-        );
+        let (q_dtype, k_dtype) = (operands.queries().tensor().dtype(), operands.keys().tensor().dtype());
         let scaled = |name| match is_fp8(k_dtype) && !is_fp8(q_dtype) {
             true => scale::product(arguments, &[name]),
             false => Ok(1.0),

@@ -68,11 +68,7 @@ pub(crate) fn finish(
         return Err(operand::wrong_dtype("lse", "a tensor of float32", lse.dtype()));
     }
     let [rows, heads, _] = shape;
-    let shape = if form.heads_first {
-        [heads, rows]
-    } else {
-        [rows, heads]
-    };
+    let shape = if form.heads_first { [heads, rows] } else { [rows, heads] };
     let lse = form.apply(attention.lse, heads);
     let lse = output::finish(arguments, "lse", DType::Float32, &shape, &lse)?;
     Ok(Value::tuple(vec![out, lse]))

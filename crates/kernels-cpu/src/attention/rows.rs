@@ -6,21 +6,12 @@ use super::{batch_decode, batch_prefill, ragged_prefill, single};
 use crate::table::{Function, Run, Wrapper};
 
 /// An output, and a log-sum-exp if it is asked for.
-const RETURNS: Contract = Contract {
-    writes: &[],
-    results: &[ResultRule::Values, ResultRule::LogSumExp],
-};
+const RETURNS: Contract = Contract { writes: &[], results: &[ResultRule::Values, ResultRule::LogSumExp] };
 
 /// The same, in `out` and `lse` where those are given.
-const WRITES: Contract = Contract {
-    writes: &["out", "lse"],
-    ..RETURNS
-};
+const WRITES: Contract = Contract { writes: &["out", "lse"], ..RETURNS };
 
-const NOTHING: Contract = Contract {
-    writes: &[],
-    results: &[ResultRule::Values],
-};
+const NOTHING: Contract = Contract { writes: &[], results: &[ResultRule::Values] };
 
 pub(crate) const ROWS: &[Function] = &[
     Function {

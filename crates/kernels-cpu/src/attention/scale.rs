@@ -1,6 +1,6 @@
 //! Factors of queries, keys and values: one for all heads, or one for each.
 
-use callbox_core::{Bound, DType, ExecError, Int, OwnedValue, Value};
+use callbox_core::{Bound, DType, DTypeKind, ExecError, Int, OwnedValue, Value};
 
 use super::problem::Operands;
 use crate::operand;
@@ -19,11 +19,13 @@ impl PerHead {
             Value::None => Ok(PerHead::Same(1.0)),
             Value::Float(factor) => Ok(PerHead::Same(*factor as f32)),
             Value::Int(Int::Small(factor)) => Ok(PerHead::Same(*factor as f32)),
+            Value::Tensor(tensor) if tensor.dtype().kind() != DTypeKind::Float => {
+                Err(operand::wrong_dtype(name, "a tensor of floats", tensor.dtype()))
+            }
             Value::Tensor(tensor) if tensor.numel() == 1 || tensor.shape() == [heads] => {
-                let factors = tensor.to_f32().map_err(|source| ExecError::Elements {
-                    argument: name.to_owned(),
-                    source,
-                })?;
+                let factors = tensor
+                    .to_f32()
+                    .map_err(|source| ExecError::Elements { argument: name.to_owned(), source })?;
                 match factors[..] {
                     [factor] => Ok(PerHead::Same(factor)),
                     _ => Ok(PerHead::Each(factors)),
@@ -61,11 +63,8 @@ pub(crate) struct HeadScales {
 
 impl HeadScales {
     /// Leaves everything as it is.
-    pub(crate) const ONE: HeadScales = HeadScales {
-        q: PerHead::Same(1.0),
-        k: PerHead::Same(1.0),
-        v: PerHead::Same(1.0),
-    };
+    pub(crate) const ONE: HeadScales =
+        HeadScales { q: PerHead::Same(1.0), k: PerHead::Same(1.0), v: PerHead::Same(1.0) };
 
     /// Reads the three positional arguments behind the named ones of `run`: factors of queries, keys, values.
     ///
@@ -87,9 +86,7 @@ impl HeadScales {
 
 /// Returns the product of arguments that are each a number or a tensor of one element; None is 1.
 pub(crate) fn product(arguments: &Bound<'_>, names: &[&str]) -> Result<f32, ExecError> {
-    names.iter().try_fold(1.0, |product, name| {
-        Ok(product * arguments.optional_float(name)?.unwrap_or(1.0))
-    })
+    names.iter().try_fold(1.0, |product, name| Ok(product * arguments.optional_float(name)?.unwrap_or(1.0)))
 }
 
 /// Tells whether FlashInfer counts a dtype among the fp8 ones.

@@ -11,66 +11,56 @@ use super::vectors::Vectors;
 use crate::kv_layout::KvLayout;
 use crate::output;
 
-/// Attention of one query, which stands behind the last key.
+/// Attention of one query, which stands at the place of the last key.
 ///
 /// `q` `[qo_heads, d]`; `k`, `v` `[kv_len, kv_heads, d]` (`NHD`) or `[kv_heads, kv_len, d]` (`HND`). Returns
 /// `[qo_heads, d_vo]` in the dtype of `q`; with `return_lse` also the log-sum-exp, f32 `[qo_heads]`.
 pub(crate) fn decode(arguments: &mut Bound<'_>) -> Result<OwnedValue, ExecError> {
-    let queries = Vectors::of_token("q", arguments.tensor("q")?)?;
-    let operands = operands(arguments, queries)?;
-    let bounds = |options: &Options| Bounds {
-        left: options.window_left,
-        right: None,
-    };
-    let options = Options::read(arguments)?;
+    let operands = operands(arguments, Vectors::of_token("q", arguments.tensor("q")?)?)?;
+    let options = Options::read(arguments, operands.queries().width())?;
+    let bounds = Bounds { left: options.window_left, right: None };
+    let problem = Problem::new(&operands, &options, bounds, sequence(&operands, None));
     let problem = Problem {
-        sm_scale: options.sm_scale(operands.queries().width())
-            * scale::product(arguments, &["q_scale", "k_scale"])?,
+        sm_scale: options.sm_scale * scale::product(arguments, &["q_scale", "k_scale"])?,
         v_scale: scale::product(arguments, &["v_scale"])?,
-        ..problem(&operands, &options, bounds(&options), None)
+        ..problem
     };
     let [_, heads, width] = operands.output_shape();
     let dtype = operands.queries().tensor().dtype();
     finish(arguments, kernel::attend(&problem)?, dtype, &[heads, width])
 }
 
-/// Attention of the last queries of a sequence.
+/// Attention of queries at the end of a sequence.
 ///
 /// `q` `[qo_len, qo_heads, d]`; `k`, `v` `[kv_len, kv_heads, d]` (`NHD`) or `[kv_heads, kv_len, d]` (`HND`).
 /// `scale_q` `[qo_heads]`, `scale_k` and `scale_v` `[kv_heads]` multiply heads, `k_scale` and `v_scale` all of
-/// them. `custom_mask` `[qo_len, kv_len]`, or packed, replaces `causal`. Returns `[qo_len, qo_heads, d_vo]` in
-/// `o_dtype`, or else the dtype of `q`; with `return_lse` also the log-sum-exp, f32 `[qo_len, qo_heads]`.
+/// them. `custom_mask` `[qo_len, kv_len]`, or packed, takes the place of `causal`. Returns
+/// `[qo_len, qo_heads, d_vo]` in `o_dtype`, or else in the dtype of `q`; with `return_lse` also the
+/// log-sum-exp, f32 `[qo_len, qo_heads]`.
 pub(crate) fn prefill(arguments: &mut Bound<'_>) -> Result<OwnedValue, ExecError> {
     arguments.refuse("kv_cache_sf", "NVFP4 keys and values")?;
     let queries = Vectors::of_tokens("q", arguments.tensor("q")?, KvLayout::Nhd)?;
     let operands = operands(arguments, queries)?;
-    let options = Options::read(arguments)?;
+    let options = Options::read(arguments, operands.queries().width())?;
     let mask = CustomMask::read(arguments, &[(operands.rows(), operands.keys().slots())])?;
     let causal = mask.is_none() && arguments.flag("causal")?;
-    let bounds = Bounds {
-        left: options.window_left,
-        right: causal.then_some(0),
-    };
+    let bounds = Bounds { left: options.window_left, right: causal.then_some(0) };
+    let problem = Problem::new(&operands, &options, bounds, sequence(&operands, mask.as_ref()));
     let per_head = |name, heads| PerHead::read(name, arguments.value(name), heads);
     let (qo_heads, kv_heads) = (operands.queries().heads(), operands.keys().heads());
     let problem = Problem {
-        sm_scale: options.sm_scale(operands.queries().width()) * scale::product(arguments, &["k_scale"])?,
+        sm_scale: options.sm_scale * scale::product(arguments, &["k_scale"])?,
         v_scale: scale::product(arguments, &["v_scale"])?,
         head_scales: HeadScales {
             q: per_head("scale_q", qo_heads)?,
             k: per_head("scale_k", kv_heads)?,
             v: per_head("scale_v", kv_heads)?,
         },
-        ..problem(&operands, &options, bounds, mask.as_ref())
+        ..problem
     };
     let dtype = arguments.optional_dtype("o_dtype")?;
     let dtype = dtype.unwrap_or(operands.queries().tensor().dtype());
-    finish(
-        arguments,
-        kernel::attend(&problem)?,
-        dtype,
-        &operands.output_shape(),
-    )
+    finish(arguments, kernel::attend(&problem)?, dtype, &operands.output_shape())
 }
 
 fn operands(arguments: &Bound<'_>, queries: Vectors) -> Result<Operands, ExecError> {
@@ -80,33 +70,16 @@ fn operands(arguments: &Bound<'_>, queries: Vectors) -> Result<Operands, ExecErr
     Operands::new(queries, keys, values)
 }
 
-fn problem<'a>(
-    operands: &'a Operands,
-    options: &Options,
-    bounds: Bounds,
-    mask: Option<&'a CustomMask>,
-) -> Problem<'a> {
-    let sequence = Sequence {
+/// Makes one sequence of all queries and keys.
+fn sequence<'a>(operands: &Operands, mask: Option<&'a CustomMask>) -> Vec<Sequence<'a>> {
+    vec![Sequence {
         rows: 0..operands.rows(),
-        keys: Tokens::Slots {
-            start: 0,
-            len: operands.keys().slots(),
-        },
+        keys: Tokens::Slots { start: 0, len: operands.keys().slots() },
         mask: mask.map(|mask| mask.of(0)),
-    };
-    Problem {
-        operands,
-        sequences: vec![sequence],
-        bounds,
-        encoding: options.encoding,
-        sm_scale: options.sm_scale(operands.queries().width()),
-        soft_cap: options.soft_cap,
-        sinks: None,
-        v_scale: 1.0,
-        head_scales: HeadScales::ONE,
-    }
+    }]
 }
 
+/// Rounds an output of this shape, and its log-sum-exp, of the same shape but for the last dimension.
 fn finish(
     arguments: &Bound<'_>,
     attention: Attention,
@@ -117,7 +90,7 @@ fn finish(
     if !arguments.flag("return_lse")? {
         return Ok(out);
     }
-    let (_, heads) = shape.split_last().expect("an output has at least two dimensions");
-    let lse = Value::Tensor(output::rounded(DType::Float32, heads, &attention.lse)?);
-    Ok(Value::tuple(vec![out, lse]))
+    let lse_shape = &shape[..shape.len() - 1];
+    let lse = output::rounded(DType::Float32, lse_shape, &attention.lse)?;
+    Ok(Value::tuple(vec![out, Value::Tensor(lse)]))
 }

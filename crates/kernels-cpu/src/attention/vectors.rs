@@ -112,10 +112,7 @@ impl Vectors {
         if pair.size != 2 {
             return Err(operand::wrong_shape(name, tensor.shape(), expected.to_owned()));
         }
-        Ok([
-            Vectors::new(name, tensor, 0, parts)?,
-            Vectors::new(name, tensor, pair.stride, parts)?,
-        ])
+        Ok([Vectors::new(name, tensor, 0, parts)?, Vectors::new(name, tensor, pair.stride, parts)?])
     }
 
     /// Puts names on the dimensions; the first vector lies `behind` elements behind the tensor's first.
@@ -128,10 +125,9 @@ impl Vectors {
         if tensor.dtype().kind() != DTypeKind::Float {
             return Err(operand::wrong_dtype(name, "a tensor of floats", tensor.dtype()));
         }
-        tensor.check_expansion().map_err(|source| ExecError::Elements {
-            argument: name.to_owned(),
-            source,
-        })?;
+        tensor
+            .check_expansion()
+            .map_err(|source| ExecError::Elements { argument: name.to_owned(), source })?;
         Ok(Vectors {
             name,
             tensor: tensor.clone(),
@@ -212,12 +208,7 @@ fn ordered([page, third, fourth, element]: [Axis; 4], layout: KvLayout) -> [Axis
 
 fn axes<const N: usize>(name: &str, tensor: &TensorBuf, expected: &str) -> Result<[Axis; N], ExecError> {
     let layout = tensor.layout();
-    let axes: Vec<Axis> = layout
-        .shape()
-        .iter()
-        .zip(layout.strides())
-        .map(|(&size, &stride)| Axis { size, stride })
-        .collect();
-    axes.try_into()
-        .map_err(|_| operand::wrong_shape(name, tensor.shape(), expected.to_owned()))
+    let axes: Vec<Axis> =
+        layout.shape().iter().zip(layout.strides()).map(|(&size, &stride)| Axis { size, stride }).collect();
+    axes.try_into().map_err(|_| operand::wrong_shape(name, tensor.shape(), expected.to_owned()))
 }

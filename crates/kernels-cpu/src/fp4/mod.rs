@@ -40,7 +40,5 @@ pub(crate) const ROWS: &[Function] = &[
     },
 ];
 
-const CODES_AND_SCALES: Contract = Contract {
-    writes: &[],
-    results: &[ResultRule::PackedFp4, ResultRule::Values],
-};
+const CODES_AND_SCALES: Contract =
+    Contract { writes: &[], results: &[ResultRule::PackedFp4, ResultRule::Values] };

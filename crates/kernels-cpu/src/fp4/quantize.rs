@@ -30,9 +30,7 @@ pub(super) fn nvfp4_quantize(arguments: &mut Bound<'_>) -> Result<OwnedValue, Ex
     };
     let recipe = Recipe {
         block: block_size(arguments)?,
-        scale: Scale::E4m3 {
-            global: arguments.float("a_global_sf")?,
-        },
+        scale: Scale::E4m3 { global: arguments.float("a_global_sf")? },
         layout,
     };
     quantize(arguments, "a", &recipe)
@@ -107,10 +105,7 @@ fn quantize(arguments: &Bound<'_>, name: &str, recipe: &Recipe) -> Result<OwnedV
         let expected = format!("blocks of {} along the dimension that is quantised", recipe.block);
         return Err(operand::wrong_shape(name, given.shape(), expected));
     }
-    let elements = |source| ExecError::Elements {
-        argument: name.to_owned(),
-        source,
-    };
+    let elements = |source| ExecError::Elements { argument: name.to_owned(), source };
     let values = tensor.to_f32().map_err(elements)?;
     let grid = ScaleGrid::new(recipe.layout, values.len() / width, width / recipe.block)
         .ok_or_else(|| operand::wrong_shape(name, given.shape(), "fewer rows".to_owned()))?;
@@ -142,9 +137,7 @@ fn quantize_rows(values: &[f32], width: usize, recipe: &Recipe, grid: &ScaleGrid
             scales[grid.place(row, column)] = scale;
             let (pairs, _) = block.as_chunks();
             codes.extend(
-                pairs
-                    .iter()
-                    .map(|[even, odd]| encode_e2m1(even * factor) | encode_e2m1(odd * factor) << 4),
+                pairs.iter().map(|[even, odd]| encode_e2m1(even * factor) | encode_e2m1(odd * factor) << 4),
             );
         }
     }
@@ -204,24 +197,15 @@ mod tests {
 
     /// The codes of a block, one by one, and its scale.
     fn codes_and_scale(values: &[f32], global: f32) -> (Vec<u8>, u8) {
-        let (codes, scales) = call("nvfp4_quantize")
-            .with(block(values))
-            .with(scalar(global))
-            .named("sfLayout", 2i64)
-            .pair();
-        let codes = codes
-            .to_bytes()
-            .into_iter()
-            .flat_map(|byte| [byte & 15, byte >> 4]);
+        let (codes, scales) =
+            call("nvfp4_quantize").with(block(values)).with(scalar(global)).named("sfLayout", 2i64).pair();
+        let codes = codes.to_bytes().into_iter().flat_map(|byte| [byte & 15, byte >> 4]);
         (codes.take(values.len()).collect(), scales.to_bytes()[0])
     }
 
     #[test]
     fn the_even_element_lies_in_the_low_nibble() {
-        let (codes, scales) = call("nvfp4_quantize")
-            .with(block(&[6.0, -1.0, 0.5]))
-            .with(1.0)
-            .pair();
+        let (codes, scales) = call("nvfp4_quantize").with(block(&[6.0, -1.0, 0.5])).with(1.0).pair();
         // 6 is code 7, -1 is code 10, 0.5 is code 1; a scale of 1 is the e4m3 byte 0x38.
         assert_eq!(codes.to_bytes(), [0xa7, 0x01, 0, 0, 0, 0, 0, 0]);
         assert_eq!(scales.to_bytes()[0], 0x38);
@@ -229,12 +213,8 @@ mod tests {
 
     #[test]
     fn ties_go_to_the_even_code_and_zeros_keep_their_sign() {
-        let (codes, scale) = codes_and_scale(
-            &[
-                6.0, 0.25, 0.75, 1.25, 1.75, 2.5, 3.5, 5.0, -0.25, -0.75, -5.0, -0.0,
-            ],
-            1.0,
-        );
+        let (codes, scale) =
+            codes_and_scale(&[6.0, 0.25, 0.75, 1.25, 1.75, 2.5, 3.5, 5.0, -0.25, -0.75, -5.0, -0.0], 1.0);
         assert_eq!(codes, [7, 0, 2, 2, 4, 4, 6, 6, 8, 10, 14, 8]);
         assert_eq!(scale, 0x38);
     }
@@ -262,28 +242,19 @@ mod tests {
         let nearest = |x: f32| {
             let distance = |code: u8| (f64::from(E2M1_VALUES[usize::from(code)]) - f64::from(x)).abs();
             let codes = if x.is_sign_negative() { 8..16 } else { 0..8u8 };
-            codes
-                .min_by(|&a, &b| distance(a).total_cmp(&distance(b)).then((a & 1).cmp(&(b & 1))))
-                .unwrap()
+            codes.min_by(|&a, &b| distance(a).total_cmp(&distance(b)).then((a & 1).cmp(&(b & 1)))).unwrap()
         };
-        values
-            .chunks(2)
-            .map(|pair| nearest(pair[0] * factor) | nearest(pair[1] * factor) << 4)
-            .collect()
+        values.chunks(2).map(|pair| nearest(pair[0] * factor) | nearest(pair[1] * factor) << 4).collect()
     }
 
     fn inputs() -> impl Strategy<Value = TensorBuf> {
         let dtype = prop::sample::select(vec![DType::Float16, DType::BFloat16, DType::Float8E4M3Fn]);
-        (
-            dtype,
-            prop::collection::vec(1usize..5, 1..3),
-            1usize..5,
-            any::<u64>(),
-        )
-            .prop_map(|(dtype, mut shape, blocks, seed)| {
+        (dtype, prop::collection::vec(1usize..5, 1..3), 1usize..5, any::<u64>()).prop_map(
+            |(dtype, mut shape, blocks, seed)| {
                 shape.push(32 * blocks);
                 random(dtype, &shape, seed)
-            })
+            },
+        )
     }
 
     proptest! {
@@ -434,15 +405,9 @@ mod tests {
 
     #[test]
     fn an_enumeration_stands_for_its_number() {
-        let linear = Value::Enum {
-            name: "SfLayout.layout_linear".to_owned(),
-            value: Box::new(Value::int(2)),
-        };
-        let (_, scales) = call("nvfp4_quantize")
-            .with(block(&[1.0]))
-            .with(1.0)
-            .with(linear)
-            .pair();
+        let linear =
+            Value::Enum { name: "SfLayout.layout_linear".to_owned(), value: Box::new(Value::int(2)) };
+        let (_, scales) = call("nvfp4_quantize").with(block(&[1.0])).with(1.0).with(linear).pair();
         assert_eq!(scales.shape(), [1, 1]);
     }
 
@@ -458,17 +423,11 @@ mod tests {
             "argument `input` has shape [32], expected [.., m, k]"
         );
         assert_eq!(
-            call("fp4_quantize")
-                .with(input(&[2, 32]))
-                .named("sf_vec_size", 8i64)
-                .error(),
+            call("fp4_quantize").with(input(&[2, 32])).named("sf_vec_size", 8i64).error(),
             "argument `sf_vec_size` is 8: expected 16 or 32"
         );
         assert_eq!(
-            call("nvfp4_quantize")
-                .with(byte_tensor(&[1, 16], &[0; 16]))
-                .with(1.0)
-                .error(),
+            call("nvfp4_quantize").with(byte_tensor(&[1, 16], &[0; 16])).with(1.0).error(),
             "argument `a` is a tensor of torch.uint8, expected a tensor of floats"
         );
         let no_rows = Layout::new(&[1 << 40, 0, 32], &[0, 0, 0], 0).unwrap();

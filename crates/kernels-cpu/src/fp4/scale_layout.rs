@@ -37,11 +37,7 @@ impl ScaleGrid {
         let rows = rows.checked_next_multiple_of(tile_rows)?;
         let columns = columns.checked_next_multiple_of(tile_columns)?;
         rows.checked_mul(columns)?;
-        Some(ScaleGrid {
-            layout,
-            rows,
-            columns,
-        })
+        Some(ScaleGrid { layout, rows, columns })
     }
 
     /// Returns the rows and columns, padding included.
@@ -100,11 +96,7 @@ mod tests {
 
     #[test]
     fn sizes_beyond_an_address_are_refused() {
-        for layout in [
-            ScaleLayout::Linear,
-            ScaleLayout::Tiles128x4,
-            ScaleLayout::Tiles8x4,
-        ] {
+        for layout in [ScaleLayout::Linear, ScaleLayout::Tiles128x4, ScaleLayout::Tiles8x4] {
             assert!(ScaleGrid::new(layout, 1 << 40, 1 << 40).is_none());
         }
         assert!(ScaleGrid::new(ScaleLayout::Tiles128x4, usize::MAX, 0).is_none());

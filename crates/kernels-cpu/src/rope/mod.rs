@@ -53,10 +53,7 @@ const fn row(
     Function {
         name,
         signature,
-        contract: Contract {
-            writes: &[],
-            results: &[ResultRule::Values],
-        },
+        contract: Contract { writes: &[], results: &[ResultRule::Values] },
         run: Run::Function(run),
     }
 }
@@ -148,9 +145,7 @@ fn stretched(arguments: &Bound<'_>, mut frequencies: Vec<f32>) -> Result<Vec<f32
         high_freq_factor: arguments.float("high_freq_factor")?,
         old_context_len: arguments.float("old_context_len")?,
     };
-    frequencies
-        .iter_mut()
-        .for_each(|frequency| *frequency = scaling.apply(*frequency));
+    frequencies.iter_mut().for_each(|frequency| *frequency = scaling.apply(*frequency));
     Ok(frequencies)
 }
 
@@ -173,17 +168,11 @@ fn apply_rope_with_cos_sin_cache(arguments: &mut Bound<'_>) -> Result<OwnedValue
         false => Pairing::Neighbours,
     };
     for (token, position) in positions.into_iter().enumerate() {
-        let row = usize::try_from(position)
-            .ok()
-            .filter(|row| *row < rows)
-            .ok_or_else(|| {
-                operand::wrong_value("positions", position, format!("`cos_sin_cache` has {rows} rows"))
-            })?;
+        let row = usize::try_from(position).ok().filter(|row| *row < rows).ok_or_else(|| {
+            operand::wrong_value("positions", position, format!("`cos_sin_cache` has {rows} rows"))
+        })?;
         let (cosines, sines) = cache[row * rotary_dim..(row + 1) * rotary_dim].split_at(rotary_dim / 2);
-        let turn = Turn {
-            cosines: cosines.to_vec(),
-            sines: sines.to_vec(),
-        };
+        let turn = Turn { cosines: cosines.to_vec(), sines: sines.to_vec() };
         query.turn(token, &turn, pairing);
         key.turn(token, &turn, pairing);
     }
@@ -200,10 +189,7 @@ fn check_rotary_dim(name: &str, rotary_dim: usize, width: usize) -> Result<(), E
 
 fn results(q: &Heads, k: &Heads) -> Result<OwnedValue, ExecError> {
     let rounded = |heads: &Heads| output::rounded(heads.dtype, &heads.shape, &heads.values);
-    Ok(Value::tuple(vec![
-        Value::Tensor(rounded(q)?),
-        Value::Tensor(rounded(k)?),
-    ]))
+    Ok(Value::tuple(vec![Value::Tensor(rounded(q)?), Value::Tensor(rounded(k)?)]))
 }
 
 /// The heads of all tokens, in f32.
@@ -252,10 +238,7 @@ impl Heads {
     /// Turns all heads of a token.
     fn turn(&mut self, token: usize, turn: &Turn, pairing: Pairing) {
         let token = self.values.chunks_exact_mut(self.token.max(1)).nth(token);
-        for head in token
-            .into_iter()
-            .flat_map(|heads| heads.chunks_exact_mut(self.width.max(1)))
-        {
+        for head in token.into_iter().flat_map(|heads| heads.chunks_exact_mut(self.width.max(1))) {
             turn.apply(head, pairing);
         }
     }
@@ -336,14 +319,7 @@ mod tests {
 
     fn definition() -> impl Strategy<Value = (usize, Definition)> {
         let llama = prop::option::of((0.5f64..2.0, 3.0f64..6.0, 64i32..9000));
-        (
-            1usize..12,
-            0usize..9,
-            any::<bool>(),
-            1usize..9,
-            prop::sample::select(vec![1e4, 5e5]),
-            llama,
-        )
+        (1usize..12, 0usize..9, any::<bool>(), 1usize..9, prop::sample::select(vec![1e4, 5e5]), llama)
             .prop_map(|(pairs, rest, interleave, scale, rope_theta, llama)| {
                 let definition = Definition {
                     rotary_dim: 2 * pairs,
@@ -438,23 +414,11 @@ mod tests {
     #[test]
     fn options_left_out_are_flashinfer_s_own() {
         let q = || random(DType::Float32, &[2, 1, 64], 1);
-        let plain = Definition {
-            rotary_dim: 64,
-            interleave: false,
-            rope_scale: 1.0,
-            rope_theta: 1e4,
-            llama: None,
-        };
-        let llama = Definition {
-            rope_scale: 8.0,
-            rope_theta: 5e5,
-            llama: Some([1.0, 4.0, 8192.0]),
-            ..plain.clone()
-        };
-        for (function, definition) in [
-            ("apply_rope_pos_ids", plain),
-            ("apply_llama31_rope_pos_ids", llama),
-        ] {
+        let plain =
+            Definition { rotary_dim: 64, interleave: false, rope_scale: 1.0, rope_theta: 1e4, llama: None };
+        let llama =
+            Definition { rope_scale: 8.0, rope_theta: 5e5, llama: Some([1.0, 4.0, 8192.0]), ..plain.clone() };
+        for (function, definition) in [("apply_rope_pos_ids", plain), ("apply_llama31_rope_pos_ids", llama)] {
             let (turned, _) = call(function).with(q()).with(q()).with(ints(&[3, 170])).pair();
             check_rounded(&turned, &definition.turned(&q(), &[3, 170]), SLACK);
         }
@@ -463,12 +427,8 @@ mod tests {
     #[test]
     fn tokens_outside_all_segments_stay() {
         let q = random(DType::Float16, &[3, 1, 8], 1);
-        let (turned, _) = call("apply_rope")
-            .with(q.clone())
-            .with(q.clone())
-            .with(ints(&[1, 2]))
-            .with(ints(&[7]))
-            .pair();
+        let (turned, _) =
+            call("apply_rope").with(q.clone()).with(q.clone()).with(ints(&[1, 2])).with(ints(&[7])).pair();
         let (before, after) = (exact(&q), exact(&turned));
         assert_eq!((&before[..8], &before[16..]), (&after[..8], &after[16..]));
         assert_ne!(before[8..16], after[8..16]);
@@ -484,10 +444,7 @@ mod tests {
         );
         for (rotary_dim, found) in [(7, "7"), (10, "10")] {
             assert_eq!(
-                by_token()
-                    .with(ints(&[1, 2, 3]))
-                    .named("rotary_dim", rotary_dim)
-                    .error(),
+                by_token().with(ints(&[1, 2, 3])).named("rotary_dim", rotary_dim).error(),
                 format!(
                     "argument `rotary_dim` is {found}: the turning part of a head must be even and at most its 8 \
                      elements"
@@ -495,11 +452,7 @@ mod tests {
             );
         }
         assert_eq!(
-            call("apply_rope_pos_ids")
-                .with(heads(3, 8))
-                .with(heads(3, 4))
-                .with(ints(&[1]))
-                .error(),
+            call("apply_rope_pos_ids").with(heads(3, 8)).with(heads(3, 4)).with(ints(&[1])).error(),
             "argument `k` has shape [3, 2, 4], expected [3, heads, 8], as `q` has them"
         );
         let by_segment = || call("apply_rope").with(heads(3, 8)).with(heads(3, 8));
@@ -521,14 +474,8 @@ mod tests {
                 .with(head_size)
                 .with(random(DType::Float32, &[5, 8], 1))
         };
-        assert_eq!(
-            from_cache(5, 8).error(),
-            "argument `positions` is 5: `cos_sin_cache` has 5 rows"
-        );
-        assert_eq!(
-            from_cache(-1, 8).error(),
-            "argument `positions` is -1: `cos_sin_cache` has 5 rows"
-        );
+        assert_eq!(from_cache(5, 8).error(), "argument `positions` is 5: `cos_sin_cache` has 5 rows");
+        assert_eq!(from_cache(-1, 8).error(), "argument `positions` is -1: `cos_sin_cache` has 5 rows");
         assert_eq!(
             from_cache(0, 16).error(),
             "argument `key` has shape [1, 8], expected [1, a multiple of 16]"

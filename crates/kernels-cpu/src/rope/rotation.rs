@@ -23,10 +23,7 @@ impl Turn {
     /// taken.
     pub(crate) fn at(position: f32, frequencies: &[f32]) -> Turn {
         let angles = frequencies.iter().map(|frequency| position * frequency);
-        Turn {
-            cosines: angles.clone().map(f32::cos).collect(),
-            sines: angles.map(f32::sin).collect(),
-        }
+        Turn { cosines: angles.clone().map(f32::cos).collect(), sines: angles.map(f32::sin).collect() }
     }
 
     /// Turns the pairs of the first `2 * cosines.len()` elements of a head: `(a, b)` becomes
@@ -47,9 +44,7 @@ impl Turn {
 
 /// Returns `theta^(-2i/n)` for each of the `n/2` pairs of `n` elements, in radians a token.
 pub(crate) fn frequencies(rotary_dim: usize, theta: f32) -> Vec<f32> {
-    (0..rotary_dim / 2)
-        .map(|pair| 1.0 / theta.powf((2 * pair) as f32 / rotary_dim as f32))
-        .collect()
+    (0..rotary_dim / 2).map(|pair| 1.0 / theta.powf((2 * pair) as f32 / rotary_dim as f32)).collect()
 }
 
 /// How Llama 3.1 stretches frequencies to a longer context.
@@ -90,36 +85,19 @@ mod tests {
     fn the_exponent_counts_turning_elements() {
         let expected = [1.0, 0.1, 0.01, 0.001];
         for (frequency, expected) in frequencies(8, 1e4).into_iter().zip(expected) {
-            assert!(
-                (frequency / expected - 1.0f32).abs() < 1e-6,
-                "{frequency} {expected}"
-            );
+            assert!((frequency / expected - 1.0f32).abs() < 1e-6, "{frequency} {expected}");
         }
     }
 
     #[test]
     fn llama_leaves_fast_frequencies_divides_slow_ones_and_blends_between() {
-        let scaling = LlamaScaling {
-            scale: 8.0,
-            low_freq_factor: 1.0,
-            high_freq_factor: 4.0,
-            old_context_len: 8192.0,
-        };
+        let scaling =
+            LlamaScaling { scale: 8.0, low_freq_factor: 1.0, high_freq_factor: 4.0, old_context_len: 8192.0 };
         // In turns within the old context: 4 and more are fast, 1 and fewer slow.
-        for (turns, factor) in [
-            (40.0, 1.0),
-            (4.0, 1.0),
-            (2.5, 0.5 / 8.0 + 0.5),
-            (1.0, 0.125),
-            (0.1, 0.125),
-        ] {
+        for (turns, factor) in [(40.0, 1.0), (4.0, 1.0), (2.5, 0.5 / 8.0 + 0.5), (1.0, 0.125), (0.1, 0.125)] {
             let frequency = turns * 2.0 * PI / 8192.0;
             let scaled = scaling.apply(frequency);
-            assert!(
-                (scaled / frequency - factor).abs() < 1e-6,
-                "{turns} turns: {}",
-                scaled / frequency
-            );
+            assert!((scaled / frequency - factor).abs() < 1e-6, "{turns} turns: {}", scaled / frequency);
         }
     }
 }

@@ -7,13 +7,15 @@
 
 mod parse;
 mod scan;
+mod token;
 mod write;
 
 use callbox_core::{Int, Text};
 use thiserror::Error;
 
 pub use parse::parse;
-pub(crate) use scan::{Kind, RawString, Scanner};
+pub(crate) use scan::Scanner;
+pub(crate) use token::{Kind, RawString};
 
 /// Containers may lie this deep inside each other.
 ///
@@ -72,9 +74,7 @@ impl JsonError {
     #[cold]
     pub(crate) fn new(offset: usize, reason: impl Into<String>) -> JsonError {
         let reason = reason.into();
-        JsonError {
-            fault: Box::new(Fault { offset, reason }),
-        }
+        JsonError { fault: Box::new(Fault { offset, reason }) }
     }
 
     /// Returns the place, in bytes from the start of the text.

@@ -58,10 +58,7 @@ fn refuse_repeated_keys(entries: &[(Text, Json)], end: usize) -> Result<(), Json
     let mut keys: Vec<&Text> = entries.iter().map(|(key, _)| key).collect();
     keys.sort_unstable();
     match keys.windows(2).find(|pair| pair[0] == pair[1]) {
-        Some(pair) => Err(JsonError::new(
-            end - 1,
-            format!("the object has the key {:?} twice", pair[0]),
-        )),
+        Some(pair) => Err(JsonError::new(end - 1, format!("the object has the key {:?} twice", pair[0]))),
         None => Ok(()),
     }
 }
@@ -75,11 +72,7 @@ mod tests {
     use super::*;
 
     fn check(text: &str, expected: &Json) {
-        assert_eq!(
-            format!("{:?}", parse(text.as_bytes()).unwrap()),
-            format!("{expected:?}"),
-            "{text}"
-        );
+        assert_eq!(format!("{:?}", parse(text.as_bytes()).unwrap()), format!("{expected:?}"), "{text}");
     }
 
     fn check_refused(text: impl AsRef<[u8]>, reason: &str) {
@@ -102,10 +95,7 @@ mod tests {
             check(text, &Json::Float(expected));
         }
         check("-0", &Json::Int(Int::Small(0)));
-        check(
-            "1180591620717411303424",
-            &Json::Int(Int::Big("1180591620717411303424".to_owned())),
-        );
+        check("1180591620717411303424", &Json::Int(Int::Big("1180591620717411303424".to_owned())));
     }
 
     #[test]
@@ -115,10 +105,7 @@ mod tests {
         check(r#""\ud800""#, &Json::Text(lone));
         check(r#""\ud83d\ude00""#, &Json::Text(Text::from("😀")));
         check("\"\u{7f}\u{2028}é\"", &Json::Text(Text::from("\u{7f}\u{2028}é")));
-        check(
-            r#""\"\\\/\b\f\n\r\t\u0041""#,
-            &Json::Text(Text::from("\"\\/\u{8}\u{c}\n\r\tA")),
-        );
+        check(r#""\"\\\/\b\f\n\r\t\u0041""#, &Json::Text(Text::from("\"\\/\u{8}\u{c}\n\r\tA")));
     }
 
     #[test]

@@ -1,10 +1,7 @@
 //! Reads JSON piece by piece, without building anything.
 
-use std::borrow::Cow;
-
-use callbox_core::{Int, Text};
-
-use super::{Json, JsonError, MAX_DEPTH};
+use super::token::{Kind, Number, RawString, utf8};
+use super::{JsonError, MAX_DEPTH};
 
 /// Walks through one JSON text. Whatever is stepped over is checked against the grammar; only keys that
 /// appear twice are left to those who look at keys.
@@ -16,36 +13,6 @@ pub(crate) struct Scanner<'a> {
     depth: u32,
     /// There is a control character somewhere: blank between tokens, wrong inside strings.
     has_controls: bool,
-}
-
-/// What the next value is, by its first byte.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Null,
-    Bool,
-    Number,
-    String,
-    Array,
-    Object,
-}
-
-/// A string as it stands between its quotes.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct RawString<'a> {
-    raw: &'a [u8],
-    escaped: bool,
-}
-
-/// A number as it is spelled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Number<'a> {
-    /// Digits, with a sign.
-    Integer(&'a [u8]),
-    /// With fraction or exponent.
-    Decimal(&'a [u8]),
-    NaN,
-    Infinity,
-    MinusInfinity,
 }
 
 impl<'a> Scanner<'a> {
@@ -132,7 +99,7 @@ impl<'a> Scanner<'a> {
             refuse_controls(raw, self.at + 1)?;
         }
         self.at += plain + 2;
-        Ok(RawString { raw, escaped: false })
+        Ok(RawString::new(raw, false))
     }
 
     /// Reads a string that has escapes in it or does not end.
@@ -151,7 +118,7 @@ impl<'a> Scanner<'a> {
         let raw = &self.bytes[start..self.at];
         refuse_controls(raw, start)?;
         self.at += 1;
-        Ok(RawString { raw, escaped: true })
+        Ok(RawString::new(raw, true))
     }
 
     /// Reads a number.
@@ -185,7 +152,9 @@ impl<'a> Scanner<'a> {
             self.some_digits()?;
         }
         if self.takes_here(b'e') || self.takes_here(b'E') {
-            let _ = self.takes_here(b'+') || self.takes_here(b'-');
+            if !self.takes_here(b'+') {
+                self.takes_here(b'-');
+            }
             self.some_digits()?;
         }
         let spelled = &self.bytes[start..self.at];
@@ -224,6 +193,15 @@ impl<'a> Scanner<'a> {
         let start = self.at;
         self.skip()?;
         Ok(&self.bytes[start..self.at])
+    }
+
+    /// Steps over a string or container if the next one begins with the bytes of one that was read before at
+    /// the same depth: then it is the same, since such a value says itself where it ends.
+    pub(crate) fn take_known(&mut self, known: &[u8]) -> Option<&'a [u8]> {
+        self.next_byte();
+        let value = self.bytes[self.at..].get(..known.len()).filter(|value| *value == known)?;
+        self.at += known.len();
+        Some(value)
     }
 
     /// Makes sure that nothing but blanks follows.
@@ -333,82 +311,6 @@ impl<'a> Scanner<'a> {
     }
 }
 
-impl<'a> RawString<'a> {
-    /// Returns the text, each lone surrogate replaced by U+FFFD.
-    pub(crate) fn to_string_lossy(self) -> Cow<'a, str> {
-        if self.escaped {
-            Cow::Owned(self.to_text().to_string_lossy().into_owned())
-        } else {
-            Cow::Borrowed(utf8(self.raw))
-        }
-    }
-
-    /// Returns the bytes, escapes resolved; two strings are equal where these are.
-    pub(crate) fn to_bytes(self) -> Cow<'a, [u8]> {
-        if self.escaped {
-            Cow::Owned(self.to_text().to_string_lossy().into_owned().into_bytes())
-        } else {
-            Cow::Borrowed(self.raw)
-        }
-    }
-
-    /// Resolves the escapes.
-    pub(crate) fn to_text(self) -> Text {
-        if !self.escaped {
-            return Text::from(utf8(self.raw));
-        }
-        let mut text = Text::default();
-        let mut rest = utf8(self.raw);
-        while let Some(plain) = rest.find('\\') {
-            text.push_str(&rest[..plain]);
-            let (code_point, len) = match rest.as_bytes()[plain + 1] {
-                b'b' => (0x08, 1),
-                b'f' => (0x0c, 1),
-                b'n' => (0x0a, 1),
-                b'r' => (0x0d, 1),
-                b't' => (0x09, 1),
-                b'u' => (hex(&rest[plain + 2..plain + 6]), 5),
-                itself => (u32::from(itself), 1),
-            };
-            text.push_code_point(code_point);
-            rest = &rest[plain + 1 + len..];
-        }
-        text.push_str(rest);
-        text
-    }
-}
-
-impl Number<'_> {
-    /// Converts to a value: floats to the nearest f64, as Python does.
-    pub(crate) fn to_json(self) -> Json {
-        match self {
-            Number::Integer(digits) => Json::Int(Int::from_decimal(utf8(digits))),
-            Number::Decimal(digits) => {
-                Json::Float(utf8(digits).parse().expect("JSON's floats are among those that Rust reads"))
-            }
-            Number::NaN => Json::Float(f64::NAN),
-            Number::Infinity => Json::Float(f64::INFINITY),
-            Number::MinusInfinity => Json::Float(f64::NEG_INFINITY),
-        }
-    }
-
-    /// Returns an integer that is not negative, if this is one.
-    pub(crate) fn as_unsigned(self) -> Option<u64> {
-        match self {
-            Number::Integer(digits) => utf8(digits).parse().ok(),
-            Number::Decimal(_) | Number::NaN | Number::Infinity | Number::MinusInfinity => None,
-        }
-    }
-}
-
-fn hex(digits: &str) -> u32 {
-    u32::from_str_radix(digits, 16).expect("the scanner saw four hexadecimal digits")
-}
-
-fn utf8(bytes: &[u8]) -> &str {
-    str::from_utf8(bytes).expect("the whole text was checked, and tokens begin and end at ASCII")
-}
-
 /// Checks a text that is not ASCII alone.
 #[cold]
 fn check_text(bytes: &[u8]) -> Result<(), JsonError> {
@@ -481,20 +383,14 @@ mod tests {
                 Ok(())
             })
             .unwrap();
-        assert_eq!(
-            spelled,
-            [("a".to_owned(), r#"[1, "x\"]"]"#), ("b".to_owned(), "2")]
-        );
+        assert_eq!(spelled, [("a".to_owned(), r#"[1, "x\"]"]"#), ("b".to_owned(), "2")]);
     }
 
     #[test]
     fn errors_name_the_place_and_what_was_expected() {
         for (text, error) in [
             ("{\"a\" 1}", "column 6: expected a colon, found '1'"),
-            (
-                "[1 2]",
-                "column 4: expected a comma or the end of the array, found '2'",
-            ),
+            ("[1 2]", "column 4: expected a comma or the end of the array, found '2'"),
             ("\"ab", "column 4: the text ends inside a string"),
             ("[1,", "column 4: expected a value, found the end of the text"),
             ("{} {}", "column 4: more text behind the value"),

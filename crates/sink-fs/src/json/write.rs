@@ -53,18 +53,12 @@ fn write_float(value: f64, out: &mut String) {
         return out.push_str("\"NaN\"");
     }
     if value.is_infinite() {
-        return out.push_str(if value > 0.0 {
-            "\"Infinity\""
-        } else {
-            "\"-Infinity\""
-        });
+        return out.push_str(if value > 0.0 { "\"Infinity\"" } else { "\"-Infinity\"" });
     }
     // Both languages print the fewest digits that read back as the same float; they differ in when an
     // exponent is used, and in its form.
     let scientific = format!("{value:e}");
-    let (digits, exponent) = scientific
-        .split_once('e')
-        .expect("scientific notation has an exponent");
+    let (digits, exponent) = scientific.split_once('e').expect("scientific notation has an exponent");
     let exponent: i32 = exponent.parse().expect("the exponent is an integer");
     if (-4..16).contains(&exponent) {
         let plain = value.to_string();
@@ -111,14 +105,8 @@ mod tests {
 
     #[test]
     fn what_the_standard_lacks_becomes_a_string() {
-        check(
-            "[NaN, Infinity, -Infinity, 1e999]",
-            r#"["NaN", "Infinity", "-Infinity", "Infinity"]"#,
-        );
-        check(
-            r#"{"a": "\ud800", "b": "\u001f\u007f"}"#,
-            r#"{"a": "\ud800", "b": "\u001f\u007f"}"#,
-        );
+        check("[NaN, Infinity, -Infinity, 1e999]", r#"["NaN", "Infinity", "-Infinity", "Infinity"]"#);
+        check(r#"{"a": "\ud800", "b": "\u001f\u007f"}"#, r#"{"a": "\ud800", "b": "\u001f\u007f"}"#);
     }
 
     #[test]

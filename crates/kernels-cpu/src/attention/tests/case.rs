@@ -48,12 +48,7 @@ pub(super) fn case(sequences: usize, q_len: usize) -> impl Strategy<Value = Case
     let dtypes = (trial::float_dtype(), kv_dtype());
     let places = (prop::sample::select(vec!["NHD", "HND"]), 1usize..7, any::<bool>());
     let masks = (
-        prop::sample::select(vec![
-            MaskKind::None,
-            MaskKind::Causal,
-            MaskKind::Custom,
-            MaskKind::Packed,
-        ]),
+        prop::sample::select(vec![MaskKind::None, MaskKind::Causal, MaskKind::Custom, MaskKind::Packed]),
         prop_oneof![Just(-1i64), 0i64..12],
     );
     let logits = (
@@ -68,59 +63,43 @@ pub(super) fn case(sequences: usize, q_len: usize) -> impl Strategy<Value = Case
             }),
         ],
     );
-    let scales = (
-        any::<bool>(),
-        prop::option::of([0.5f32..2.0, 0.5f32..2.0, 0.5f32..2.0]),
-    );
-    (
-        any::<u64>(),
-        sizes,
-        lengths,
-        dtypes,
-        places,
-        masks,
-        logits,
-        scales,
+    let scales = (any::<bool>(), prop::option::of([0.5f32..2.0, 0.5f32..2.0, 0.5f32..2.0]));
+    (any::<u64>(), sizes, lengths, dtypes, places, masks, logits, scales).prop_map(
+        |(
+            seed,
+            (kv_heads, group, half_width, width_vo),
+            sequences,
+            (dtype, kv_dtype),
+            (layout, page_size, scattered),
+            (mask, window_left),
+            (soft_cap, sm_scale, encoding),
+            (sinks, scales),
+        )| Case {
+            seed,
+            kv_heads,
+            group,
+            // A head that turns has halves; another may have any number of elements.
+            width: 2 * half_width - usize::from(!matches!(encoding, Encoding::Rope { .. })),
+            width_vo,
+            sequences,
+            dtype,
+            kv_dtype,
+            layout,
+            page_size,
+            scattered,
+            mask,
+            window_left,
+            soft_cap,
+            sm_scale,
+            encoding,
+            sinks,
+            scales,
+        },
     )
-        .prop_map(
-            |(
-                seed,
-                (kv_heads, group, half_width, width_vo),
-                sequences,
-                (dtype, kv_dtype),
-                (layout, page_size, scattered),
-                (mask, window_left),
-                (soft_cap, sm_scale, encoding),
-                (sinks, scales),
-            )| Case {
-                seed,
-                kv_heads,
-                group,
-                // A head that turns has halves; another may have any number of elements.
-                width: 2 * half_width - usize::from(!matches!(encoding, Encoding::Rope { .. })),
-                width_vo,
-                sequences,
-                dtype,
-                kv_dtype,
-                layout,
-                page_size,
-                scattered,
-                mask,
-                window_left,
-                soft_cap,
-                sm_scale,
-                encoding,
-                sinks,
-                scales,
-            },
-        )
 }
 
 fn kv_dtype() -> impl Strategy<Value = DType> {
-    prop_oneof![
-        trial::float_dtype(),
-        prop::sample::select(vec![DType::Float8E4M3Fn, DType::Float8E5M2])
-    ]
+    prop_oneof![trial::float_dtype(), prop::sample::select(vec![DType::Float8E4M3Fn, DType::Float8E5M2])]
 }
 
 impl Case {
@@ -159,11 +138,7 @@ impl Case {
             "HND" => heads_first(tensor),
             _ => tensor.clone(),
         };
-        if self.scattered {
-            trial::scattered(&placed)
-        } else {
-            placed
-        }
+        if self.scattered { trial::scattered(&placed) } else { placed }
     }
 
     /// Bounds `[0, n, ..]` of sequences of these lengths.
@@ -219,9 +194,7 @@ impl Case {
                 let mask = trial::byte_tensor(&[bytes.len()], &bytes);
                 // The other one is ignored, even one that would hide everything.
                 let hidden = TensorBuf::from_elements(DType::Bool, &[1], vec![0]).unwrap();
-                trial
-                    .named("packed_custom_mask", mask)
-                    .named("custom_mask", hidden)
+                trial.named("packed_custom_mask", mask).named("custom_mask", hidden)
             }
         }
     }
@@ -244,9 +217,7 @@ impl Case {
             .map(|(index, &(queries, keys))| {
                 let noise = trial::random(DType::Float32, &[queries * keys], self.seed ^ 3 ^ index as u64);
                 let noise = noise.to_f32().unwrap().into_iter().enumerate();
-                noise
-                    .map(|(place, value)| value > -1.5 && place / keys % 5 != 3)
-                    .collect()
+                noise.map(|(place, value)| value > -1.5 && place / keys % 5 != 3).collect()
             })
             .collect()
     }
@@ -259,11 +230,8 @@ impl Case {
     ///
     /// Pages lie in no order, between pages that no sequence has; whatever is no token is NaN.
     pub(super) fn pages(&self) -> Pages {
-        let counts: Vec<usize> = self
-            .sequences
-            .iter()
-            .map(|(_, keys)| keys.div_ceil(self.page_size))
-            .collect();
+        let counts: Vec<usize> =
+            self.sequences.iter().map(|(_, keys)| keys.div_ceil(self.page_size)).collect();
         let used: usize = counts.iter().sum();
         let n_pages = 2 * used + 3;
         // 2 is prime to an odd number of pages, so that no page comes twice.
@@ -290,11 +258,7 @@ impl Case {
             0 => self.page_size,
             rest => rest,
         };
-        let last: Vec<i32> = self
-            .sequences
-            .iter()
-            .map(|&(_, keys)| last(keys) as i32)
-            .collect();
+        let last: Vec<i32> = self.sequences.iter().map(|&(_, keys)| last(keys) as i32).collect();
         let mut listed: Vec<i32> = indices.iter().map(|&page| page as i32).collect();
         // What lies behind the last sequence's pages is not looked at.
         listed.push(-1);
@@ -379,9 +343,7 @@ impl Case {
         check_rounded(&lse, &expected_lse, slack);
         // An output is a mean of values, which reach 3: errors of the weights count by those, not by what is
         // left where they cancel.
-        let largest = expected
-            .iter()
-            .fold(0.0, |largest: f64, value| largest.max(value.abs()));
+        let largest = expected.iter().fold(0.0, |largest: f64, value| largest.max(value.abs()));
         let slack = slack * 3.0 * f64::from(v_scale) / largest.max(f64::MIN_POSITIVE);
         check_rounded(&output, &expected, slack);
     }
@@ -402,18 +364,12 @@ pub(super) fn heads_first(tensor: &TensorBuf) -> TensorBuf {
     let n = shape.len();
     shape.swap(n - 3, n - 2);
     strides.swap(n - 3, n - 2);
-    let view = tensor
-        .with_layout(Layout::new(&shape, &strides, 0).unwrap())
-        .unwrap();
+    let view = tensor.with_layout(Layout::new(&shape, &strides, 0).unwrap()).unwrap();
     TensorBuf::from_elements(tensor.dtype(), &shape, view.to_bytes()).unwrap()
 }
 
 /// Eight bits a byte, least significant first.
 pub(super) fn packed(bits: &[bool]) -> Vec<u8> {
-    let byte = |eight: &[bool]| {
-        (0..8)
-            .map(|bit| u8::from(eight.get(bit) == Some(&true)) << bit)
-            .sum()
-    };
+    let byte = |eight: &[bool]| (0..8).map(|bit| u8::from(eight.get(bit) == Some(&true)) << bit).sum();
     bits.chunks(8).map(byte).collect()
 }

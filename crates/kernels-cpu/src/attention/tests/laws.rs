@@ -22,16 +22,8 @@ fn check_single_decode(case: &Case) {
         .with(case.layout)
         .named("return_lse", true);
     let call = case.with_scales(case.with_options(call), &["q_scale", "k_scale", "v_scale"]);
-    let case = Case {
-        mask: MaskKind::None,
-        ..case.clone()
-    };
-    case.check(
-        pair(call.run().unwrap()),
-        None,
-        None,
-        case.scales.unwrap_or([1.0; 3]),
-    );
+    let case = Case { mask: MaskKind::None, ..case.clone() };
+    case.check(pair(call.run().unwrap()), None, None, case.scales.unwrap_or([1.0; 3]));
 }
 
 fn check_single_prefill(case: &Case) {
@@ -44,12 +36,7 @@ fn check_single_prefill(case: &Case) {
     let call = case.with_masks(case.with_options(call));
     let call = case.with_scales(call, &["k_scale", "v_scale"]);
     let [_, k_scale, v_scale] = case.scales.unwrap_or([1.0; 3]);
-    case.check(
-        pair(call.run().unwrap()),
-        causal(case),
-        None,
-        [1.0, k_scale, v_scale],
-    );
+    case.check(pair(call.run().unwrap()), causal(case), None, [1.0, k_scale, v_scale]);
 }
 
 fn check_ragged_prefill(case: &Case) {
@@ -64,10 +51,7 @@ fn check_ragged_prefill(case: &Case) {
         .named("q_data_type", case.dtype)
         .named("kv_data_type", case.kv_dtype);
     object.plan(case.with_masks(case.with_options(plan))).unwrap();
-    let run = arguments()
-        .with(case.q())
-        .with(case.placed(&case.k()))
-        .with(case.placed(&case.v()));
+    let run = arguments().with(case.q()).with(case.placed(&case.k())).with(case.placed(&case.v()));
     let run = case.with_scales(run, &["q_scale", "k_scale", "v_scale"]);
     let scales = match case.scales {
         Some([_, k_scale, v_scale]) if case.kv_dtype.item_size() == 1 => [1.0, k_scale, v_scale],
@@ -123,10 +107,7 @@ fn check_batch_decode(case: &Case) {
         .named("window_left", case.window_left)
         .named("sinks", sinks.clone().map_or(Value::None, Value::Tensor));
     let run = case.with_scales(run, &["q_scale", "k_scale", "v_scale"]);
-    let case = Case {
-        mask: MaskKind::Causal,
-        ..case.clone()
-    };
+    let case = Case { mask: MaskKind::Causal, ..case.clone() };
     case.check(object.pair(run), Some(0), sinks, case.scales.unwrap_or([1.0; 3]));
 }
 

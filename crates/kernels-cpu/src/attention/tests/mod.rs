@@ -4,6 +4,7 @@
 mod case;
 mod details;
 mod errors;
+mod hostile;
 mod laws;
 mod object;
 mod oracle;

@@ -1,6 +1,6 @@
 //! Objects of the wrapper classes: built, planned and run as replay does it.
 
-use callbox_core::{ExecError, Executor, FunctionName, Instance, OwnedValue, TensorBuf, Value};
+use callbox_core::{Arguments, ExecError, Executor, FunctionName, Instance, OwnedValue, TensorBuf, Value};
 
 use crate::CpuExecutor;
 use crate::trial::{self, Trial};
@@ -8,6 +8,11 @@ use crate::trial::{self, Trial};
 /// Begins the arguments of a method.
 pub(super) fn arguments() -> Trial {
     trial::call("method")
+}
+
+/// Appends sizes by position.
+pub(super) fn with_sizes<const N: usize>(given: Trial, sizes: [i64; N]) -> Trial {
+    sizes.into_iter().fold(given, |given, size| given.with(size))
 }
 
 /// An object of a wrapper class.
@@ -21,9 +26,7 @@ impl Object {
 
     pub(super) fn build(class: &str, given: Trial) -> Result<Object, ExecError> {
         let name = FunctionName::new("flashinfer", format!("{class}.__init__"));
-        CpuExecutor
-            .construct(&name, &mut given.into_arguments())
-            .map(Object)
+        CpuExecutor.construct(&name, &mut given.into_arguments()).map(Object)
     }
 
     pub(super) fn plan(&mut self, given: Trial) -> Result<(), ExecError> {
@@ -34,7 +37,11 @@ impl Object {
     }
 
     pub(super) fn run(&mut self, given: Trial) -> Result<OwnedValue, ExecError> {
-        self.0.call("run", &mut given.into_arguments())
+        self.run_with(&mut given.into_arguments())
+    }
+
+    pub(super) fn run_with(&mut self, given: &mut Arguments) -> Result<OwnedValue, ExecError> {
+        self.0.call("run", given)
     }
 
     /// Runs with `return_lse`, and returns output and log-sum-exp.

@@ -84,11 +84,7 @@ impl Formula<'_> {
                 *output += weight * value * self.v_scale;
             }
         }
-        let lse = if logits.is_empty() {
-            f64::NEG_INFINITY
-        } else {
-            (max + sum.ln()) / LN_2
-        };
+        let lse = if logits.is_empty() { f64::NEG_INFINITY } else { (max + sum.ln()) / LN_2 };
         (output, lse)
     }
 
@@ -125,8 +121,5 @@ impl Formula<'_> {
 fn slope(head: usize, heads: usize) -> f64 {
     let series = |n: usize| (1..=n).map(move |i| (-8.0 * i as f64 / n as f64).exp2());
     let power = (1..=heads).rev().find(|n| n.is_power_of_two()).unwrap();
-    series(power)
-        .chain(series(2 * power).step_by(2))
-        .nth(head)
-        .unwrap()
+    series(power).chain(series(2 * power).step_by(2)).nth(head).unwrap()
 }
