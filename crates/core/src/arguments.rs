@@ -22,10 +22,7 @@ impl Arguments {
     pub fn bind<'a>(&'a mut self, signature: &'a Signature) -> Result<Bound<'a>, ExecError> {
         let accepted = signature.positional_count();
         if self.positional.len() > accepted && !signature.takes_more_positional() {
-            return Err(ExecError::TooManyArguments {
-                given: self.positional.len(),
-                accepted,
-            });
+            return Err(ExecError::TooManyArguments { given: self.positional.len(), accepted });
         }
         let mut slots: Vec<Option<&'a mut OwnedValue>> = Vec::new();
         slots.resize_with(signature.parameters().len(), || None);
@@ -37,9 +34,7 @@ impl Arguments {
             }
         }
         for (name, value) in &mut self.keyword {
-            let place = signature
-                .place(name)
-                .ok_or_else(|| ExecError::UnexpectedArgument(name.clone()))?;
+            let place = signature.place(name).ok_or_else(|| ExecError::UnexpectedArgument(name.clone()))?;
             if slots[place].replace(value).is_some() {
                 return Err(ExecError::RepeatedArgument(name.clone()));
             }
@@ -53,11 +48,7 @@ impl Arguments {
                 (None, None) => Err(ExecError::MissingArgument(parameter.name.to_owned())),
             })
             .collect::<Result<_, _>>()?;
-        Ok(Bound {
-            signature,
-            slots,
-            rest,
-        })
+        Ok(Bound { signature, slots, rest })
     }
 }
 
@@ -98,23 +89,20 @@ impl Bound<'_> {
     }
 
     fn place(&self, name: &str) -> usize {
-        self.signature
-            .place(name)
-            .unwrap_or_else(|| panic!("the signature has no parameter `{name}`"))
+        self.signature.place(name).unwrap_or_else(|| panic!("the signature has no parameter `{name}`"))
     }
 
     fn wrong_type(&self, name: &str, expected: &'static str) -> ExecError {
         ExecError::ArgumentType {
             argument: name.to_owned(),
             expected,
-            found: self.value(name).type_name().to_owned(),
+            found: format!("value of type {}", self.value(name).type_name()),
         }
     }
 
     /// Returns a tensor.
     pub fn tensor(&self, name: &str) -> Result<&TensorBuf, ExecError> {
-        self.optional_tensor(name)?
-            .ok_or_else(|| self.wrong_type(name, "a tensor"))
+        self.optional_tensor(name)?.ok_or_else(|| self.wrong_type(name, "a tensor"))
     }
 
     /// Returns a tensor, or `None` for None.
@@ -153,25 +141,18 @@ impl Bound<'_> {
     /// Copies a tensor's elements out as f32, row-major.
     pub fn f32s(&self, name: &str) -> Result<Vec<f32>, ExecError> {
         let elements = self.tensor(name)?.to_f32();
-        elements.map_err(|source| ExecError::Elements {
-            argument: name.to_owned(),
-            source,
-        })
+        elements.map_err(|source| ExecError::Elements { argument: name.to_owned(), source })
     }
 
     /// Copies an integer tensor's elements out as i64, row-major.
     pub fn i64s(&self, name: &str) -> Result<Vec<i64>, ExecError> {
         let elements = self.tensor(name)?.to_i64();
-        elements.map_err(|source| ExecError::Elements {
-            argument: name.to_owned(),
-            source,
-        })
+        elements.map_err(|source| ExecError::Elements { argument: name.to_owned(), source })
     }
 
     /// Returns a number: a float, an integer, or a tensor of one element.
     pub fn float(&self, name: &str) -> Result<f32, ExecError> {
-        self.optional_float(name)?
-            .ok_or_else(|| self.wrong_type(name, "a number"))
+        self.optional_float(name)?.ok_or_else(|| self.wrong_type(name, "a number"))
     }
 
     /// Returns a number as [`Bound::float`] does, or `None` for None.
@@ -193,8 +174,7 @@ impl Bound<'_> {
 
     /// Returns an integer; an enumeration gives the number behind its member.
     pub fn int(&self, name: &str) -> Result<i64, ExecError> {
-        self.optional_int(name)?
-            .ok_or_else(|| self.wrong_type(name, "an integer"))
+        self.optional_int(name)?.ok_or_else(|| self.wrong_type(name, "an integer"))
     }
 
     /// Returns an integer as [`Bound::int`] does, or `None` for None.
@@ -235,17 +215,16 @@ impl Bound<'_> {
     /// Returns a string.
     pub fn text(&self, name: &str) -> Result<&str, ExecError> {
         match self.value(name) {
-            Value::Text(text) => text
-                .as_str()
-                .ok_or_else(|| self.wrong_type(name, "a string of Unicode text")),
+            Value::Text(text) => {
+                text.as_str().ok_or_else(|| self.wrong_type(name, "a string of Unicode text"))
+            }
             _ => Err(self.wrong_type(name, "a string")),
         }
     }
 
     /// Returns a dtype, given as one or by its name.
     pub fn dtype(&self, name: &str) -> Result<DType, ExecError> {
-        self.optional_dtype(name)?
-            .ok_or_else(|| self.wrong_type(name, "a dtype"))
+        self.optional_dtype(name)?.ok_or_else(|| self.wrong_type(name, "a dtype"))
     }
 
     /// Returns a dtype as [`Bound::dtype`] does, or `None` for None.
@@ -256,13 +235,11 @@ impl Bound<'_> {
             Value::Text(text) => text.as_str().unwrap_or_default(),
             _ => return Err(self.wrong_type(name, "a dtype")),
         };
-        DType::from_torch_name(spelled)
-            .map(Some)
-            .ok_or_else(|| ExecError::ArgumentValue {
-                argument: name.to_owned(),
-                value: spelled.to_owned(),
-                reason: "no dtype of that name is known".to_owned(),
-            })
+        DType::from_torch_name(spelled).map(Some).ok_or_else(|| ExecError::ArgumentValue {
+            argument: name.to_owned(),
+            value: spelled.to_owned(),
+            reason: "no dtype of that name is known".to_owned(),
+        })
     }
 
     /// Fails if an argument is set to anything but None or false: the executor cannot do what it asks.
@@ -270,10 +247,7 @@ impl Bound<'_> {
         match self.value(name) {
             Value::None | Value::Bool(false) => Ok(()),
             _ if !self.is_given(name) => Ok(()),
-            _ => Err(ExecError::Unsupported {
-                argument: name.to_owned(),
-                reason: reason.to_owned(),
-            }),
+            _ => Err(ExecError::Unsupported { argument: name.to_owned(), reason: reason.to_owned() }),
         }
     }
 }
@@ -291,10 +265,7 @@ mod tests {
     }
 
     fn positional(values: &[i64]) -> Arguments {
-        Arguments {
-            positional: values.iter().map(|&v| Value::int(v)).collect(),
-            keyword: Vec::new(),
-        }
+        Arguments { positional: values.iter().map(|&v| Value::int(v)).collect(), keyword: Vec::new() }
     }
 
     #[test]
@@ -303,9 +274,8 @@ mod tests {
         let mut by_name = positional(&[]);
         by_name.keyword = vec![("y".into(), Value::int(2)), ("x".into(), Value::int(1))];
         for arguments in [&mut by_position, &mut by_name] {
-            let read = bound(arguments, |b| {
-                (b.int("x").unwrap(), b.int("y").unwrap(), b.float("eps").unwrap())
-            });
+            let read =
+                bound(arguments, |b| (b.int("x").unwrap(), b.int("y").unwrap(), b.float("eps").unwrap()));
             assert_eq!(read.unwrap(), (1, 2, 1e-6));
         }
     }
@@ -319,21 +289,15 @@ mod tests {
         let error = |mut arguments: Arguments| bound(&mut arguments, |_| ()).unwrap_err().to_string();
         assert_eq!(error(positional(&[1])), "argument `y` is missing");
         assert_eq!(error(with("z", positional(&[1, 2]))), "there is no argument `z`");
-        assert_eq!(
-            error(with("x", positional(&[1, 2]))),
-            "argument `x` is given twice"
-        );
-        assert_eq!(
-            error(positional(&[1, 2, 3, 4, 5])),
-            "5 positional arguments, at most 4 are accepted"
-        );
+        assert_eq!(error(with("x", positional(&[1, 2]))), "argument `x` is given twice");
+        assert_eq!(error(positional(&[1, 2, 3, 4, 5])), "5 positional arguments, at most 4 are accepted");
     }
 
     #[test]
     fn a_value_of_another_type_is_named() {
         let mut arguments = positional(&[1, 2]);
         let error = bound(&mut arguments, |b| b.tensor("x").unwrap_err().to_string()).unwrap();
-        assert_eq!(error, "argument `x` is a int, expected a tensor");
+        assert_eq!(error, "argument `x` is a value of type int, expected a tensor");
         assert!(bound(&mut arguments, |b| b.refuse("flag", "no")).unwrap().is_ok());
     }
 }

@@ -13,20 +13,14 @@ impl Contract {
     /// Returns the rule for the result at `position` of a tuple, or for a single result at 0.
     pub fn rule(&self, position: usize) -> ResultRule {
         let last = self.results.len().saturating_sub(1);
-        self.results
-            .get(position.min(last))
-            .copied()
-            .unwrap_or(ResultRule::Values)
+        self.results.get(position.min(last)).copied().unwrap_or(ResultRule::Values)
     }
 }
 
 /// A function that writes nothing and whose results are compared as plain values.
 impl Default for Contract {
     fn default() -> Contract {
-        Contract {
-            writes: &[],
-            results: &[ResultRule::Values],
-        }
+        Contract { writes: &[], results: &[ResultRule::Values] }
     }
 }
 

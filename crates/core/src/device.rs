@@ -38,10 +38,9 @@ impl FromStr for Device {
         match (text, text.strip_prefix("cuda:")) {
             ("cpu", _) => Ok(Device::Cpu),
             ("cuda", _) => Ok(Device::Cuda(0)),
-            (_, Some(index)) if index.bytes().all(|byte| byte.is_ascii_digit()) => index
-                .parse()
-                .map(Device::Cuda)
-                .map_err(|_| ParseDeviceError(text.to_owned())),
+            (_, Some(index)) if index.bytes().all(|byte| byte.is_ascii_digit()) => {
+                index.parse().map(Device::Cuda).map_err(|_| ParseDeviceError(text.to_owned()))
+            }
             (_, _) => Err(ParseDeviceError(text.to_owned())),
         }
     }
@@ -53,11 +52,7 @@ mod tests {
 
     #[test]
     fn devices_are_spelled_as_torch_spells_them() {
-        for (text, device) in [
-            ("cpu", Device::Cpu),
-            ("cuda", Device::Cuda(0)),
-            ("cuda:3", Device::Cuda(3)),
-        ] {
+        for (text, device) in [("cpu", Device::Cpu), ("cuda", Device::Cuda(0)), ("cuda:3", Device::Cuda(3))] {
             assert_eq!(text.parse(), Ok(device));
         }
         for text in ["", "gpu", "cuda:", "cuda:-1", "cuda:+1", "cuda:99999999999"] {

@@ -66,13 +66,7 @@ const fn row(
     item_size: usize,
     kind: DTypeKind,
 ) -> Row {
-    Row {
-        dtype,
-        torch,
-        safetensors,
-        item_size,
-        kind,
-    }
+    Row { dtype, torch, safetensors, item_size, kind }
 }
 
 /// One row a dtype, in the order of the enum (a test holds the order).
@@ -85,28 +79,10 @@ const ROWS: [Row; 25] = {
         row(DType::BFloat16, "bfloat16", Some("BF16"), 2, Float),
         row(DType::Float8E4M3Fn, "float8_e4m3fn", Some("F8_E4M3"), 1, Float),
         row(DType::Float8E5M2, "float8_e5m2", Some("F8_E5M2"), 1, Float),
-        row(
-            DType::Float8E4M3FnUz,
-            "float8_e4m3fnuz",
-            Some("F8_E4M3FNUZ"),
-            1,
-            Float,
-        ),
-        row(
-            DType::Float8E5M2FnUz,
-            "float8_e5m2fnuz",
-            Some("F8_E5M2FNUZ"),
-            1,
-            Float,
-        ),
+        row(DType::Float8E4M3FnUz, "float8_e4m3fnuz", Some("F8_E4M3FNUZ"), 1, Float),
+        row(DType::Float8E5M2FnUz, "float8_e5m2fnuz", Some("F8_E5M2FNUZ"), 1, Float),
         row(DType::Float8E8M0Fnu, "float8_e8m0fnu", Some("F8_E8M0"), 1, Float),
-        row(
-            DType::Float4E2M1FnX2,
-            "float4_e2m1fn_x2",
-            Some("F4"),
-            1,
-            PackedFloat,
-        ),
+        row(DType::Float4E2M1FnX2, "float4_e2m1fn_x2", Some("F4"), 1, PackedFloat),
         row(DType::Int64, "int64", Some("I64"), 8, Integer),
         row(DType::Int32, "int32", Some("I32"), 4, Integer),
         row(DType::Int16, "int16", Some("I16"), 2, Integer),
@@ -179,9 +155,7 @@ impl DType {
 
     /// Finds a dtype by its name in a safetensors header.
     pub fn from_safetensors_name(name: &str) -> Option<DType> {
-        ROWS.iter()
-            .find(|row| row.safetensors == Some(name))
-            .map(|row| row.dtype)
+        ROWS.iter().find(|row| row.safetensors == Some(name)).map(|row| row.dtype)
     }
 }
 

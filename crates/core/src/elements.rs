@@ -53,10 +53,7 @@ impl TensorBuf {
     pub fn check_expansion(&self) -> Result<(), ElementError> {
         let stored = self.storage().len() / self.dtype().item_size();
         if self.numel() > stored.max(EXPANSION_LIMIT) {
-            return Err(ElementError::TooLarge {
-                numel: self.numel(),
-                stored,
-            });
+            return Err(ElementError::TooLarge { numel: self.numel(), stored });
         }
         Ok(())
     }
@@ -65,11 +62,7 @@ impl TensorBuf {
     ///
     /// `float4_e2m1fn_x2` gives two values for each element, the low nibble first.
     pub fn to_f32(&self) -> Result<Vec<f32>, ElementError> {
-        let per_element = if self.dtype().kind() == DTypeKind::PackedFloat {
-            2
-        } else {
-            1
-        };
+        let per_element = if self.dtype().kind() == DTypeKind::PackedFloat { 2 } else { 1 };
         self.collect(per_element, |run, out| self.read_run_f32(run, out))
     }
 
@@ -99,9 +92,9 @@ impl TensorBuf {
             DType::Int32 | DType::QInt32 => self.decode(run, out, |lane| i64::from(i32::from_le_bytes(lane))),
             DType::Int16 => self.decode(run, out, |lane| i64::from(i16::from_le_bytes(lane))),
             DType::Int8 | DType::QInt8 => self.decode(run, out, |lane| i64::from(i8::from_le_bytes(lane))),
-            DType::UInt64 => self.decode(run, out, |lane| {
-                i64::try_from(u64::from_le_bytes(lane)).unwrap_or(i64::MAX)
-            }),
+            DType::UInt64 => {
+                self.decode(run, out, |lane| i64::try_from(u64::from_le_bytes(lane)).unwrap_or(i64::MAX))
+            }
             DType::UInt32 => self.decode(run, out, |lane| i64::from(u32::from_le_bytes(lane))),
             DType::UInt16 => self.decode(run, out, |lane| i64::from(u16::from_le_bytes(lane))),
             DType::UInt8 | DType::QUInt8 | DType::Bool => self.decode(run, out, |[byte]| i64::from(byte)),
@@ -118,10 +111,7 @@ impl TensorBuf {
             | DType::Complex32
             | DType::Complex64
             | DType::Complex128 => {
-                return Err(ElementError::Dtype {
-                    dtype: self.dtype(),
-                    wanted: "integers",
-                });
+                return Err(ElementError::Dtype { dtype: self.dtype(), wanted: "integers" });
             }
         }
         Ok(())
@@ -137,19 +127,16 @@ impl TensorBuf {
             DType::Float32 => self.decode(run, out, f32::from_le_bytes),
             DType::Float64 => self.decode(run, out, |lane| f64::from_le_bytes(lane) as f32),
             DType::Float16 => self.read_run_f16(run, out),
-            DType::BFloat16 => self.decode(run, out, |lane| {
-                f32::from_bits(u32::from(u16::from_le_bytes(lane)) << 16)
-            }),
+            DType::BFloat16 => {
+                self.decode(run, out, |lane| f32::from_bits(u32::from(u16::from_le_bytes(lane)) << 16))
+            }
             DType::Float8E4M3Fn => self.decode(run, out, |[code]| E4M3FN_VALUES[usize::from(code)]),
             DType::Float8E5M2 => self.decode(run, out, |[code]| E5M2_VALUES[usize::from(code)]),
             DType::Float8E4M3FnUz => self.decode(run, out, |[code]| E4M3FNUZ_VALUES[usize::from(code)]),
             DType::Float8E5M2FnUz => self.decode(run, out, |[code]| E5M2FNUZ_VALUES[usize::from(code)]),
             DType::Float8E8M0Fnu => self.decode(run, out, |[code]| narrow_float::decode_e8m0(code)),
             DType::Float4E2M1FnX2 => self.decode(run, out.as_chunks_mut().0, |[codes]| {
-                [
-                    E2M1_VALUES[usize::from(codes & 15)],
-                    E2M1_VALUES[usize::from(codes >> 4)],
-                ]
+                [E2M1_VALUES[usize::from(codes & 15)], E2M1_VALUES[usize::from(codes >> 4)]]
             }),
             DType::Int64 => self.decode(run, out, |lane| i64::from_le_bytes(lane) as f32),
             DType::Int32 | DType::QInt32 => self.decode(run, out, |lane| i32::from_le_bytes(lane) as f32),
@@ -160,10 +147,7 @@ impl TensorBuf {
             DType::UInt16 => self.decode(run, out, |lane| f32::from(u16::from_le_bytes(lane))),
             DType::UInt8 | DType::QUInt8 | DType::Bool => self.decode(run, out, |[byte]| f32::from(byte)),
             DType::Complex32 | DType::Complex64 | DType::Complex128 => {
-                return Err(ElementError::Dtype {
-                    dtype: self.dtype(),
-                    wanted: "real numbers",
-                });
+                return Err(ElementError::Dtype { dtype: self.dtype(), wanted: "real numbers" });
             }
         }
         if self.is_neg() {
@@ -243,10 +227,7 @@ impl TensorBuf {
     pub fn write_elements(&mut self, bytes: &[u8]) -> Result<(), ElementError> {
         let item_size = self.dtype().item_size();
         if bytes.len() != self.numel() * item_size {
-            return Err(ElementError::Count {
-                values: bytes.len() / item_size,
-                numel: self.numel(),
-            });
+            return Err(ElementError::Count { values: bytes.len() / item_size, numel: self.numel() });
         }
         let mut storage = self.storage().to_vec();
         let mut items = bytes.chunks_exact(item_size);
@@ -263,16 +244,10 @@ impl TensorBuf {
 
 fn encode(dtype: DType, values: &[f32], out: &mut Vec<u8>) -> Result<(), ElementError> {
     match dtype {
-        DType::Float64 => values
-            .iter()
-            .for_each(|&v| out.extend(f64::from(v).to_le_bytes())),
+        DType::Float64 => values.iter().for_each(|&v| out.extend(f64::from(v).to_le_bytes())),
         DType::Float32 => values.iter().for_each(|v| out.extend(v.to_le_bytes())),
-        DType::Float16 => values
-            .iter()
-            .for_each(|&v| out.extend(f16::from_f32(v).to_le_bytes())),
-        DType::BFloat16 => values
-            .iter()
-            .for_each(|&v| out.extend(bf16::from_f32(v).to_le_bytes())),
+        DType::Float16 => values.iter().for_each(|&v| out.extend(f16::from_f32(v).to_le_bytes())),
+        DType::BFloat16 => values.iter().for_each(|&v| out.extend(bf16::from_f32(v).to_le_bytes())),
         DType::Float8E4M3Fn => out.extend(values.iter().map(|&v| E4M3FN.encode(v))),
         DType::Float8E5M2 => out.extend(values.iter().map(|&v| E5M2.encode(v))),
         DType::Float8E4M3FnUz => out.extend(values.iter().map(|&v| E4M3FNUZ.encode(v))),
@@ -297,10 +272,7 @@ fn encode(dtype: DType, values: &[f32], out: &mut Vec<u8>) -> Result<(), Element
         | DType::QInt8
         | DType::QUInt8
         | DType::QInt32 => {
-            return Err(ElementError::Dtype {
-                dtype,
-                wanted: "rounded real numbers",
-            });
+            return Err(ElementError::Dtype { dtype, wanted: "rounded real numbers" });
         }
     }
     Ok(())
@@ -327,7 +299,13 @@ mod tests {
         DType::Float4E2M1FnX2,
     ];
 
-    fn strided(dtype: DType, shape: &[usize], strides: &[usize], offset: usize, storage: &[f32]) -> TensorBuf {
+    fn strided(
+        dtype: DType,
+        shape: &[usize],
+        strides: &[usize],
+        offset: usize,
+        storage: &[f32],
+    ) -> TensorBuf {
         let whole = TensorBuf::from_f32(dtype, &[storage.len()], storage).unwrap();
         whole.with_layout(Layout::new(shape, strides, offset).unwrap()).unwrap()
     }

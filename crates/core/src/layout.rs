@@ -58,32 +58,15 @@ impl Layout {
     /// Checks sizes, strides and offset (all in elements) and keeps them.
     pub fn new(shape: &[usize], strides: &[usize], offset: usize) -> Result<Layout, LayoutError> {
         if shape.len() != strides.len() {
-            return Err(LayoutError::RankMismatch {
-                sizes: shape.len(),
-                strides: strides.len(),
-            });
+            return Err(LayoutError::RankMismatch { sizes: shape.len(), strides: strides.len() });
         }
         if shape.len() > MAX_DIMS {
             return Err(LayoutError::TooManyDimensions(shape.len()));
         }
-        let overflow = || LayoutError::Overflow {
-            shape: shape.to_vec(),
-            strides: strides.to_vec(),
-            offset,
-        };
+        let overflow = || LayoutError::Overflow { shape: shape.to_vec(), strides: strides.to_vec(), offset };
         let numel = count(shape).ok_or_else(overflow)?;
-        let end = if numel == 0 {
-            offset
-        } else {
-            end(shape, strides, offset).ok_or_else(overflow)?
-        };
-        Ok(Layout {
-            shape: shape.into(),
-            strides: strides.into(),
-            offset,
-            numel,
-            end,
-        })
+        let end = if numel == 0 { offset } else { end(shape, strides, offset).ok_or_else(overflow)? };
+        Ok(Layout { shape: shape.into(), strides: strides.into(), offset, numel, end })
     }
 
     /// Builds the layout of a row-major tensor at the start of its storage.
@@ -139,10 +122,7 @@ impl Layout {
     /// Fails if a storage of `available` elements is too small for this layout.
     pub fn check_storage(&self, available: usize) -> Result<(), LayoutError> {
         if self.end > available {
-            return Err(LayoutError::OutOfStorage {
-                end: self.end,
-                available,
-            });
+            return Err(LayoutError::OutOfStorage { end: self.end, available });
         }
         Ok(())
     }
@@ -178,13 +158,7 @@ impl Runs {
     fn new(layout: &Layout) -> Runs {
         if layout.numel == 0 {
             // The other sizes may be of any magnitude: nothing is multiplied.
-            return Runs {
-                outer: Vec::new(),
-                index: Vec::new(),
-                start: 0,
-                inner: (1, 1),
-                left: 0,
-            };
+            return Runs { outer: Vec::new(), index: Vec::new(), start: 0, inner: (1, 1), left: 0 };
         }
         let mut dims: Vec<(usize, usize)> = Vec::with_capacity(layout.shape.len());
         for (&size, &stride) in layout.shape.iter().zip(&layout.strides) {
@@ -201,13 +175,7 @@ impl Runs {
         }
         let inner = dims.pop().unwrap_or((1, 1));
         let left = layout.numel / inner.0;
-        Runs {
-            index: vec![0; dims.len()],
-            outer: dims,
-            start: layout.offset,
-            inner,
-            left,
-        }
+        Runs { index: vec![0; dims.len()], outer: dims, start: layout.offset, inner, left }
     }
 }
 
@@ -219,11 +187,7 @@ impl Iterator for Runs {
             return None;
         }
         self.left -= 1;
-        let run = Run {
-            start: self.start,
-            len: self.inner.0,
-            stride: self.inner.1,
-        };
+        let run = Run { start: self.start, len: self.inner.0, stride: self.inner.1 };
         if self.left > 0 {
             for (position, &(size, stride)) in self.index.iter_mut().zip(&self.outer).rev() {
                 *position += 1;
@@ -259,9 +223,7 @@ fn count(shape: &[usize]) -> Option<usize> {
     if shape.contains(&0) {
         return Some(0);
     }
-    shape
-        .iter()
-        .try_fold(1usize, |product, &size| product.checked_mul(size))
+    shape.iter().try_fold(1usize, |product, &size| product.checked_mul(size))
 }
 
 fn end(shape: &[usize], strides: &[usize], offset: usize) -> Option<usize> {
@@ -282,19 +244,13 @@ mod tests {
     fn places(layout: &Layout) -> Vec<usize> {
         let mut places = vec![layout.offset()];
         for (&size, &stride) in layout.shape().iter().zip(layout.strides()) {
-            places = places
-                .iter()
-                .flat_map(|place| (0..size).map(move |i| place + i * stride))
-                .collect();
+            places = places.iter().flat_map(|place| (0..size).map(move |i| place + i * stride)).collect();
         }
         places
     }
 
     fn walked(layout: &Layout) -> Vec<usize> {
-        layout
-            .runs()
-            .flat_map(|run| (0..run.len).map(move |i| run.start + i * run.stride))
-            .collect()
+        layout.runs().flat_map(|run| (0..run.len).map(move |i| run.start + i * run.stride)).collect()
     }
 
     proptest! {
@@ -321,18 +277,9 @@ mod tests {
     #[test]
     fn sizes_that_overflow_are_refused() {
         let huge = 1usize << 62;
-        assert!(matches!(
-            Layout::contiguous(&[huge, 8]),
-            Err(LayoutError::Overflow { .. })
-        ));
-        assert!(matches!(
-            Layout::new(&[3], &[usize::MAX], 0),
-            Err(LayoutError::Overflow { .. })
-        ));
-        assert!(matches!(
-            Layout::new(&[1; 65], &[1; 65], 0),
-            Err(LayoutError::TooManyDimensions(65))
-        ));
+        assert!(matches!(Layout::contiguous(&[huge, 8]), Err(LayoutError::Overflow { .. })));
+        assert!(matches!(Layout::new(&[3], &[usize::MAX], 0), Err(LayoutError::Overflow { .. })));
+        assert!(matches!(Layout::new(&[1; 65], &[1; 65], 0), Err(LayoutError::TooManyDimensions(65))));
     }
 
     #[test]
@@ -345,9 +292,6 @@ mod tests {
     fn a_stride_of_zero_reaches_one_element() {
         let layout = Layout::new(&[1 << 40], &[0], 0).unwrap();
         assert_eq!(layout.end(), 1);
-        assert_eq!(
-            layout.check_storage(0),
-            Err(LayoutError::OutOfStorage { end: 1, available: 0 })
-        );
+        assert_eq!(layout.check_storage(0), Err(LayoutError::OutOfStorage { end: 1, available: 0 }));
     }
 }

@@ -16,11 +16,7 @@ impl TensorBuf {
     /// Conjugate and negative marks are applied; sub-byte and quantised types give their stored bytes. The
     /// pieces are not bounded by the storage: see [`TensorBuf::check_expansion`].
     pub fn for_each_piece(&self, visit: &mut dyn FnMut(&[u8])) {
-        let elements = Elements {
-            dtype: self.dtype(),
-            layout: self.layout(),
-            flags: self.flags(),
-        };
+        let elements = Elements { dtype: self.dtype(), layout: self.layout(), flags: self.flags() };
         let Ok(()) = elements.for_each_piece::<Infallible>(self.storage(), 0, &mut |piece| {
             visit(piece);
             Ok(())
@@ -44,11 +40,7 @@ impl TensorView<'_> {
         &self,
         visit: &mut dyn FnMut(&[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
-        let elements = Elements {
-            dtype: self.dtype,
-            layout: &self.layout,
-            flags: self.flags,
-        };
+        let elements = Elements { dtype: self.dtype, layout: &self.layout, flags: self.flags };
         let memory = match self.storage.bytes {
             StorageBytes::Host(bytes) => return elements.for_each_piece(bytes, 0, visit),
             StorageBytes::Device(memory) => memory,
@@ -96,9 +88,7 @@ impl Elements<'_> {
             let bytes = &storage[(run.start - first) * item_size..];
             if run.stride == 1 && !self.are_marked() {
                 flush(&mut piece, visit)?;
-                bytes[..run.len * item_size]
-                    .chunks(PIECE)
-                    .try_for_each(&mut *visit)?;
+                bytes[..run.len * item_size].chunks(PIECE).try_for_each(&mut *visit)?;
                 continue;
             }
             for position in 0..run.len {
@@ -197,19 +187,13 @@ mod tests {
     fn marks_flip_the_signs_they_stand_for() {
         let complex: Vec<u8> = [1f32, 2.0].iter().flat_map(|v| v.to_le_bytes()).collect();
         let tensor = TensorBuf::from_elements(DType::Complex64, &[1], complex).unwrap();
-        let conj = tensor.clone().with_flags(Flags {
-            conj: true,
-            ..Flags::default()
-        });
+        let conj = tensor.clone().with_flags(Flags { conj: true, ..Flags::default() });
         let expected: Vec<u8> = [1f32, -2.0].iter().flat_map(|v| v.to_le_bytes()).collect();
         assert_eq!(conj.to_bytes(), expected);
 
         let ints = TensorBuf::from_elements(DType::Int16, &[2], [5i16, -300].map(i16::to_le_bytes).concat())
             .unwrap();
-        let neg = ints.with_flags(Flags {
-            neg: true,
-            ..Flags::default()
-        });
+        let neg = ints.with_flags(Flags { neg: true, ..Flags::default() });
         assert_eq!(neg.to_bytes(), [-5i16, 300].map(i16::to_le_bytes).concat());
     }
 
@@ -247,10 +231,7 @@ mod tests {
     #[test]
     fn a_tensor_in_device_memory_gives_the_same_elements_as_in_host_memory() {
         let storage: Vec<u8> = (0..400_000u32).map(|i| (i * 7) as u8).collect();
-        let negative = Flags {
-            neg: true,
-            ..Flags::default()
-        };
+        let negative = Flags { neg: true, ..Flags::default() };
         for (layout, flags) in [
             (Layout::new(&[90_000], &[1], 5).unwrap(), Flags::default()),
             (Layout::new(&[90_000], &[1], 5).unwrap(), negative),

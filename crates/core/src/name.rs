@@ -13,10 +13,7 @@ pub struct FunctionName {
 impl FunctionName {
     /// Joins a module (`flashinfer.decode`) and a name (`BatchDecodeWithPagedKVCacheWrapper.run`).
     pub fn new(module: impl Into<Arc<str>>, name: impl Into<Arc<str>>) -> FunctionName {
-        FunctionName {
-            module: module.into(),
-            name: name.into(),
-        }
+        FunctionName { module: module.into(), name: name.into() }
     }
 
     /// Returns the defining module.
@@ -112,12 +109,7 @@ impl SlotName {
 /// Writes the folder's name.
 impl fmt::Display for SlotName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let SlotName {
-            timestamp,
-            process_id,
-            function,
-            call_sequence,
-        } = self;
+        let SlotName { timestamp, process_id, function, call_sequence } = self;
         write!(f, "{timestamp}_pid{process_id}_{function}_call{call_sequence:04}")
     }
 }
@@ -133,9 +125,7 @@ pub fn is_timestamp(text: &str) -> bool {
 
 fn decimal(text: &str) -> Option<u64> {
     // `parse` alone would take a leading plus sign.
-    text.bytes()
-        .all(|byte| byte.is_ascii_digit())
-        .then(|| text.parse().ok())?
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
 #[cfg(test)]
@@ -171,12 +161,9 @@ mod tests {
             (name.function.as_str(), name.process_id, name.call_sequence),
             ("ToyWrapper.__init__", 846, 1)
         );
-        for folder in [
-            "graph_flushes",
-            "",
-            "20261124_191047_655_pid846_call0001",
-            "20261124_191047_655_pid+6_f_call1",
-        ] {
+        for folder in
+            ["graph_flushes", "", "20261124_191047_655_pid846_call0001", "20261124_191047_655_pid+6_f_call1"]
+        {
             assert_eq!(SlotName::parse(folder), None, "{folder}");
         }
     }

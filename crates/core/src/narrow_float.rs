@@ -24,29 +24,13 @@ enum Special {
 }
 
 /// `torch.float8_e4m3fn`: largest finite value 448.
-pub const E4M3FN: Format8 = Format8 {
-    mantissa_bits: 3,
-    bias: 7,
-    special: Special::NanAtAllOnes,
-};
+pub const E4M3FN: Format8 = Format8 { mantissa_bits: 3, bias: 7, special: Special::NanAtAllOnes };
 /// `torch.float8_e5m2`: largest finite value 57344.
-pub const E5M2: Format8 = Format8 {
-    mantissa_bits: 2,
-    bias: 15,
-    special: Special::Ieee,
-};
+pub const E5M2: Format8 = Format8 { mantissa_bits: 2, bias: 15, special: Special::Ieee };
 /// `torch.float8_e4m3fnuz`: largest finite value 240.
-pub const E4M3FNUZ: Format8 = Format8 {
-    mantissa_bits: 3,
-    bias: 8,
-    special: Special::NanAtNegativeZero,
-};
+pub const E4M3FNUZ: Format8 = Format8 { mantissa_bits: 3, bias: 8, special: Special::NanAtNegativeZero };
 /// `torch.float8_e5m2fnuz`: largest finite value 57344.
-pub const E5M2FNUZ: Format8 = Format8 {
-    mantissa_bits: 2,
-    bias: 16,
-    special: Special::NanAtNegativeZero,
-};
+pub const E5M2FNUZ: Format8 = Format8 { mantissa_bits: 2, bias: 16, special: Special::NanAtNegativeZero };
 
 /// Value of each `torch.float8_e4m3fn` code.
 pub static E4M3FN_VALUES: [f32; 256] = E4M3FN.table();
@@ -58,9 +42,8 @@ pub static E4M3FNUZ_VALUES: [f32; 256] = E4M3FNUZ.table();
 pub static E5M2FNUZ_VALUES: [f32; 256] = E5M2FNUZ.table();
 
 /// Value of each e2m1 code; bit 3 is the sign.
-pub const E2M1_VALUES: [f32; 16] = [
-    0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, -0.0, -0.5, -1.0, -1.5, -2.0, -3.0, -4.0, -6.0,
-];
+pub const E2M1_VALUES: [f32; 16] =
+    [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, -0.0, -0.5, -1.0, -1.5, -2.0, -3.0, -4.0, -6.0];
 
 impl Format8 {
     /// Returns the value of a code.
@@ -105,11 +88,7 @@ impl Format8 {
     /// NaN.
     pub fn encode(self, value: f32) -> u8 {
         if value.is_nan() {
-            return if self.special == Special::NanAtNegativeZero {
-                0x80
-            } else {
-                0x7f
-            };
+            return if self.special == Special::NanAtNegativeZero { 0x80 } else { 0x7f };
         }
         let sign = if value.is_sign_negative() { 0x80 } else { 0 };
         let largest = self.largest_finite();

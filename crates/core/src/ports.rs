@@ -151,17 +151,11 @@ mod tests {
             .times(1)
             .in_sequence(&mut order)
             .returning(|_, _| Ok(32));
-        slot.expect_discard()
-            .times(1)
-            .in_sequence(&mut order)
-            .returning(|| Ok(()));
+        slot.expect_discard().times(1).in_sequence(&mut order).returning(|| Ok(()));
 
         let mut slot: Box<dyn DumpSlot> = Box::new(slot);
         assert_eq!(slot.put(Group::Inputs, &group("inputs", Vec::new())).unwrap(), 64);
-        assert_eq!(
-            slot.put(Group::Outputs, &group("outputs", Vec::new())).unwrap(),
-            32
-        );
+        assert_eq!(slot.put(Group::Outputs, &group("outputs", Vec::new())).unwrap(), 32);
         slot.discard().unwrap();
     }
 
@@ -191,10 +185,7 @@ mod tests {
         let mut executor: Box<dyn Executor> = Box::new(executor);
         let name = FunctionName::new("module", "Class.__init__");
         let mut instance = executor.construct(&name, &mut Arguments::default()).unwrap();
-        assert!(matches!(
-            instance.call("run", &mut Arguments::default()),
-            Ok(OwnedValue::None)
-        ));
+        assert!(matches!(instance.call("run", &mut Arguments::default()), Ok(OwnedValue::None)));
 
         let mut memory = MockDeviceMemory::new();
         memory.expect_capturing().returning(|| true);

@@ -45,11 +45,7 @@ impl Signature {
             parameters.push(Parameter { name, default });
         }
         let positional = positional.unwrap_or(parameters.len());
-        Signature {
-            parameters,
-            positional,
-            more_positional,
-        }
+        Signature { parameters, positional, more_positional }
     }
 
     /// Returns the parameters in order.
@@ -69,9 +65,7 @@ impl Signature {
 
     /// Finds a parameter's place by its name.
     pub fn place(&self, name: &str) -> Option<usize> {
-        self.parameters
-            .iter()
-            .position(|parameter| parameter.name == name)
+        self.parameters.iter().position(|parameter| parameter.name == name)
     }
 }
 
@@ -88,10 +82,7 @@ fn literal(text: &'static str) -> OwnedValue {
     if let Ok(value) = text.parse() {
         return Value::Int(Int::Small(value));
     }
-    Value::Float(
-        text.parse()
-            .unwrap_or_else(|_| panic!("`{text}` is no default that a signature can have")),
-    )
+    Value::Float(text.parse().unwrap_or_else(|_| panic!("`{text}` is no default that a signature can have")))
 }
 
 #[cfg(test)]
@@ -103,18 +94,9 @@ mod tests {
         let signature = Signature::parse("q, scale=0.5, n=-1, mode='NONE', *args, out=None, flag=True");
         let names: Vec<_> = signature.parameters().iter().map(|p| p.name).collect();
         assert_eq!(names, ["q", "scale", "n", "mode", "out", "flag"]);
-        assert_eq!(
-            (signature.positional_count(), signature.takes_more_positional()),
-            (4, true)
-        );
-        assert!(matches!(
-            signature.parameters()[1].default,
-            Some(Value::Float(0.5))
-        ));
-        assert!(matches!(
-            signature.parameters()[2].default,
-            Some(Value::Int(Int::Small(-1)))
-        ));
+        assert_eq!((signature.positional_count(), signature.takes_more_positional()), (4, true));
+        assert!(matches!(signature.parameters()[1].default, Some(Value::Float(0.5))));
+        assert!(matches!(signature.parameters()[2].default, Some(Value::Int(Int::Small(-1)))));
         assert!(signature.parameters()[0].default.is_none());
     }
 }

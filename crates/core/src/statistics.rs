@@ -51,11 +51,7 @@ impl Stats {
             let mut done = 0;
             while done < run.len {
                 let len = (run.len - done).min(buffer.len());
-                let piece = Run {
-                    start: run.start + done * run.stride,
-                    len,
-                    stride: run.stride,
-                };
+                let piece = Run { start: run.start + done * run.stride, len, stride: run.stride };
                 tensor.read_run_f32(piece, &mut buffer[..len]).ok()?;
                 sum.add(&buffer[..len]);
                 done += len;
@@ -75,12 +71,7 @@ struct Sum {
 
 impl Default for Sum {
     fn default() -> Sum {
-        Sum {
-            min: f32::INFINITY,
-            max: f32::NEG_INFINITY,
-            total: 0.0,
-            special: SpecialCounts::default(),
-        }
+        Sum { min: f32::INFINITY, max: f32::NEG_INFINITY, total: 0.0, special: SpecialCounts::default() }
     }
 }
 
@@ -98,19 +89,9 @@ impl Sum {
     fn finish(self, numel: usize, rule: Rule) -> Stats {
         let special = (rule == Rule::Float).then_some(self.special);
         if self.special.nan > 0 {
-            return Stats {
-                min: f32::NAN,
-                max: f32::NAN,
-                mean: f32::NAN,
-                special,
-            };
+            return Stats { min: f32::NAN, max: f32::NAN, mean: f32::NAN, special };
         }
-        Stats {
-            min: self.min,
-            max: self.max,
-            mean: (self.total / numel as f64) as f32,
-            special,
-        }
+        Stats { min: self.min, max: self.max, mean: (self.total / numel as f64) as f32, special }
     }
 }
 
@@ -151,15 +132,7 @@ mod tests {
     #[test]
     fn finite_values_give_all_five_numbers() {
         let special = Some(SpecialCounts::default());
-        assert_eq!(
-            f32_stats(&[1.0, -2.0, 4.0]),
-            Some(Stats {
-                min: -2.0,
-                max: 4.0,
-                mean: 1.0,
-                special
-            })
-        );
+        assert_eq!(f32_stats(&[1.0, -2.0, 4.0]), Some(Stats { min: -2.0, max: 4.0, mean: 1.0, special }));
     }
 
     #[test]
@@ -172,19 +145,8 @@ mod tests {
     #[test]
     fn integers_have_no_special_counts_and_empty_or_boolean_tensors_no_statistics() {
         let bytes = TensorBuf::from_elements(DType::UInt8, &[2], vec![0, 255]).unwrap();
-        assert_eq!(
-            Stats::of(&bytes),
-            Some(Stats {
-                min: 0.0,
-                max: 255.0,
-                mean: 127.5,
-                special: None
-            })
-        );
-        assert_eq!(
-            Stats::of(&TensorBuf::from_elements(DType::Bool, &[1], vec![1]).unwrap()),
-            None
-        );
+        assert_eq!(Stats::of(&bytes), Some(Stats { min: 0.0, max: 255.0, mean: 127.5, special: None }));
+        assert_eq!(Stats::of(&TensorBuf::from_elements(DType::Bool, &[1], vec![1]).unwrap()), None);
         assert_eq!(f32_stats(&[]), None);
     }
 }

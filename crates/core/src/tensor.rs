@@ -69,13 +69,7 @@ impl TensorBuf {
     /// Puts a checked layout over a storage; fails if the layout reaches past its end.
     pub fn new(dtype: DType, layout: Layout, storage: Bytes) -> Result<TensorBuf, LayoutError> {
         layout.check_storage(storage.len() / dtype.item_size())?;
-        Ok(TensorBuf {
-            dtype,
-            layout,
-            storage,
-            flags: Flags::default(),
-            device: Device::Cpu,
-        })
+        Ok(TensorBuf { dtype, layout, storage, flags: Flags::default(), device: Device::Cpu })
     }
 
     /// Builds a row-major tensor from its elements, little endian.
@@ -147,10 +141,7 @@ impl TensorBuf {
         TensorView {
             dtype: self.dtype,
             layout: self.layout.clone(),
-            storage: StorageView {
-                id: self.storage_id(),
-                bytes: StorageBytes::Host(&self.storage),
-            },
+            storage: StorageView { id: self.storage_id(), bytes: StorageBytes::Host(&self.storage) },
             flags: self.flags,
             device: self.device,
         }
@@ -169,25 +160,14 @@ impl TensorBuf {
     /// Puts another layout over the same storage: a transpose, a slice, a reshape.
     pub fn with_layout(&self, layout: Layout) -> Result<TensorBuf, LayoutError> {
         layout.check_storage(self.storage.len() / self.dtype.item_size())?;
-        Ok(TensorBuf {
-            layout,
-            ..self.clone()
-        })
+        Ok(TensorBuf { layout, ..self.clone() })
     }
 
     pub(crate) fn replace_storage(&mut self, storage: Bytes) {
-        debug_assert_eq!(
-            storage.len(),
-            self.storage.len(),
-            "the layout was checked against this length"
-        );
+        debug_assert_eq!(storage.len(), self.storage.len(), "the layout was checked against this length");
         self.storage = storage;
         // The new bytes are the logical elements.
-        self.flags = Flags {
-            conj: false,
-            neg: false,
-            ..self.flags
-        };
+        self.flags = Flags { conj: false, neg: false, ..self.flags };
     }
 }
 

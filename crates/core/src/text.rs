@@ -55,11 +55,7 @@ impl Text {
     pub fn to_string_lossy(&self) -> Cow<'_, str> {
         match self.as_str() {
             Some(text) => Cow::Borrowed(text),
-            None => Cow::Owned(
-                self.code_points()
-                    .map(|c| char::from_u32(c).unwrap_or('\u{fffd}'))
-                    .collect(),
-            ),
+            None => Cow::Owned(self.code_points().map(|c| char::from_u32(c).unwrap_or('\u{fffd}')).collect()),
         }
     }
 
@@ -76,28 +72,20 @@ impl Text {
             };
             let (sequence, behind) = rest.split_at(len);
             rest = behind;
-            Some(
-                sequence[1..]
-                    .iter()
-                    .fold(start, |code, byte| code << 6 | u32::from(byte & 0x3f)),
-            )
+            Some(sequence[1..].iter().fold(start, |code, byte| code << 6 | u32::from(byte & 0x3f)))
         })
     }
 }
 
 impl From<&str> for Text {
     fn from(text: &str) -> Text {
-        Text {
-            wtf8: text.as_bytes().to_vec(),
-        }
+        Text { wtf8: text.as_bytes().to_vec() }
     }
 }
 
 impl From<String> for Text {
     fn from(text: String) -> Text {
-        Text {
-            wtf8: text.into_bytes(),
-        }
+        Text { wtf8: text.into_bytes() }
     }
 }
 
@@ -134,14 +122,9 @@ mod tests {
     #[test]
     fn a_surrogate_pair_becomes_one_character_and_a_lone_one_stays() {
         let mut text = Text::default();
-        [0xd83d, 0xde00, 0xd800, 0x61, 0xdc00]
-            .into_iter()
-            .for_each(|c| text.push_code_point(c));
+        [0xd83d, 0xde00, 0xd800, 0x61, 0xdc00].into_iter().for_each(|c| text.push_code_point(c));
         assert_eq!(text.as_str(), None);
-        assert_eq!(
-            text.code_points().collect::<Vec<_>>(),
-            [0x1f600, 0xd800, 0x61, 0xdc00]
-        );
+        assert_eq!(text.code_points().collect::<Vec<_>>(), [0x1f600, 0xd800, 0x61, 0xdc00]);
         assert_eq!(text.to_string(), "\u{1f600}\u{fffd}a\u{fffd}");
     }
 }

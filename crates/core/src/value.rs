@@ -86,9 +86,7 @@ pub enum Int {
 impl Int {
     /// Reads a decimal integer as JSON spells it.
     pub fn from_decimal(digits: &str) -> Int {
-        digits
-            .parse()
-            .map_or_else(|_| Int::Big(digits.to_owned()), Int::Small)
+        digits.parse().map_or_else(|_| Int::Big(digits.to_owned()), Int::Small)
     }
 
     /// Returns the value, if it fits.
@@ -152,10 +150,7 @@ impl<T> Value<T> {
     /// Rebuilds the tree with each tensor replaced by what `load` makes of it; the first error ends it.
     pub fn try_map<U, E>(&self, load: &mut dyn FnMut(&T) -> Result<U, E>) -> Result<Value<U>, E> {
         let all = |items: &[Value<T>], load: &mut dyn FnMut(&T) -> Result<U, E>| {
-            items
-                .iter()
-                .map(|item| item.try_map(load))
-                .collect::<Result<Vec<_>, E>>()
+            items.iter().map(|item| item.try_map(load)).collect::<Result<Vec<_>, E>>()
         };
         Ok(match self {
             Value::None => Value::None,
@@ -164,30 +159,20 @@ impl<T> Value<T> {
             Value::Float(value) => Value::Float(*value),
             Value::Text(value) => Value::Text(value.clone()),
             Value::DType(value) => Value::DType(value.clone()),
-            Value::Enum { name, value } => Value::Enum {
-                name: name.clone(),
-                value: Box::new(value.try_map(load)?),
-            },
+            Value::Enum { name, value } => {
+                Value::Enum { name: name.clone(), value: Box::new(value.try_map(load)?) }
+            }
             Value::Tensor(tensor) => Value::Tensor(load(tensor)?),
             Value::List(items) => Value::List(all(items, load)?),
-            Value::Tuple { class, items } => Value::Tuple {
-                class: class.clone(),
-                items: all(items, load)?,
-            },
+            Value::Tuple { class, items } => Value::Tuple { class: class.clone(), items: all(items, load)? },
             Value::Map(entries) => Value::Map(
                 entries
                     .iter()
                     .map(|(key, value)| Ok((key.try_map(load)?, value.try_map(load)?)))
                     .collect::<Result<_, E>>()?,
             ),
-            Value::Truncated { class, length } => Value::Truncated {
-                class: class.clone(),
-                length: *length,
-            },
-            Value::Opaque { class, repr } => Value::Opaque {
-                class: class.clone(),
-                repr: repr.clone(),
-            },
+            Value::Truncated { class, length } => Value::Truncated { class: class.clone(), length: *length },
+            Value::Opaque { class, repr } => Value::Opaque { class: class.clone(), repr: repr.clone() },
         })
     }
 
@@ -221,12 +206,7 @@ mod tests {
 
     #[test]
     fn integers_of_any_size_keep_their_digits() {
-        for digits in [
-            "0",
-            "-5",
-            "9223372036854775807",
-            "-10000000000000000000000000000000000000000",
-        ] {
+        for digits in ["0", "-5", "9223372036854775807", "-10000000000000000000000000000000000000000"] {
             assert_eq!(Int::from_decimal(digits).to_string(), digits);
         }
         assert_eq!(Int::from_decimal("9223372036854775808").as_i64(), None);
@@ -242,9 +222,6 @@ mod tests {
         let mut seen = Vec::new();
         doubled.for_each_tensor(&mut |t| seen.push(*t));
         assert_eq!(seen, [2, 4]);
-        assert_eq!(
-            tree.try_map(&mut |t| if *t == 2 { Err("stop") } else { Ok(()) }),
-            Err("stop")
-        );
+        assert_eq!(tree.try_map(&mut |t| if *t == 2 { Err("stop") } else { Ok(()) }), Err("stop"));
     }
 }

@@ -184,8 +184,10 @@ impl<'a> Call<'_, 'a> {
             _ => return Err(self.wrong("has a storage that is none of torch's")),
         };
         let missing = || self.wrong(&format!("lies in storage {}, which the file lacks", Quoted(name)));
-        let short = name.len() <= LONGEST_STORAGE_NAME;
-        let entry = std::str::from_utf8(name).ok().filter(|_| short).ok_or_else(missing)?;
+        if name.len() > LONGEST_STORAGE_NAME {
+            return Err(FormatError::Limit(format!("a storage's name of {} bytes", name.len())));
+        }
+        let entry = std::str::from_utf8(name).map_err(|_| missing())?;
         let bytes = self.tensors.archive.get(&format!("data/{entry}")).ok_or_else(missing)?;
         let declared = usize::try_from(count).ok().and_then(|count| count.checked_mul(dtype.item_size()));
         if declared != Some(bytes.len()) {

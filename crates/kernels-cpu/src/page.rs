@@ -303,7 +303,7 @@ mod tests {
         let pair_of_two = Value::List(vec![Value::Tensor(cache()), Value::Tensor(cache())]);
         assert_eq!(
             into_cache(append(&rows(2), &rows(2), &[(0, 0)]), pair_of_two).error(),
-            "argument `paged_kv_cache` is a list, expected a tensor"
+            "argument `paged_kv_cache` is a value of type list, expected a tensor"
         );
     }
 }

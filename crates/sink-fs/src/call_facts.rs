@@ -1,18 +1,15 @@
 //! What is known of a call from the lines about it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use callbox_core::name::is_timestamp;
 use callbox_core::{
-    CallState, DumpedCall, ExecutionStatus, FunctionName, GroupSummary, ProcessKey, SlotName, TensorMeta,
+    CallState, DumpedCall, ExecutionStatus, FunctionName, GroupSummary, ProcessKey, SlotName,
 };
 
-use crate::json;
-use crate::jsonl::LineError;
 use crate::line_facts::LineFacts;
-use crate::record::read_tensor_details;
-use crate::recurring::Recurring;
+use crate::recurring::{Recurring, TensorDetails};
 
 /// A call as its last whole line has it.
 #[derive(Clone, Debug)]
@@ -29,27 +26,20 @@ pub(crate) struct CallFacts {
     tensor_details: TensorDetails,
 }
 
-type TensorDetails = Arc<[(String, TensorMeta)]>;
-
 /// Texts that many calls have in common, kept once.
 #[derive(Debug, Default)]
 pub(crate) struct Shared {
     names: HashSet<Arc<str>>,
-    details: HashMap<Box<[u8]>, TensorDetails>,
     pub(crate) recurring: Recurring,
 }
 
 impl CallFacts {
     /// Starts with a call's first line. What the line lacks is taken from the folder's name.
-    pub(crate) fn new(
-        folder: &str,
-        line: &LineFacts<'_>,
-        shared: &mut Shared,
-    ) -> Result<CallFacts, LineError> {
+    pub(crate) fn new(folder: &str, line: &LineFacts<'_>, shared: &mut Shared) -> CallFacts {
         let slot = SlotName::parse(folder);
         let timestamp = line.timestamp.as_deref().filter(|text| is_timestamp(text)).map(str::to_owned);
         let mut name = |text: &str| shared.name(text);
-        Ok(CallFacts {
+        CallFacts {
             function: FunctionName::new(name(&line.module), name(&line.function)),
             process: ProcessKey {
                 process_id: line.process_id.or(slot.as_ref().map(|slot| slot.process_id)).unwrap_or_default(),
@@ -65,8 +55,8 @@ impl CallFacts {
             graph_capture: line.graph_capture,
             inputs: line.inputs,
             outputs: line.outputs,
-            tensor_details: shared.details(line.tensor_details)?,
-        })
+            tensor_details: line.tensor_details.clone().unwrap_or_default(),
+        }
     }
 
     /// Takes the next line about the same folder, and returns a remark where it is not about the same call.
@@ -75,23 +65,23 @@ impl CallFacts {
         folder: &str,
         line: &LineFacts<'_>,
         shared: &mut Shared,
-    ) -> Result<Option<String>, LineError> {
+    ) -> Option<String> {
         let of_another_call = !self.is_call_of(line);
         // An eager call's inputs are saved once. Two processes with one process id may share a folder.
         let begins_again = line.status == "inputs_saved" && !line.graph_capture;
         if of_another_call || begins_again {
-            *self = CallFacts::new(folder, line, shared)?;
-            return Ok(Some(format!(
+            *self = CallFacts::new(folder, line, shared);
+            return Some(format!(
                 "a second call was recorded into {folder}; one of them has lost its tensors"
-            )));
+            ));
         }
-        self.tensor_details = shared.details(line.tensor_details)?;
+        self.tensor_details = line.tensor_details.clone().unwrap_or_default();
         self.self_id = line.self_id;
         self.status = ExecutionStatus::from_name(&line.status);
         self.graph_capture = line.graph_capture;
         self.inputs = line.inputs;
         self.outputs = line.outputs;
-        Ok(None)
+        None
     }
 
     /// Builds the session's entry.
@@ -151,18 +141,5 @@ impl Shared {
         let name: Arc<str> = text.into();
         self.names.insert(name.clone());
         name
-    }
-
-    /// Reads `tensor_details` once for all calls that spell them alike.
-    fn details(&mut self, spelled: Option<&[u8]>) -> Result<TensorDetails, LineError> {
-        let Some(spelled) = spelled else {
-            return Ok(Arc::default());
-        };
-        if let Some(known) = self.details.get(spelled) {
-            return Ok(known.clone());
-        }
-        let details: TensorDetails = read_tensor_details(&json::parse(spelled)?)?.into();
-        self.details.insert(spelled.into(), details.clone());
-        Ok(details)
     }
 }

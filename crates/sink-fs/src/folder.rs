@@ -47,13 +47,13 @@ fn look(
     if let Some(file) = root.file(&relative.join(METADATA_FILE))? {
         *findings = read_records(file, &place(relative), &mut |_, line| {
             let line = scan_line(line, &mut shared.recurring)?;
-            match facts {
+            Ok(match facts {
                 Some(facts) => facts.update(name, &line, shared),
                 None => {
-                    *facts = Some(CallFacts::new(name, &line, shared)?);
-                    Ok(None)
+                    *facts = Some(CallFacts::new(name, &line, shared));
+                    None
                 }
-            }
+            })
         });
     }
     Ok(match facts {

@@ -16,52 +16,61 @@ pub(crate) const SESSION_FILE: &str = "session.jsonl";
 /// Longest name that the common file systems take, in bytes.
 const MAX_NAME: usize = 255;
 
-/// The calls that the index knows, by their folders' names.
+/// The calls that the index knows, in the order of their first lines.
 #[derive(Debug, Default)]
 pub(crate) struct Index {
-    pub(crate) calls: HashMap<String, Indexed>,
-    pub(crate) findings: Vec<Finding>,
-}
-
-/// A call in the index.
-#[derive(Debug)]
-pub(crate) struct Indexed {
-    /// Place of its first line among the first lines of all calls.
-    pub(crate) place: usize,
-    pub(crate) facts: CallFacts,
+    calls: Vec<CallFacts>,
+    /// The place of each call by its folder's name.
+    places: HashMap<String, usize>,
 }
 
 impl Index {
-    /// Reads the index line by line; memory grows with the number of calls, not with the file.
-    pub(crate) fn read(input: impl Read, shared: &mut Shared) -> Index {
-        let mut calls = HashMap::new();
+    /// Reads the index line by line, and returns what is wrong with it; memory grows with the number of calls,
+    /// not with the file.
+    pub(crate) fn read(input: impl Read, shared: &mut Shared) -> (Index, Vec<Finding>) {
+        let mut index = Index::default();
         let findings = read_records(input, SESSION_FILE, &mut |_, line| {
             let facts = scan_line(line, &mut shared.recurring)?;
             // A snapshot's folder lies inside that of its call, which has lines of its own.
             if facts.is_snapshot {
                 return Ok(None);
             }
-            take(&mut calls, &facts, shared)
+            index.take(&facts, shared)
         });
-        Index { calls, findings }
+        (index, findings)
     }
-}
 
-fn take(
-    calls: &mut HashMap<String, Indexed>,
-    line: &LineFacts<'_>,
-    shared: &mut Shared,
-) -> Result<Option<String>, LineError> {
-    let folder = match &line.dump_dir {
-        Some(dump_dir) => folder_name(dump_dir)?,
-        None => &slot_name(line)?,
-    };
-    if let Some(known) = calls.get_mut(folder) {
-        return known.facts.update(folder, line, shared);
+    /// Finds the call of a folder.
+    pub(crate) fn place(&self, folder: &str) -> Option<usize> {
+        self.places.get(folder).copied()
     }
-    let facts = CallFacts::new(folder, line, shared)?;
-    calls.insert(folder.to_owned(), Indexed { place: calls.len(), facts });
-    Ok(None)
+
+    /// Returns the number of calls.
+    pub(crate) fn len(&self) -> usize {
+        self.calls.len()
+    }
+
+    /// Hands out the calls with their folders' names, in order.
+    pub(crate) fn into_calls(self) -> impl Iterator<Item = (String, CallFacts)> {
+        let mut folders = vec![String::new(); self.calls.len()];
+        for (folder, place) in self.places {
+            folders[place] = folder;
+        }
+        folders.into_iter().zip(self.calls)
+    }
+
+    fn take(&mut self, line: &LineFacts<'_>, shared: &mut Shared) -> Result<Option<String>, LineError> {
+        let folder = match &line.dump_dir {
+            Some(dump_dir) => folder_name(dump_dir)?,
+            None => &slot_name(line)?,
+        };
+        if let Some(place) = self.place(folder) {
+            return Ok(self.calls[place].update(folder, line, shared));
+        }
+        self.places.insert(folder.to_owned(), self.calls.len());
+        self.calls.push(CallFacts::new(folder, line, shared));
+        Ok(None)
+    }
 }
 
 /// Takes the last component of a recorded path. The path is another machine's: it is a name to look up, never a
@@ -95,11 +104,9 @@ mod tests {
 
     /// Reads an index; returns the calls in order and the remarks.
     fn read(text: &str) -> (Vec<(String, CallFacts)>, Vec<String>) {
-        let index = Index::read(text.as_bytes(), &mut Shared::default());
-        let mut calls: Vec<_> = index.calls.into_iter().collect();
-        calls.sort_by_key(|(_, call)| call.place);
-        let calls = calls.into_iter().map(|(folder, call)| (folder, call.facts)).collect();
-        (calls, index.findings.iter().map(|finding| finding.message.clone()).collect())
+        let (index, findings) = Index::read(text.as_bytes(), &mut Shared::default());
+        let findings = findings.iter().map(|finding| finding.message.clone()).collect();
+        (index.into_calls().collect(), findings)
     }
 
     #[test]

@@ -238,6 +238,18 @@ mod tests {
     }
 
     #[test]
+    fn a_line_beyond_the_limit_is_stepped_over() {
+        let long = std::io::repeat(b' ').take(MAX_LINE as u64 + 1);
+        let mut records = 0;
+        let findings = read_records(long.chain(&b"\n{}\n"[..]), "session.jsonl", &mut |number, _| {
+            records += number;
+            Ok(None)
+        });
+        assert_eq!((records, findings.len()), (2, 1));
+        assert!(findings[0].message.starts_with("line 1: 67108865 bytes, more than the "), "{findings:?}");
+    }
+
+    #[test]
     fn a_million_bad_lines_are_counted() {
         let (records, findings) = read("x\n".repeat(100_000));
         assert_eq!((records.len(), findings.len()), (0, MAX_FINDINGS + 1));

@@ -7,7 +7,7 @@ use callbox_core::GroupSummary;
 use crate::json::{JsonError, Kind, RawString, Scanner};
 use crate::jsonl::LineError;
 use crate::record::RecordError;
-use crate::recurring::Recurring;
+use crate::recurring::{Recurring, TensorDetails};
 
 /// What one line says of its call.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,8 +27,7 @@ pub(crate) struct LineFacts<'a> {
     pub(crate) is_snapshot: bool,
     pub(crate) inputs: GroupSummary,
     pub(crate) outputs: GroupSummary,
-    /// The value of `tensor_details` as it is spelled; it is JSON, but nobody looked at what it says.
-    pub(crate) tensor_details: Option<&'a [u8]>,
+    pub(crate) tensor_details: Option<TensorDetails>,
 }
 
 /// Reads a line. It is checked to be whole; keys that appear twice are noticed among those that are read.
@@ -54,11 +53,11 @@ pub(crate) fn scan_line<'a>(line: &'a [u8], recurring: &mut Recurring) -> Result
         b"graph_capture" => once(scanner, &mut graph_capture, Scanner::bool),
         b"graph_capture_base_dump_dir" => once(scanner, &mut base_dump_dir, string),
         b"tensor_details" => {
-            once(scanner, &mut facts.tensor_details, |scanner| recurring.raw(scanner, b"tensor_details"))
+            once(scanner, &mut facts.tensor_details, |scanner| recurring.tensor_details(scanner))
         }
         b"tensor_info" => once(scanner, &mut info, scan_tensor_info),
         b"callbox" => once(scanner, &mut origin, scan_origin),
-        other => recurring.raw(scanner, other).map(|_| ()),
+        other => recurring.skip(scanner, other),
     })?;
     scanner.end()?;
     facts.function = function.ok_or_else(|| RecordError::missing("function_name"))?;
@@ -136,6 +135,9 @@ fn count(scanner: &mut Scanner<'_>) -> Result<usize, JsonError> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use callbox_core::TensorMeta;
     use proptest::prelude::*;
 
     use super::*;
@@ -156,9 +158,15 @@ mod tests {
         let line = r#"{"function_name": "W.run", "module": "m", "call_sequence": 2, "timestamp": "t", "process_id": 7,
             "input_metadata": {"function_name": "no"}, "tensor_info": {"input_tensor_keys": ["arg_0", "arg_1"],
             "output_tensor_keys": [], "input_size_bytes": 32, "input_size_mb": 3e-05},
-            "tensor_details": {"arg_0": {}}, "execution_status": "inputs_saved", "graph_capture": true,
+            "tensor_details": {"arg_0": {"shape": [2], "dtype": "torch.int8", "stride": [1]}}, "execution_status": "inputs_saved", "graph_capture": true,
             "self_id": 18446744073709551615, "dump_dir": "a/b", "callbox": {"host": "h", "process": "p"}}"#;
         let facts = scan(line.as_bytes()).unwrap();
+        let int8 = TensorMeta {
+            shape: vec![2],
+            strides: vec![1],
+            dtype: "torch.int8".to_owned(),
+            device: "cpu".to_owned(),
+        };
         let expected = LineFacts {
             function: "W.run".into(),
             module: "m".into(),
@@ -173,7 +181,7 @@ mod tests {
             is_snapshot: false,
             inputs: GroupSummary { tensors: 2, bytes: 32 },
             outputs: GroupSummary::default(),
-            tensor_details: Some(br#"{"arg_0": {}}"#),
+            tensor_details: Some(Arc::new([("arg_0".to_owned(), int8)])),
         };
         assert_eq!(facts, expected);
     }

@@ -6,17 +6,24 @@
 //! reading it, and costs a tenth.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 
-use crate::json::{JsonError, Scanner};
+use callbox_core::TensorMeta;
 
-/// Spellings that are remembered for each key of a function: two endings of a call, twice.
-const SPELLINGS: usize = 32;
+use crate::json::{self, JsonError, Scanner};
+use crate::record::read_tensor_details;
+
+/// Spellings that are remembered for each key of a function: a few kinds of calls, each with two endings.
+const SPELLINGS: usize = 8;
 
 /// Longer values are read each time.
 const MAX_LEN: usize = 64 << 10;
 
 /// Keys that are remembered for each function; records have about twenty.
 const MAX_KEYS: usize = 40;
+
+/// Description of each tensor of a call by its key.
+pub(crate) type TensorDetails = Arc<[(String, TensorMeta)]>;
 
 /// How the values of recent lines were spelled, by function and key.
 #[derive(Debug, Default)]
@@ -26,7 +33,14 @@ pub(crate) struct Recurring {
     current: usize,
 }
 
-type Keys = Vec<(Box<[u8]>, VecDeque<Box<[u8]>>)>;
+type Keys = Vec<(Box<[u8]>, VecDeque<Spelling>)>;
+
+#[derive(Debug)]
+struct Spelling {
+    text: Box<[u8]>,
+    /// What it means, if it is a value of `tensor_details`.
+    details: Option<TensorDetails>,
+}
 
 impl Recurring {
     /// Looks among the values of this function from now on.
@@ -41,21 +55,44 @@ impl Recurring {
         };
     }
 
-    /// Steps over the value of a key in a line's own object, and returns how it is spelled.
-    pub(crate) fn raw<'a>(&mut self, scanner: &mut Scanner<'a>, key: &[u8]) -> Result<&'a [u8], JsonError> {
-        let Some(spellings) = self.spellings(key) else { return scanner.raw() };
-        if let Some(value) = spellings.iter().find_map(|spelling| scanner.take_known(spelling)) {
-            return Ok(value);
-        }
-        let value = scanner.raw()?;
-        if value.len() <= MAX_LEN && matches!(value.first(), Some(b'"' | b'[' | b'{')) {
-            spellings.truncate(SPELLINGS - 1);
-            spellings.push_front(value.into());
-        }
-        Ok(value)
+    /// Steps over the value of a key in a line's own object.
+    pub(crate) fn skip(&mut self, scanner: &mut Scanner<'_>, key: &[u8]) -> Result<(), JsonError> {
+        self.read(scanner, key, |_| Ok(None)).map(|_| ())
     }
 
-    fn spellings(&mut self, key: &[u8]) -> Option<&mut VecDeque<Box<[u8]>>> {
+    /// Reads `tensor_details`; values that are spelled alike share one list.
+    pub(crate) fn tensor_details(&mut self, scanner: &mut Scanner<'_>) -> Result<TensorDetails, JsonError> {
+        let offset = scanner.offset();
+        let details = self.read(scanner, b"tensor_details", |text| {
+            let details = read_tensor_details(&json::parse(text)?);
+            let details = details.map_err(|error| JsonError::new(offset, error.to_string()))?;
+            Ok(Some(details.into()))
+        })?;
+        Ok(details.unwrap_or_default())
+    }
+
+    fn read(
+        &mut self,
+        scanner: &mut Scanner<'_>,
+        key: &[u8],
+        details: impl FnOnce(&[u8]) -> Result<Option<TensorDetails>, JsonError>,
+    ) -> Result<Option<TensorDetails>, JsonError> {
+        let Some(spellings) = self.spellings(key) else {
+            return details(scanner.raw()?);
+        };
+        if let Some(known) = spellings.iter().find(|spelling| scanner.takes_known(&spelling.text)) {
+            return Ok(known.details.clone());
+        }
+        let text = scanner.raw()?;
+        let details = details(text)?;
+        if text.len() <= MAX_LEN && matches!(text.first(), Some(b'"' | b'[' | b'{')) {
+            spellings.truncate(SPELLINGS - 1);
+            spellings.push_front(Spelling { text: text.into(), details: details.clone() });
+        }
+        Ok(details)
+    }
+
+    fn spellings(&mut self, key: &[u8]) -> Option<&mut VecDeque<Spelling>> {
         let keys = self.functions.get_mut(self.current)?;
         let place = match keys.iter().position(|(known, _)| **known == *key) {
             Some(place) => place,

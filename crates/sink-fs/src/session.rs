@@ -1,13 +1,12 @@
 //! Lists a session: its index and one look at the folders beside it.
 
-use std::collections::HashMap;
 use std::path::Path;
 
 use callbox_core::{CallState, DumpedCall, Finding, Session, SlotName, SourceError};
 
-use crate::call_facts::{Shared, call_without_record};
+use crate::call_facts::{CallFacts, Shared, call_without_record};
 use crate::folder::{self, METADATA_FILE, inspect};
-use crate::index::{Index, Indexed, SESSION_FILE};
+use crate::index::{Index, SESSION_FILE};
 use crate::open::{EntryKind, Root};
 use crate::order;
 
@@ -16,22 +15,23 @@ use crate::order;
 /// A folder is looked into only where the index lacks it or shows no ending.
 pub(crate) fn list_session(root: &Root) -> Result<Session, SourceError> {
     let mut shared = Shared::default();
-    let Index { calls, mut findings } = read_index(root, &mut shared);
-    let mut beside = folders(root, &mut findings)?;
+    let (index, mut findings) = read_index(root, &mut shared);
 
-    let mut indexed: Vec<(String, Indexed)> = calls.into_iter().collect();
-    indexed.sort_unstable_by_key(|(_, indexed)| indexed.place);
-    let indexed = indexed
-        .into_iter()
-        .map(|(folder, indexed)| {
-            let kind = beside.remove(&folder);
-            indexed_call(root, folder, indexed, kind, &mut shared, &mut findings)
-        })
-        .collect();
-
-    let mut others = Vec::new();
-    let mut beside: Vec<_> = beside.into_iter().collect();
+    let mut kinds = vec![None; index.len()];
+    let mut beside = Vec::new();
+    for (name, kind) in named_entries(root, &mut findings)? {
+        match index.place(&name) {
+            Some(place) => kinds[place] = Some(kind),
+            None => beside.push((name, kind)),
+        }
+    }
+    let mut indexed = Vec::with_capacity(index.len());
+    for ((folder, facts), kind) in index.into_calls().zip(kinds) {
+        indexed.push(indexed_call(root, folder, facts, kind, &mut shared, &mut findings));
+    }
+    // In an order of their own, so that remarks come the same way each time.
     beside.sort();
+    let mut others = Vec::new();
     for (folder, kind) in beside {
         if is_call_folder(root, &folder, kind) {
             others.push(other_call(root, folder, kind, &mut shared, &mut findings));
@@ -48,29 +48,30 @@ pub(crate) fn list_call(root: &Root, name: &str) -> Session {
 }
 
 /// Reads the index. Without one, the folders tell everything but the order within a millisecond.
-fn read_index(root: &Root, shared: &mut Shared) -> Index {
-    let missing = |message: String| Index {
-        findings: vec![Finding { place: SESSION_FILE.to_owned(), message }],
-        ..Index::default()
+fn read_index(root: &Root, shared: &mut Shared) -> (Index, Vec<Finding>) {
+    let without = |reason: &str| {
+        let message = format!("{reason}; calls are listed by their folders");
+        (Index::default(), vec![Finding { place: SESSION_FILE.to_owned(), message }])
     };
     match root.file(Path::new(SESSION_FILE)) {
         Ok(Some(file)) => Index::read(file, shared),
-        Ok(None) => missing("there is none; calls are listed by their folders".to_owned()),
-        Err(error) => missing(format!("{}; calls are listed by their folders", folder::chain(&error))),
+        Ok(None) => without("there is none"),
+        Err(error) => without(&folder::chain(&error)),
     }
 }
 
-/// Lists what lies beside the index.
-fn folders(root: &Root, findings: &mut Vec<Finding>) -> Result<HashMap<String, EntryKind>, SourceError> {
+/// Lists what lies in the session's folder.
+fn named_entries(
+    root: &Root,
+    findings: &mut Vec<Finding>,
+) -> Result<impl Iterator<Item = (String, EntryKind)>, SourceError> {
     let entries = root.list(Path::new(""))?.unwrap_or_default();
-    let total = entries.len();
-    let named: HashMap<_, _> =
-        entries.into_iter().filter_map(|entry| Some((entry.name?, entry.kind))).collect();
-    if named.len() < total {
-        let message = format!("{} names that are not UTF-8; they are left out", total - named.len());
+    let unnamed = entries.iter().filter(|entry| entry.name.is_none()).count();
+    if unnamed > 0 {
+        let message = format!("{unnamed} names that are not UTF-8; they are left out");
         findings.push(Finding { place: ".".to_owned(), message });
     }
-    Ok(named)
+    Ok(entries.into_iter().filter_map(|entry| Some((entry.name?, entry.kind))))
 }
 
 /// Tells whether something is a call's folder: by its name, or, renamed, by its records.
@@ -82,12 +83,11 @@ pub(crate) fn is_call_folder(root: &Root, name: &str, kind: EntryKind) -> bool {
 fn indexed_call(
     root: &Root,
     folder: String,
-    indexed: Indexed,
+    facts: CallFacts,
     kind: Option<EntryKind>,
     shared: &mut Shared,
     findings: &mut Vec<Finding>,
 ) -> DumpedCall {
-    let facts = indexed.facts;
     let Some(kind) = kind else {
         return facts.into_call(folder, CallState::Damaged { reason: "the folder is missing".to_owned() });
     };

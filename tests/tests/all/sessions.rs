@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use callbox_core::{DumpSource, Session, SlotName};
+use callbox_core::{DumpSource, DumpedCall, Session, SlotName};
 use callbox_format_pt::PtSerializer;
 use callbox_format_safetensors::SafetensorsSerializer;
 use callbox_sink_fs::json::Json;
@@ -196,19 +196,21 @@ fn the_zoo_s_cases_are_where_its_index_says() {
     for format in ["pt", "st"] {
         let zoo = corpus.join("zoo").join(format);
         let listed = list(&zoo.join("dumps"));
-        let calls: HashMap<_, _> = listed.calls.iter().map(|call| (call.folder.as_str(), call)).collect();
+        let mut calls: HashMap<_, _> = listed.calls.iter().map(|call| (call.folder.as_str(), call)).collect();
+        let is_recorded = |call: &DumpedCall| call.function.module() == "zoo_mod";
+        let recorded = listed.calls.iter().filter(|call| is_recorded(call)).count();
         let index = fs::read_to_string(zoo.join("index.json")).unwrap();
-        let cases: Vec<serde_json::Value> = serde_json::from_str(&index).unwrap();
-        let mut folders = 0;
+        let mut cases: Vec<serde_json::Value> = serde_json::from_str(&index).unwrap();
+        let total = cases.pop().unwrap();
+        assert_eq!(total["total_recorded"], recorded);
         for case in &cases {
-            for folder in case["new_dirs"].as_array().into_iter().flatten() {
-                let call = calls[folder.as_str().unwrap()];
-                let recorded = !matches!(call.state.name(), "damaged" | "not_started");
-                assert_eq!(recorded, call.function.module() == "zoo_mod", "{}", case["case"]);
-                folders += 1;
+            for folder in case["new_dirs"].as_array().unwrap() {
+                let call = calls.remove(folder.as_str().unwrap()).unwrap();
+                assert_eq!(case["recorded"] == 1, is_recorded(call), "{}", case["case"]);
             }
         }
-        assert_eq!(folders, listed.calls.len());
+        // Objects are built before the case that calls their methods.
+        assert!(calls.values().all(|call| call.function.name().ends_with("__init__")), "{calls:?}");
     }
 }
 

@@ -197,6 +197,9 @@ fn the_end_records_agree_with_the_file() {
     let hidden_end = Forgery::honest().bytes();
     check(|zip| zip.comment = hidden_end.clone(), "inconsistent: ", misplaced);
     check(|zip| zip.comment = b"hello".to_vec(), "cut short: ", "no zip end record");
+    let mut comment_cut_off = Forgery::honest().bytes();
+    *comment_cut_off.last_mut().unwrap() = 1;
+    check_refused(comment_cut_off, "cut short: ", "no zip end record");
 }
 
 #[test]

@@ -201,18 +201,59 @@ fn keys_are_texts_and_differ() {
     check(&program(&surrogate), "unsupported: ", "is not Unicode text");
 }
 
-#[test]
-fn tensors_may_share_sizes_but_not_so_that_a_small_file_becomes_large() {
-    // 64 sizes for 5 bytes of pickle.
-    let sizes = ints(&[1; 64]);
-    let arguments =
-        [float_storage(), int(0), sizes.clone(), sizes, value::yes_or_no(false), value::ordered_dict()];
-    let mut entries = [text("first"), name("torch._utils", "_rebuild_tensor_v2"), b"q\x00".to_vec()].concat();
-    entries.extend([tuple(&arguments), b"q\x01R".to_vec()].concat());
-    for number in 0..20_000 {
+/// A pickle of 20,000 tensors that are built from the very same parts, a few bytes each.
+fn many_of_one(function: &str, arguments: &[Vec<u8>]) -> Vec<u8> {
+    let mut entries = [text("first"), name("torch._utils", function), b"q\x00".to_vec()].concat();
+    entries.extend([tuple(arguments), b"q\x01R".to_vec()].concat());
+    for number in 1..20_000 {
         entries.extend(text(&number.to_string()));
         entries.extend(b"h\x00h\x01R");
     }
-    let pickle = program(&[b"}(".as_slice(), &entries, b"u"].concat());
-    check(&pickle, "over the limit: ", "sizes and strides");
+    program(&[b"}(".as_slice(), &entries, b"u"].concat())
+}
+
+#[test]
+fn tensors_may_share_their_parts_but_not_so_that_a_small_file_becomes_large_or_slow() {
+    let parts = |storage, sizes: Vec<u8>| {
+        [storage, int(0), sizes.clone(), sizes, value::yes_or_no(false), value::ordered_dict()]
+    };
+    let shared_sizes = many_of_one("_rebuild_tensor_v2", &parts(float_storage(), ints(&[1; 64])));
+    check(&shared_sizes, "over the limit: ", "sizes and strides");
+
+    let long_name = parts(storage("FloatStorage", &"0".repeat(1 << 20), 4), ints(&[4]));
+    check(
+        &many_of_one("_rebuild_tensor_v2", &long_name),
+        "over the limit: ",
+        "a storage's name of 1048576 bytes",
+    );
+
+    let marks = [text("neg"), value::yes_or_no(true)].concat().repeat(30_000);
+    let marks = [b"}(".to_vec(), marks, b"u".to_vec()].concat();
+    let many_marks = [parts(float_storage(), ints(&[1])).as_slice(), &[marks]].concat();
+    check(&many_of_one("_rebuild_tensor_v2", &many_marks), "inconsistent: ", "has 30000 marks");
+
+    let values = tensor(float_storage(), 0, &[1], &[1]);
+    let data = tuple(&[values.clone(), values, ints(&[9])]);
+    let long_layout = [text(&"x".repeat(1 << 20)), data];
+    let sparse = decode(archive(&many_of_one("_rebuild_sparse_tensor", &long_layout), &[&[7; 16]])).unwrap();
+    assert_eq!(sparse.len(), 20_000);
+
+    let meta = [name("torch", "float32"), ints(&[3]), ints(&[1]), value::yes_or_no(false)];
+    let pickle = many_of_one("_rebuild_meta_tensor_no_storage", &meta);
+    assert_eq!(decode(archive(&pickle, &[])).unwrap().len(), 20_000);
+}
+
+#[test]
+fn a_file_of_more_tensors_than_any_call_has_is_over_the_limit() {
+    let mut pickle = b"\x80\x02}".to_vec();
+    for batch in 0..70u32 {
+        pickle.push(b'(');
+        for number in 0..1000 {
+            pickle.extend(text(&(batch * 1000 + number).to_string()));
+            pickle.push(b'N');
+        }
+        pickle.push(b'u');
+    }
+    pickle.push(b'.');
+    check(&pickle, "over the limit: ", "70000 tensors, at most 65536 are read");
 }

@@ -1,6 +1,6 @@
 //! Tensors that do not fit their storage, or that no computer could hold.
 
-use callbox_core::{DType, LoadedTensor};
+use callbox_core::{DType, Flags, LoadedTensor};
 
 use crate::forge::value::{
     call, dict, int, ints, name, ordered_dict, program, storage, tensor, text, tuple, yes_or_no,
@@ -148,6 +148,20 @@ fn marks_are_those_that_torch_knows_on_dtypes_that_can_have_them() {
     for mark in ["conj", "zero"] {
         let reason = format!("has the mark `{mark}`");
         check_call("_rebuild_tensor_v2", &marked(mark), "unsupported: ", &reason);
+    }
+}
+
+#[test]
+fn a_parameter_keeps_the_marks_of_its_tensor() {
+    let marks = [b"}".to_vec(), text("neg"), yes_or_no(true), b"s".to_vec()].concat();
+    let negative = call(name("torch._utils", "_rebuild_tensor_v2"), &[arguments(), vec![marks]].concat());
+    let parameter = [negative, yes_or_no(true), ordered_dict()];
+    let pickle = dict(&[("a", call(name("torch._utils", "_rebuild_parameter"), &parameter))]);
+    match decode(archive(&pickle, &[&[7; 16]])).unwrap().get("a") {
+        Some(LoadedTensor::Whole(tensor)) => {
+            assert_eq!(tensor.flags(), Flags { requires_grad: true, conj: false, neg: true });
+        }
+        other => panic!("{other:?}"),
     }
 }
 

@@ -4,10 +4,9 @@ use callbox_core::{Bound, ExecError, OwnedValue, Value};
 
 use super::indptr::{PageArguments, PageTable};
 use super::paged;
-use super::plan::{DTypes, Plan};
+use super::plan::Plan;
 use super::result::LseForm;
 use crate::kv_layout::KvLayout;
-use crate::operand;
 use crate::table::Wrapper;
 
 /// The object: its layout and its last plan.
@@ -26,19 +25,19 @@ pub(crate) fn construct(arguments: &mut Bound<'_>) -> Result<Box<dyn Wrapper>, E
 impl Wrapper for BatchDecode {
     /// Keeps the page table, heads, dtypes and options.
     ///
-    /// `data_type`, deprecated, counts where `q_data_type` or `kv_data_type` is None. A query sees no key
+    /// A query sees no key
     /// behind its own place, unless `window_right` allows some (negative: all) or `is_causal` is false.
     fn plan(&mut self, arguments: &mut Bound<'_>) -> Result<OwnedValue, ExecError> {
         self.planned = None;
         let names = PageArguments { indptr: "indptr", indices: "indices", last_page_len: "last_page_len" };
         let pages = PageTable::read(arguments, names)?;
-        let dtypes = DTypes::read(arguments, arguments.optional_dtype("data_type")?)?;
+        arguments.optional_dtype("data_type")?;
         let causal = matches!(arguments.value("is_causal"), Value::None) || arguments.flag("is_causal")?;
         let right = match arguments.int("window_right")? {
             0 => causal.then_some(0),
             right => (right > 0).then_some(right),
         };
-        let plan = Plan::read(arguments, "head_dim", dtypes, right)?;
+        let plan = Plan::read(arguments, "head_dim", right)?;
         self.planned = Some((plan, pages));
         Ok(Value::None)
     }
@@ -56,7 +55,7 @@ impl Wrapper for BatchDecode {
         };
         if batch.checked_mul(q_len) != Some(rows) {
             let expected = format!("as many rows for each of the {batch} sequences");
-            return Err(operand::wrong_shape("q", operands.queries().tensor().shape(), expected));
+            return Err(operands.queries().wrong_shape(expected));
         }
         let rows = (0..batch).map(|index| index * q_len..(index + 1) * q_len);
         paged::run(arguments, plan, pages, &operands, rows, LseForm::default())

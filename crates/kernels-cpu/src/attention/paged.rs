@@ -79,5 +79,5 @@ pub(crate) fn run(
         ..problem
     };
     let attention = kernel::attend(&problem)?;
-    result::finish(arguments, attention, plan.output_dtype(), operands.output_shape(), form)
+    result::finish(arguments, attention, plan.output_dtype(operands), operands.output_shape(), form)
 }

@@ -18,34 +18,20 @@ pub(crate) struct Plan {
     head_dim: usize,
     /// `None`: as the values have it.
     head_dim_vo: Option<usize>,
-    dtypes: DTypes,
+    output: Option<DType>,
     options: Options,
     bounds: Bounds,
     mask: Option<CustomMask>,
 }
 
-/// The planned dtypes of queries, of keys and values, and of the output.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct DTypes {
-    pub(crate) q: DType,
-    pub(crate) kv: DType,
-    pub(crate) output: DType,
-}
-
-impl DTypes {
-    /// Reads `q_data_type`, `kv_data_type` and `o_data_type`; keys, values and output are as the queries,
-    /// where theirs is None.
-    ///
-    /// `fallback` stands in for `q_data_type` and `kv_data_type` where those are None.
-    pub(crate) fn read(arguments: &Bound<'_>, fallback: Option<DType>) -> Result<DTypes, ExecError> {
-        let q = match arguments.optional_dtype("q_data_type")?.or(fallback) {
-            Some(q) => q,
-            None => arguments.dtype("q_data_type")?,
-        };
-        let kv = arguments.optional_dtype("kv_data_type")?.or(fallback).unwrap_or(q);
-        let output = arguments.optional_dtype("o_data_type")?.unwrap_or(q);
-        Ok(DTypes { q, kv, output })
-    }
+/// Reads `o_data_type`, and sees that the other dtypes are dtypes.
+///
+/// `q_data_type` and `kv_data_type` choose a kernel in FlashInfer; here the tensors of `run` say what they are. A
+/// recorded call that returned was accepted, whatever was planned.
+fn output_dtype(arguments: &Bound<'_>) -> Result<Option<DType>, ExecError> {
+    arguments.optional_dtype("q_data_type")?;
+    arguments.optional_dtype("kv_data_type")?;
+    arguments.optional_dtype("o_data_type")
 }
 
 impl Plan {
@@ -53,12 +39,7 @@ impl Plan {
     /// options.
     ///
     /// `right` is the bound behind a query's own place.
-    pub(crate) fn read(
-        arguments: &Bound<'_>,
-        head_dim: &str,
-        dtypes: DTypes,
-        right: Option<i64>,
-    ) -> Result<Plan, ExecError> {
+    pub(crate) fn read(arguments: &Bound<'_>, head_dim: &str, right: Option<i64>) -> Result<Plan, ExecError> {
         let (qo_heads, kv_heads) = (arguments.size("num_qo_heads")?, arguments.size("num_kv_heads")?);
         if kv_heads == 0 || !qo_heads.is_multiple_of(kv_heads) {
             let reason = format!("expected a multiple of `num_kv_heads`, {kv_heads}, which is positive");
@@ -71,7 +52,7 @@ impl Plan {
             kv_heads,
             head_dim,
             head_dim_vo: None,
-            dtypes,
+            output: output_dtype(arguments)?,
             options,
             bounds: Bounds { left: options.window_left, right },
             mask: None,
@@ -92,8 +73,7 @@ impl Plan {
         let blocks: Vec<_> = rows.iter().map(Range::len).zip(keys).collect();
         let mask = CustomMask::read(arguments, &blocks)?;
         let causal = mask.is_none() && arguments.flag("causal")?;
-        let dtypes = DTypes::read(arguments, None)?;
-        let plan = Plan::read(arguments, "head_dim_qk", dtypes, causal.then_some(0))?;
+        let plan = Plan::read(arguments, "head_dim_qk", causal.then_some(0))?;
         let head_dim_vo = match arguments.optional_int("head_dim_vo")? {
             Some(_) => arguments.size("head_dim_vo")?,
             None => plan.head_dim,
@@ -105,11 +85,12 @@ impl Plan {
         &self.options
     }
 
-    pub(crate) fn output_dtype(&self) -> DType {
-        self.dtypes.output
+    /// Returns the planned dtype of the output, or that of the queries.
+    pub(crate) fn output_dtype(&self, operands: &Operands) -> DType {
+        self.output.unwrap_or(operands.queries().tensor().dtype())
     }
 
-    /// Fails unless heads and dtypes are the planned ones.
+    /// Fails unless the heads are the planned ones.
     pub(crate) fn check(&self, operands: &Operands) -> Result<(), ExecError> {
         let check = |vectors: &Vectors, heads, width| {
             if (vectors.heads(), vectors.width()) == (heads, width) {
@@ -120,9 +101,7 @@ impl Plan {
         let (queries, keys, values) = (operands.queries(), operands.keys(), operands.values());
         check(queries, self.qo_heads, self.head_dim)?;
         check(keys, self.kv_heads, self.head_dim)?;
-        check(values, self.kv_heads, self.head_dim_vo.unwrap_or(values.width()))?;
-        check_dtype(queries, self.dtypes.q, "q_data_type")?;
-        check_dtype(keys, self.dtypes.kv, "kv_data_type")
+        check(values, self.kv_heads, self.head_dim_vo.unwrap_or(values.width()))
     }
 
     /// Describes the attention of a batch whose sequences have these rows and keys.
@@ -141,13 +120,4 @@ impl Plan {
             .collect();
         Problem::new(operands, &self.options, self.bounds, sequences)
     }
-}
-
-fn check_dtype(vectors: &Vectors, planned: DType, option: &str) -> Result<(), ExecError> {
-    let dtype = vectors.tensor().dtype();
-    if dtype == planned {
-        return Ok(());
-    }
-    let reason = format!("`{option}` was planned as {planned}");
-    Err(operand::wrong_value(vectors.name(), format!("of {dtype}"), reason))
 }

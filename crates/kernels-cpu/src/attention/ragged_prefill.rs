@@ -64,7 +64,10 @@ impl Wrapper for RaggedPrefill {
             return Err(ExecError::OutOfOrder { needs: "plan" });
         };
         arguments.refuse("kv_cache_sf", "NVFP4 keys and values")?;
-        arguments.refuse("o_scale", "a quantised output")?;
+        match arguments.optional_float("o_scale")? {
+            None | Some(1.0) => {}
+            Some(_) => arguments.refuse("o_scale", "a quantised output")?,
+        }
         let form = LseForm::read(arguments)?;
         let operands = Operands::new(
             Vectors::of_tokens("q", arguments.tensor("q")?, KvLayout::Nhd)?,
@@ -93,10 +96,10 @@ impl Wrapper for RaggedPrefill {
             ..problem
         };
         let attention = kernel::attend(&problem)?;
-        let dtype = match plan.output_dtype() {
-            planned if planned.item_size() > 1 => planned,
-            _ if q_dtype.item_size() == 1 => DType::BFloat16,
-            _ => q_dtype,
+        let dtype = match plan.output_dtype(&operands) {
+            // One byte would not do for a result.
+            dtype if dtype.item_size() == 1 => DType::BFloat16,
+            dtype => dtype,
         };
         result::finish(arguments, attention, dtype, operands.output_shape(), form)
     }

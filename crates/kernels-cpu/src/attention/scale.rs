@@ -39,7 +39,7 @@ impl PerHead {
             _ => Err(ExecError::ArgumentType {
                 argument: name.to_owned(),
                 expected: "a number or a tensor of factors",
-                found: value.type_name().to_owned(),
+                found: format!("value of type {}", value.type_name()),
             }),
         }
     }

@@ -197,11 +197,11 @@ impl<'a> Scanner<'a> {
 
     /// Steps over a string or container if the next one begins with the bytes of one that was read before at
     /// the same depth: then it is the same, since such a value says itself where it ends.
-    pub(crate) fn take_known(&mut self, known: &[u8]) -> Option<&'a [u8]> {
+    pub(crate) fn takes_known(&mut self, known: &[u8]) -> bool {
         self.next_byte();
-        let value = self.bytes[self.at..].get(..known.len()).filter(|value| *value == known)?;
-        self.at += known.len();
-        Some(value)
+        let found = self.bytes[self.at..].starts_with(known);
+        self.at += if found { known.len() } else { 0 };
+        found
     }
 
     /// Makes sure that nothing but blanks follows.

@@ -193,24 +193,24 @@ fn a_soft_cap_bends_logits_with_their_biases() {
 
 #[test]
 fn the_log_sum_exp_comes_in_base_and_layout_of_choice() {
-    // Two rows, two heads over one kv head; each row sees one key more than the one before.
-    let keys = [0.0, 0.0];
+    // Two rows of three heads over one kv head; the first row sees one key, the second two.
     let mut object = Object::new(RAGGED, "NHD");
-    let plan = arguments().with(ints(&[0, 2])).with(ints(&[0, 2]));
-    let plan = with_sizes(plan, [2, 1, 1]);
+    let plan = with_sizes(arguments().with(ints(&[0, 2])).with(ints(&[0, 2])), [3, 1, 1]);
     object.plan(plan.named("causal", true).named("q_data_type", DType::Float32)).unwrap();
     let mut lse = |base: &str, layout: &str| {
         let run = arguments()
-            .with(tensor(DType::Float32, &[2, 2, 1], &[0.0; 4]))
-            .with(column(DType::Float32, &keys))
-            .with(column(DType::Float32, &keys));
+            .with(tensor(DType::Float32, &[2, 3, 1], &[0.0; 6]))
+            .with(column(DType::Float32, &[0.0; 2]))
+            .with(column(DType::Float32, &[0.0; 2]));
         let (_, lse) = object.pair(run.named("lse_base", base).named("lse_layout", layout));
         (lse.shape().to_vec(), f32s(&lse))
     };
-    assert_eq!(lse("log2", "NH"), (vec![2, 2], vec![0.0, 0.0, 1.0, 1.0]));
-    assert_eq!(lse("ln", "NH"), (vec![2, 2], vec![0.0, 0.0, LN_2, LN_2]));
-    assert_eq!(lse("log2", "HN"), (vec![2, 2], vec![0.0, 1.0, 0.0, 1.0]));
-    assert_eq!(lse("ln", "HN"), (vec![2, 2], vec![0.0, LN_2, 0.0, LN_2]));
+    let rows = |one: f32| (vec![2, 3], vec![0.0, 0.0, 0.0, one, one, one]);
+    let heads = |one: f32| (vec![3, 2], vec![0.0, one, 0.0, one, 0.0, one]);
+    assert_eq!(lse("log2", "NH"), rows(1.0));
+    assert_eq!(lse("ln", "NH"), rows(LN_2));
+    assert_eq!(lse("log2", "HN"), heads(1.0));
+    assert_eq!(lse("ln", "HN"), heads(LN_2));
 }
 
 #[test]
@@ -347,21 +347,15 @@ fn the_output_has_the_planned_dtype_or_that_of_the_queries() {
 }
 
 #[test]
-fn data_type_fills_in_for_dtypes_that_are_none() {
-    let bf16 = || column(DType::BFloat16, &[1.0]);
-    let cache = |dtype| paged(dtype, &[1.0], &[1.0]);
-    let mut object = Object::new(DECODE, "NHD");
-
-    // q_data_type was not given: it is float16, not None.
-    object.plan(decode_plan(1).named("data_type", DType::BFloat16)).unwrap();
-    let out = object.pair(arguments().with(column(DType::Float16, &[1.0])).with(cache(DType::BFloat16)));
-    assert_eq!(out.0.dtype(), DType::Float16);
-    let error = object.run(arguments().with(bf16()).with(cache(DType::BFloat16)));
-    assert!(error.unwrap_err().to_string().contains("`q`"));
-
-    object.plan(decode_plan(1).named("q_data_type", Value::None).named("data_type", "bfloat16")).unwrap();
-    let out = object.pair(arguments().with(bf16()).with(cache(DType::BFloat16)));
-    assert_eq!(out.0.dtype(), DType::BFloat16);
+fn the_result_has_the_dtype_of_the_queries_whatever_was_planned() {
+    for planned in [Value::None, Value::dtype(DType::Float32), Value::text("float16")] {
+        let mut object = Object::new(DECODE, "NHD");
+        let plan = decode_plan(1).named("q_data_type", planned).named("data_type", "float16");
+        object.plan(plan).unwrap();
+        let run = arguments().with(column(DType::BFloat16, &[1.0]));
+        let out = object.pair(run.with(paged(DType::Float16, &[1.0], &[1.0])));
+        assert_eq!(out.0.dtype(), DType::BFloat16);
+    }
 }
 
 #[test]
