@@ -29,7 +29,7 @@ pub(crate) fn run(arguments: &ListArgs, program: &str) -> Result<Exit, Failure> 
     print_summary(&mut out, &calls, arguments, program)?;
     out.flush()?;
     for finding in &opened.session.findings {
-        anstream::eprintln!("note: {finding}");
+        style::tell(&format!("note: {finding}"));
     }
     Ok(Exit::Good)
 }

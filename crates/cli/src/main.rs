@@ -22,11 +22,8 @@ use crate::exit::{Exit, Failure};
 
 fn main() -> ExitCode {
     let (program, arguments) = invocation();
-    let parsed = Cli::command()
-        .name(program)
-        .bin_name(program)
-        .try_get_matches_from(arguments)
-        .and_then(|matches| Cli::from_arg_matches(&matches));
+    let parsed =
+        named(program).try_get_matches_from(arguments).and_then(|matches| Cli::from_arg_matches(&matches));
     let cli = match parsed {
         Ok(cli) => cli,
         // Help and version are answers, not errors: clap knows which stream and which code.
@@ -47,7 +44,7 @@ fn main() -> ExitCode {
         Ok(exit) => exit.into(),
         Err(failure) if is_broken_pipe(&failure) => Exit::Good.into(),
         Err(failure) => {
-            anstream::eprintln!("{}", complaint(program, &failure));
+            style::tell(&complaint(program, &failure));
             failure.exit.into()
         }
     }
@@ -62,6 +59,18 @@ fn invocation() -> (&'static str, Vec<std::ffi::OsString>) {
     let file = arguments.first().map(Path::new).and_then(Path::file_stem);
     let program = if file.is_some_and(|name| name == "flashinfer") { "flashinfer" } else { "callbox" };
     (program, arguments)
+}
+
+/// Builds the command line under the name to go by, in the examples too.
+fn named(program: &'static str) -> clap::Command {
+    let mut command = Cli::command().name(program).bin_name(program);
+    for subcommand in command.get_subcommands_mut() {
+        if let Some(examples) = subcommand.get_after_help() {
+            let examples = examples.to_string().replace("callbox", program);
+            *subcommand = subcommand.clone().after_help(examples);
+        }
+    }
+    command
 }
 
 /// Says in one line what went wrong.

@@ -1,4 +1,7 @@
-//! Colours. They are stripped where the output is no terminal or NO_COLOR is set (`anstream` does that).
+//! What goes to a person: colours, and lines on stderr. `anstream` strips colours where the output is no
+//! terminal or NO_COLOR is set.
+
+use std::io::Write;
 
 use anstyle::{AnsiColor, Style};
 use callbox_core::CallState;
@@ -9,6 +12,11 @@ const YELLOW: Style = AnsiColor::Yellow.on_default();
 const RED: Style = AnsiColor::Red.on_default();
 const ALARM: Style = RED.bold();
 const DIM: Style = Style::new().dimmed();
+
+/// Writes a line to stderr. Where that fails there is nobody to tell.
+pub(crate) fn tell(line: &str) {
+    writeln!(anstream::stderr(), "{line}").ok();
+}
 
 /// Wraps a text into a style.
 pub(crate) fn paint(style: Style, text: &str) -> String {

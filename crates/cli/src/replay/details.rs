@@ -2,7 +2,7 @@
 
 use callbox_replay::{Replayed, TensorComparison};
 
-use crate::{describe, units};
+use crate::{describe, style, units};
 
 /// Tells whether `FLASHINFER_LOGLEVEL` asks for details: 1 or more.
 ///
@@ -15,7 +15,7 @@ pub(crate) fn wanted() -> bool {
     match level(&text) {
         Some(level) => level >= 1,
         None => {
-            anstream::eprintln!("note: FLASHINFER_LOGLEVEL is `{text}`, not a number: taken as 0");
+            style::tell(&format!("note: FLASHINFER_LOGLEVEL is `{text}`, not a number: taken as 0"));
             false
         }
     }

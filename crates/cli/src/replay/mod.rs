@@ -15,6 +15,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use crate::args::ReplayArgs;
 use crate::exit::{Exit, Failure};
 use crate::session::{self, Opened};
+use crate::style;
 
 pub(crate) use details::details;
 
@@ -77,7 +78,7 @@ fn explain_nothing(opened: &Opened) {
     } else {
         format!("none of its {calls} calls is taken by --only and --skip")
     };
-    anstream::eprintln!("nothing replayed: {reason}");
+    style::tell(&format!("nothing replayed: {reason}"));
 }
 
 /// A bar on stderr for replays that take more than a moment on a terminal.

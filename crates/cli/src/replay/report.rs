@@ -29,7 +29,7 @@ struct Lines {
 impl Report for Lines {
     fn findings(&mut self, findings: &[Finding]) -> io::Result<()> {
         for finding in findings {
-            anstream::eprintln!("note: {finding}");
+            style::tell(&format!("note: {finding}"));
         }
         Ok(())
     }

@@ -185,6 +185,7 @@ fn through_a_link_named_flashinfer_the_program_answers_to_that_name() {
     assert_eq!(ran.code(), 0, "{}", ran.stderr());
     let help = run(Command::new(&link).args(["replay", "--help"]));
     assert!(help.stdout().contains("Usage: flashinfer replay"), "{}", help.stdout());
+    assert!(!help.stdout().contains("callbox"), "{}", help.stdout());
 }
 
 #[test]
