@@ -69,6 +69,7 @@ mod tests {
     fn the_index_s_order_stands_where_clocks_jump() {
         // The clock was set back behind 900.
         check(&[900, 100, 200, 300], &[250, 950], &[900, 100, 200, 250, 300, 950]);
+        check(&[100, 900, 800, 700, 200], &[250], &[100, 900, 800, 700, 200, 250]);
     }
 
     proptest! {

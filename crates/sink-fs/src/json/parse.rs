@@ -138,6 +138,7 @@ mod tests {
         let nested = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
         assert!(parse(nested(128).as_bytes()).is_ok());
         check_refused(nested(129), "nested deeper than 128");
+        assert!(parse(format!("[{}[]]", "[], {}, ".repeat(200)).as_bytes()).is_ok());
         check_refused("[".repeat(100_000), "nested deeper than 128");
         check_refused("{\"a\":".repeat(100_000), "nested deeper than 128");
     }
