@@ -60,7 +60,9 @@ pub enum Value<T> {
 }
 
 /// What a record says of a value.
-pub type MetaValue = Value<MetaTensor>;
+///
+/// Tensors are rare among recorded values and long lists of numbers are not: boxed, they keep the others small.
+pub type MetaValue = Value<Box<MetaTensor>>;
 
 /// A value with its tensors loaded.
 pub type OwnedValue = Value<TensorBuf>;

@@ -119,7 +119,7 @@ fn top_level(
     let mut values = Vec::new();
     for (key, value) in metadata {
         refuse_truncated(key, value)?;
-        let loaded = value.try_map(&mut |tensor: &MetaTensor| whole(&tensor.key, tensors))?;
+        let loaded = value.try_map(&mut |tensor: &Box<MetaTensor>| whole(&tensor.key, tensors))?;
         values.push((key.clone(), loaded));
     }
     for key in tensor_keys.iter().filter(|key| !nested.contains(key.as_str())) {
@@ -224,7 +224,7 @@ mod tests {
             dtype: "torch.float32".to_owned(),
             device: "cpu".to_owned(),
         };
-        Value::Tensor(MetaTensor { meta, key: key.to_owned() })
+        Value::Tensor(Box::new(MetaTensor { meta, key: key.to_owned() }))
     }
 
     fn file(keys: &[&str]) -> TensorMap {

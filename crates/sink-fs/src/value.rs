@@ -49,10 +49,10 @@ fn read_object(json: &Json) -> Result<MetaValue, RecordError> {
         return read_container(class, length, fields);
     }
     match class.as_str() {
-        "torch.Tensor" => Ok(Value::Tensor(MetaTensor {
+        "torch.Tensor" => Ok(Value::Tensor(Box::new(MetaTensor {
             meta: read_tensor(fields)?,
             key: fields.required_string("tensor_key")?,
-        })),
+        }))),
         "torch.dtype" => Ok(Value::DType(fields.required_string("value")?)),
         "enum" => Ok(Value::Enum {
             name: fields.required_string("name")?,
@@ -159,7 +159,7 @@ mod tests {
         check(
             r#"{"type": "torch.Tensor", "shape": [8, 2], "dtype": "torch.float16", "stride": [2, 1],
                 "device": "cuda:0", "requires_grad": false, "is_contiguous": true, "tensor_key": "arg_2__0"}"#,
-            Value::Tensor(MetaTensor {
+            Value::Tensor(Box::new(MetaTensor {
                 meta: TensorMeta {
                     shape: vec![8, 2],
                     strides: vec![2, 1],
@@ -167,7 +167,7 @@ mod tests {
                     device: "cuda:0".to_owned(),
                 },
                 key: "arg_2__0".to_owned(),
-            }),
+            })),
         );
         check(r#"{"type": "torch.dtype", "value": "torch.load"}"#, Value::DType("torch.load".to_owned()));
         check(

@@ -93,7 +93,7 @@ fn print_record(out: &mut dyn Write, shown: &Shown<'_>, record: &CallRecord, has
 fn rows(metadata: &[(String, MetaValue)], keys: &[String], loaded: &Loaded, hash: bool) -> Vec<Row> {
     let tensors = keys.iter().map(|key| tensor_row(key, loaded, hash));
     let values = metadata.iter().map(|(key, value)| {
-        let tensor = |tensor: &MetaTensor| format!("tensor {}", tensor.key);
+        let tensor = |tensor: &Box<MetaTensor>| format!("tensor {}", tensor.key);
         Row::Value { key: key.clone(), text: describe::value(value, &tensor) }
     });
     let mut rows: Vec<_> = values.chain(tensors).collect();
