@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 /// Returns the folder of the corpus of real sessions; says that `test` is left out where there is none.
 ///
-/// The environment variable `CALLBOX_CORPUS` names the folder; without it, `shared/corpus` beside the
-/// workspace is tried.
+/// The environment variable `CALLBOX_CORPUS` names the folder; without it, a folder `shared/corpus` beside the
+/// repository is tried.
 #[expect(clippy::disallowed_methods, reason = "where the corpus lies is the environment's matter")]
 pub fn corpus(test: &str) -> Option<PathBuf> {
     let folder = env::var_os("CALLBOX_CORPUS")

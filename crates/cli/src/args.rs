@@ -1,17 +1,17 @@
 //! The command line.
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use callbox_core::Device;
 use clap::{Args, Parser, Subcommand};
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0  every replayed call passed, or has nothing that speaks against it
-  1  a call mismatches, fails or is damaged (with --strict: any call that did not pass)
+  0  at least one call passed, and none mismatched, failed or was damaged
+  1  a call mismatched, failed or was damaged (with --strict: did not pass)
   2  the command line is wrong
-  3  the folder cannot be read as a session or a call
+  3  the folder cannot be read as a session or a call, or the output not be written
   4  no call passed
   5  the device is not available";
 
@@ -43,14 +43,18 @@ Examples:
   FLASHINFER_LOGLEVEL=1 callbox replay --dir ./dumps     # details behind each verdict
   callbox replay --dir ./golden --strict --json > report.json
 
-The exit codes stand in `callbox --help`.";
+The exit codes are listed in `callbox --help`.";
 
 #[derive(Debug, Args)]
 #[command(after_help = REPLAY_EXAMPLES)]
 pub(crate) struct ReplayArgs {
     /// Session folder (it holds session.jsonl), or the folder of one call.
-    #[arg(long, value_name = "DIR")]
-    pub(crate) dir: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "folder", conflicts_with = "folder")]
+    dir: Option<PathBuf>,
+
+    /// The same without `--dir`.
+    #[arg(value_name = "DIR")]
+    folder: Option<PathBuf>,
 
     /// Where to run: cpu, cuda or cuda:N.
     #[arg(long, default_value = "cpu", value_name = "DEVICE")]
@@ -71,11 +75,19 @@ pub(crate) struct ReplayArgs {
     pub(crate) json: bool,
 
     /// Calls to replay at a time; calls on one object stay in order. Default: the number of processors.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = positive, allow_negative_numbers = true)]
     pub(crate) jobs: Option<NonZeroUsize>,
 
     #[command(flatten)]
     pub(crate) read: ReadArgs,
+}
+
+impl ReplayArgs {
+    /// Returns the folder to replay.
+    pub(crate) fn dir(&self) -> &Path {
+        let dir = self.dir.as_ref().or(self.folder.as_ref());
+        dir.expect("clap requires one of the two")
+    }
 }
 
 /// Which calls.
@@ -98,11 +110,11 @@ pub(crate) struct SelectArgs {
 #[derive(Debug, Args)]
 pub(crate) struct CompareArgs {
     /// Relative tolerance for every float, in place of the defaults by dtype.
-    #[arg(long, value_name = "R", value_parser = tolerance)]
+    #[arg(long, value_name = "R", value_parser = tolerance, allow_negative_numbers = true)]
     pub(crate) rtol: Option<f64>,
 
     /// Absolute tolerance for every float, in place of the defaults by dtype and size of the values.
-    #[arg(long, value_name = "A", value_parser = tolerance)]
+    #[arg(long, value_name = "A", value_parser = tolerance, allow_negative_numbers = true)]
     pub(crate) atol: Option<f64>,
 
     /// Use FlashInfer's own tolerances: rtol 1e-3 and atol 1e-3 throughout.
@@ -160,7 +172,7 @@ pub(crate) struct ShowArgs {
     pub(crate) dir: PathBuf,
 
     /// Number of the call in its session, as `list` prints it.
-    #[arg(value_name = "NUMBER")]
+    #[arg(value_name = "NUMBER", value_parser = positive, allow_negative_numbers = true)]
     pub(crate) number: Option<NonZeroUsize>,
 
     /// Print one JSON object instead of text.
@@ -180,6 +192,10 @@ pub(crate) struct ShowArgs {
 
     #[command(flatten)]
     pub(crate) read: ReadArgs,
+}
+
+fn positive(text: &str) -> Result<NonZeroUsize, String> {
+    text.parse().map_err(|_| "give a whole number, 1 or more".to_owned())
 }
 
 fn tolerance(text: &str) -> Result<f64, String> {

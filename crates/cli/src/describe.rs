@@ -26,9 +26,11 @@ impl TensorText {
         if layout.offset() > 0 {
             layout_text.push_str(&format!(" offset {}", layout.offset()));
         }
-        let content = match (tensor.numel(), tensor.to_f64()) {
-            (1, Ok(values)) if values.len() == 1 => number(values[0]),
-            (_, _) => Stats::of(tensor).as_ref().map(statistics).unwrap_or_default(),
+        // Only one element is copied out: a tensor may be as large as the machine's memory.
+        let single = if tensor.numel() == 1 { tensor.to_f64().ok() } else { None };
+        let content = match single.as_deref() {
+            Some([value]) => number(*value),
+            Some(_) | None => Stats::of(tensor).as_ref().map(statistics).unwrap_or_default(),
         };
         TensorText {
             dtype: tensor.dtype().name().to_owned(),
@@ -65,8 +67,7 @@ fn number(value: f64) -> String {
         return format!("{value:.4e}");
     }
     let decimals = 4 - magnitude.log10().floor() as i32;
-    let text = format!("{value:.*}", usize::try_from(decimals).unwrap_or_default());
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    units::trimmed(format!("{value:.*}", usize::try_from(decimals).unwrap_or_default()))
 }
 
 /// Writes a value in Python's spelling, long containers cut; `tensor` describes the tensors in it.
@@ -86,11 +87,12 @@ pub(crate) fn value<T>(value: &Value<T>, tensor: &dyn Fn(&T) -> String) -> Strin
         Value::Int(value) => value.to_string(),
         Value::Float(value) => format!("{value:?}"),
         Value::Text(value) => format!("{value:?}"),
-        Value::DType(name) => name.clone(),
-        Value::Enum { name, value } => format!("{name} ({})", self::value(value, tensor)),
+        Value::DType(name) => style::clean(name),
+        Value::Enum { name, value } => format!("{} ({})", style::clean(name), self::value(value, tensor)),
         Value::Tensor(value) => tensor(value),
         Value::List(items) => format!("[{}]", texts(items)),
-        Value::Tuple { class, items } => format!("{}({})", class.as_deref().unwrap_or(""), texts(items)),
+        Value::Tuple { class: None, items } => format!("({})", texts(items)),
+        Value::Tuple { class: Some(class), items } => format!("{}({})", style::clean(class), texts(items)),
         Value::Map(entries) => {
             let entry = |(key, value): &(Value<T>, Value<T>)| {
                 format!("{}: {}", self::value(key, tensor), self::value(value, tensor))
@@ -101,8 +103,10 @@ pub(crate) fn value<T>(value: &Value<T>, tensor: &dyn Fn(&T) -> String) -> Strin
             }
             format!("{{{}}}", texts.join(", "))
         }
-        Value::Truncated { class, length } => format!("{class} of {length} items, nested too deeply"),
-        Value::Opaque { class, repr } => format!("{class}: {repr}"),
+        Value::Truncated { class, length } => {
+            format!("{} of {length} items, nested too deeply", style::clean(class))
+        }
+        Value::Opaque { class, repr } => style::clean(&format!("{class}: {repr}")),
     }
 }
 
@@ -118,6 +122,22 @@ mod tests {
         assert_eq!(tensor(&whole), "float32 [2, 2] contiguous  min 1  max 4.5  mean 2.625");
         let one = TensorBuf::from_f32(DType::Float32, &[], &[0.00031]).unwrap();
         assert_eq!(tensor(&one), "float32 [] contiguous  0.00031");
+    }
+
+    #[test]
+    fn a_number_keeps_all_digits_before_its_point() {
+        for (value, text) in [
+            (100_000.4, "100000"),
+            (12_340.25, "12340"),
+            (1234.56, "1234.6"),
+            (0.5, "0.5"),
+            (0.000_123_456, "0.00012346"),
+            (1e-7, "1.0000e-7"),
+            (1e300, "1.0000e300"),
+            (-3.0, "-3"),
+        ] {
+            assert_eq!(number(value), text);
+        }
     }
 
     #[test]

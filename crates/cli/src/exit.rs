@@ -14,7 +14,7 @@ pub(crate) enum Exit {
     Bad = 1,
     /// The command line is wrong; clap uses the same number.
     Usage = 2,
-    /// The folder cannot be read as a session or a call.
+    /// The folder cannot be read as a session or a call, or the output cannot be written.
     Unreadable = 3,
     /// No call passed: there is nothing to conclude from.
     NothingPassed = 4,
@@ -70,7 +70,8 @@ impl From<SourceError> for Failure {
 /// Output that cannot be written.
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Failure {
-        Failure { exit: Exit::Bad, error: error.into() }
+        let error = anyhow::Error::from(error).context("failed to write the output");
+        Failure { exit: Exit::Unreadable, error }
     }
 }
 

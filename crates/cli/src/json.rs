@@ -5,7 +5,7 @@
 use std::io::{self, Write};
 
 use callbox_core::{DumpedCall, Finding, TensorMeta};
-use callbox_replay::{Comparison, TensorComparison};
+use callbox_replay::{Comparison, TensorComparison, Unit};
 use serde::{Serialize, Serializer};
 
 /// Writes one object and a line break.
@@ -118,7 +118,8 @@ pub(crate) struct TensorJson {
     pub(crate) result: String,
     pub(crate) dtype: String,
     pub(crate) shape: Vec<usize>,
-    pub(crate) elements: usize,
+    pub(crate) unit: &'static str,
+    pub(crate) compared: usize,
     pub(crate) differing: usize,
     pub(crate) forgiven: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -168,7 +169,11 @@ impl From<&TensorComparison> for TensorJson {
             result: tensor.place.clone(),
             dtype: tensor.dtype.to_string(),
             shape: tensor.shape.clone(),
-            elements: tensor.compared,
+            unit: match tensor.unit {
+                Unit::Elements => "elements",
+                Unit::Codes => "e2m1 codes",
+            },
+            compared: tensor.compared,
             differing: tensor.differing,
             forgiven: tensor.forgiven,
             rtol: tensor.tolerance.map(|t| Number(t.rtol)),

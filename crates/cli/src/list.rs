@@ -16,9 +16,10 @@ use crate::{style, units};
 pub(crate) fn run(arguments: &ListArgs, program: &str) -> Result<Exit, Failure> {
     let opened = session::open(&arguments.dir, &ReadArgs { mmap: false })?;
     let filter = session::filter(&arguments.select);
-    let calls: Vec<_> = (1..)
-        .zip(&opened.session.calls)
+    let calls = opened.session.calls.iter().enumerate();
+    let calls: Vec<_> = calls
         .filter(|(_, call)| opened.is_wanted(call) && filter.allows(&call.function))
+        .map(|(place, call)| (opened.number(place), call))
         .collect();
     let mut out = BufWriter::new(anstream::stdout().lock());
     if arguments.json {
@@ -28,9 +29,10 @@ pub(crate) fn run(arguments: &ListArgs, program: &str) -> Result<Exit, Failure> 
     print_table(&mut out, &calls)?;
     print_summary(&mut out, &calls, arguments, program)?;
     out.flush()?;
-    for finding in &opened.session.findings {
-        style::tell(&format!("note: {finding}"));
+    if calls.is_empty() {
+        style::tell(&opened.why_nothing());
     }
+    style::tell_findings(&opened.session.findings);
     Ok(Exit::Good)
 }
 
@@ -66,36 +68,75 @@ fn print_table(out: &mut dyn Write, calls: &[Numbered<'_>]) -> io::Result<()> {
             *width = (*width).max(cell.chars().count());
         }
     }
-    let terminal = terminal_width();
-    print_row(out, &header, &widths, style::dim(), terminal)?;
+    let columns = Columns::fit(widths, terminal_width());
+    print_row(out, &header, &columns, style::dim())?;
     for (row, (_, call)) in rows().zip(calls) {
-        print_row(out, &row, &widths, style::state(&call.state), terminal)?;
+        print_row(out, &row, &columns, style::state(&call.state))?;
     }
     Ok(())
 }
 
-fn cells(row: &Row) -> [&str; 6] {
-    [&row.number, &row.time, &row.process, &row.function, &row.state, &row.inputs]
+fn cells(row: &Row) -> [&str; 7] {
+    [&row.number, &row.time, &row.process, &row.function, &row.state, &row.inputs, &row.outputs]
 }
 
-/// Prints a row; on a terminal the last columns are cut to its width, in a pipe nothing is.
-fn print_row(
-    out: &mut dyn Write,
-    row: &Row,
-    widths: &[usize; 6],
-    status: anstyle::Style,
-    terminal: usize,
-) -> io::Result<()> {
-    let [number, time, process, function, state, inputs] = *widths;
+/// Widths of the columns, in characters.
+struct Columns {
+    number: usize,
+    time: usize,
+    process: usize,
+    function: usize,
+    state: usize,
+    inputs: usize,
+    /// Room for the results; without a terminal there is no end to it.
+    outputs: usize,
+    /// Cells are cut to their column.
+    cut: bool,
+}
+
+impl Columns {
+    /// Fits the widest cells into a terminal: first the tensors give way, then the function's name. The status
+    /// is always whole.
+    fn fit(widths: [usize; 7], terminal: Option<usize>) -> Columns {
+        const GAP: usize = 2;
+        let [number, time, process, function, state, inputs, outputs] = widths;
+        let Some(terminal) = terminal else {
+            // One call with many tensors should not push the others' results out of sight.
+            let inputs = inputs.min(48);
+            return Columns {
+                number,
+                time,
+                process,
+                function,
+                state,
+                inputs,
+                outputs: usize::MAX,
+                cut: false,
+            };
+        };
+        let fixed = number + time + process + state + 5 * GAP;
+        let function = function.min(terminal.saturating_sub(fixed + 20).max(12));
+        let room = terminal.saturating_sub(fixed + function + GAP);
+        // What the results do not need the arguments get, but never less than most of the room.
+        let inputs = inputs.min(room.saturating_sub(outputs).max(room * 3 / 5));
+        let outputs = room - inputs;
+        Columns { number, time, process, function, state, inputs, outputs, cut: true }
+    }
+}
+
+fn print_row(out: &mut dyn Write, row: &Row, columns: &Columns, status: anstyle::Style) -> io::Result<()> {
+    let Columns { number, time, process, function, state, inputs, outputs, cut: is_cut } = *columns;
+    let fitted = |cell: &str, room| if is_cut { cut(cell, room) } else { cell.to_owned() };
     let left = format!(
-        "{:>number$}  {:<time$}  {:<process$}  {:<function$}  ",
-        row.number, row.time, row.process, row.function
+        "{:>number$}  {:<time$}  {:<process$}  {:<function$}",
+        row.number,
+        row.time,
+        row.process,
+        if is_cut { cut_middle(&row.function, function) } else { row.function.clone() }
     );
-    let right = format!("{:<inputs$}  {}", row.inputs, row.outputs);
-    let room = terminal.saturating_sub(left.chars().count() + state + 2);
-    let right = cut(right.trim_end(), room);
     let state = style::paint(status, &format!("{:<state$}", row.state));
-    writeln!(out, "{left}{state}  {right}")
+    let right = format!("{:<inputs$}  {}", fitted(&row.inputs, inputs), fitted(&row.outputs, outputs));
+    writeln!(out, "{left}  {state}  {}", right.trim_end())
 }
 
 fn cut(text: &str, room: usize) -> String {
@@ -106,11 +147,20 @@ fn cut(text: &str, room: usize) -> String {
     format!("{kept}…")
 }
 
-fn terminal_width() -> usize {
-    if !io::stdout().is_terminal() {
-        return usize::MAX;
+/// Cuts a name in its middle: the method at its end tells more than the rest of its class.
+fn cut_middle(text: &str, room: usize) -> String {
+    let len = text.chars().count();
+    if len <= room {
+        return text.to_owned();
     }
-    terminal_size::terminal_size().map_or(usize::MAX, |(terminal_size::Width(width), _)| usize::from(width))
+    let tail = room / 2;
+    let end: String = text.chars().skip(len - tail).collect();
+    format!("{}{end}", cut(text, room - tail))
+}
+
+fn terminal_width() -> Option<usize> {
+    let size = terminal_size::terminal_size().filter(|_| io::stdout().is_terminal());
+    size.map(|(terminal_size::Width(width), _)| usize::from(width))
 }
 
 fn host(call: &DumpedCall) -> Option<&str> {
@@ -124,10 +174,10 @@ fn row(number: usize, call: &DumpedCall, with_host: bool) -> Row {
         number: number.to_string(),
         time: units::time_of_day(&call.timestamp),
         process: match host(call) {
-            Some(host) if with_host => format!("{process_id}@{host}"),
+            Some(host) if with_host => format!("{process_id}@{}", style::clean(host)),
             Some(_) | None => process_id,
         },
-        function: call.function.name().to_owned(),
+        function: style::clean(call.function.name()),
         state: state_text(&call.state).to_owned(),
         inputs: tensors(&call.inputs, inputs),
         outputs: tensors(&call.outputs, outputs),
@@ -153,7 +203,7 @@ fn tensors(summary: &GroupSummary, details: Details<'_>) -> String {
         text.push_str(if place == 0 { "  " } else { ", " });
         if meta.dtype != dtype {
             dtype = &meta.dtype;
-            text.push_str(dtype.trim_start_matches("torch."));
+            text.push_str(&style::clean(dtype.trim_start_matches("torch.")));
             text.push(' ');
         }
         text.push_str(&units::shape(&meta.shape));
@@ -193,7 +243,7 @@ fn print_summary(
             *others.entry(state_text(&call.state)).or_insert(0) += 1;
         }
     }
-    write!(out, "{}, {completed} completed", units::counted(calls.len(), "call"))?;
+    write!(out, "{}, {} completed", units::counted(calls.len(), "call"), units::count(completed))?;
     if let Some(last) = suspects.last() {
         let text = match suspects.len() {
             1 => format!("1 suspected crash (#{last})"),
@@ -204,12 +254,13 @@ fn print_summary(
     for (state, calls) in others {
         write!(out, ", {} {state}", units::count(calls))?;
     }
-    write!(out, ". {}.", units::bytes(bytes))?;
-    let dir = arguments.dir.display();
-    match (suspects.last(), calls.first()) {
-        (Some(last), _) => writeln!(out, " {program} show {dir} {last}"),
-        (None, Some(_)) => writeln!(out, " {program} replay --dir {dir}"),
-        (None, None) => writeln!(out),
+    writeln!(out, ". {}.", units::bytes(bytes))?;
+    let dir = style::shell(&arguments.dir.to_string_lossy());
+    let damaged = calls.iter().rfind(|(_, call)| call.state.damage().is_some()).map(|(number, _)| *number);
+    match (suspects.last().copied().or(damaged), calls.first()) {
+        (Some(number), _) => writeln!(out, "{program} show {dir} {number}"),
+        (None, Some(_)) => writeln!(out, "{program} replay --dir {dir}"),
+        (None, None) => Ok(()),
     }
 }
 
@@ -272,9 +323,33 @@ mod tests {
         assert_eq!(tensors(&GroupSummary::default(), &[]), "-");
     }
 
+    fn check_fit(terminal: usize) {
+        let row = Row {
+            number: "17".to_owned(),
+            time: "19:11:00.458".to_owned(),
+            process: "12345".to_owned(),
+            function: "BatchDecodeWithPagedKVCacheWrapper.__init__".to_owned(),
+            state: "CRASHED?".to_owned(),
+            inputs: "3 tensors  1 KiB  float32 [4, 64], int32 [4], [4]".to_owned(),
+            outputs: "1 tensor  1 KiB  float32 [4, 64]".to_owned(),
+        };
+        let columns = Columns::fit(cells(&row).map(|cell| cell.chars().count()), Some(terminal));
+        let mut out = anstream::StripStream::new(Vec::new());
+        print_row(&mut out, &row, &columns, style::dim()).unwrap();
+        let line = String::from_utf8(out.into_inner()).unwrap();
+        assert!(line.trim_end().chars().count() <= terminal, "{terminal}: {line}");
+        assert!(line.contains("  CRASHED?  "), "{terminal}: {line}");
+    }
+
     #[test]
-    fn a_row_is_cut_to_the_terminal_and_nowhere_else() {
+    fn a_row_fits_the_terminal_with_its_status_whole() {
+        (60..220).for_each(check_fit);
+    }
+
+    #[test]
+    fn a_long_cell_ends_in_an_ellipsis() {
         assert_eq!(cut("abcdef", 4), "abc…");
-        assert_eq!(cut("abcdef", usize::MAX), "abcdef");
+        assert_eq!(cut("abcdef", 6), "abcdef");
+        assert_eq!(cut_middle("Wrapper.plan", 10), "Wrap….plan");
     }
 }

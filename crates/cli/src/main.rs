@@ -26,17 +26,18 @@ fn main() -> ExitCode {
         named(program).try_get_matches_from(arguments).and_then(|matches| Cli::from_arg_matches(&matches));
     let cli = match parsed {
         Ok(cli) => cli,
-        // Help and version are answers, not errors: clap knows which stream and which code.
-        Err(error) => {
-            let code = if error.use_stderr() { Exit::Usage } else { Exit::Good };
-            return match error.print() {
-                Ok(()) => code.into(),
-                Err(_) => Exit::Usage.into(),
-            };
+        Err(error) if error.use_stderr() => {
+            style::tell(&usage_complaint(program, &error));
+            return Exit::Usage.into();
+        }
+        // Help and version are answers. Where they cannot be printed there is nobody to tell.
+        Err(answer) => {
+            answer.print().ok();
+            return Exit::Good.into();
         }
     };
     let outcome = match &cli.command {
-        Command::Replay(arguments) => replay::run(arguments),
+        Command::Replay(arguments) => replay::run(arguments, program),
         Command::List(arguments) => list::run(arguments, program),
         Command::Show(arguments) => show::run(arguments, program),
     };
@@ -77,7 +78,21 @@ fn named(program: &'static str) -> clap::Command {
 fn complaint(program: &str, failure: &Failure) -> String {
     let label = style::paint(style::red().bold(), "error");
     let causes: Vec<_> = failure.error.chain().map(ToString::to_string).collect();
-    format!("{program}: {label}: {}", causes.join(": ").replace('\n', " "))
+    format!("{program}: {label}: {}", style::clean(&causes.join(": ")))
+}
+
+/// Says in one line what is wrong with the command line, and where help is.
+fn usage_complaint(program: &str, error: &clap::Error) -> String {
+    let text = error.to_string();
+    let mut paragraphs =
+        text.split("\n\n").map(|paragraph| paragraph.split_whitespace().collect::<Vec<_>>().join(" "));
+    let first = paragraphs.next().unwrap_or_default();
+    let tip = paragraphs
+        .find(|paragraph| paragraph.starts_with("tip:"))
+        .map_or(String::new(), |tip| format!("; {tip}"));
+    let label = style::paint(style::red().bold(), "error");
+    let message = style::clean(&format!("{}{tip}", first.trim_start_matches("error: ")));
+    format!("{program}: {label}: {message}; see {program} --help")
 }
 
 /// Tells whether the reader of our output went away, as `head` does: that is no failure.

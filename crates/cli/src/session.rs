@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use callbox_core::{Device, DumpedCall, Executor, Filter, Session, TensorSerializer};
+use callbox_core::{Device, DumpedCall, Executor, Filter, Session, SourceError, TensorSerializer};
 use callbox_format_pt::PtSerializer;
 use callbox_format_safetensors::SafetensorsSerializer;
 use callbox_kernels_cpu::CpuExecutor;
@@ -12,6 +12,7 @@ use callbox_sink_fs::{FsSource, ReadMode, ReadOptions};
 
 use crate::args::{CompareArgs, ReadArgs, SelectArgs};
 use crate::exit::{Exit, Failure};
+use crate::style;
 
 /// A session, opened and listed.
 #[derive(Debug)]
@@ -23,6 +24,27 @@ pub(crate) struct Opened {
 }
 
 impl Opened {
+    /// Returns the number that a call goes by: its place in the session, or 1 if it was asked for alone.
+    pub(crate) fn number(&self, place: usize) -> usize {
+        if self.folder.is_some() { 1 } else { place + 1 }
+    }
+
+    /// Returns the call that goes by a number.
+    pub(crate) fn call(&self, number: usize) -> Option<&DumpedCall> {
+        let mut calls = self.session.calls.iter().enumerate();
+        calls
+            .find(|(place, call)| self.is_wanted(call) && self.number(*place) == number)
+            .map(|(_, call)| call)
+    }
+
+    /// Says why no call was taken.
+    pub(crate) fn why_nothing(&self) -> String {
+        match self.session.calls.len() {
+            0 => "there is no call in this session".to_owned(),
+            calls => format!("--only and --skip take none of the {calls} calls in this session"),
+        }
+    }
+
     /// Tells whether a call is the one that was asked for, if only one was.
     pub(crate) fn is_wanted(&self, call: &DumpedCall) -> bool {
         self.folder.as_ref().is_none_or(|folder| *folder == call.folder)
@@ -42,9 +64,25 @@ pub(crate) fn open(dir: &Path, read: &ReadArgs) -> Result<Opened, Failure> {
             return Ok(Opened { source, session, folder: Some(folder) });
         }
     }
-    let source = FsSource::open(dir, formats(), ReadOptions { mode })?;
+    let source =
+        FsSource::open(dir, formats(), ReadOptions { mode }).map_err(|error| one_too_high(dir, error))?;
     let session = callbox_core::DumpSource::calls(&source)?;
     Ok(Opened { source, session, folder: None })
+}
+
+/// Adds the folder below, where that is the session.
+fn one_too_high(dir: &Path, error: SourceError) -> Failure {
+    let below = std::fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
+    let session = below.filter(|path| path.join("session.jsonl").exists()).min();
+    let failure = Failure::from(error);
+    match session {
+        Some(session) => {
+            let hint =
+                format!("{}; did you mean {}?", failure.error, style::shell(&session.to_string_lossy()));
+            Failure::new(failure.exit, hint)
+        }
+        None => failure,
+    }
 }
 
 fn surrounding_session(dir: &Path) -> Option<(PathBuf, String)> {

@@ -4,8 +4,10 @@
 use std::io::Write;
 
 use anstyle::{AnsiColor, Style};
-use callbox_core::CallState;
+use callbox_core::{CallState, Finding};
 use callbox_replay::Verdict;
+
+use crate::units;
 
 const GREEN: Style = AnsiColor::Green.on_default();
 const YELLOW: Style = AnsiColor::Yellow.on_default();
@@ -16,6 +18,43 @@ const DIM: Style = Style::new().dimmed();
 /// Writes a line to stderr. Where that fails there is nobody to tell.
 pub(crate) fn tell(line: &str) {
     writeln!(anstream::stderr(), "{line}").ok();
+}
+
+/// Tells the first remarks about a session's files; a flood of them would hide everything else.
+pub(crate) fn tell_findings(findings: &[Finding]) {
+    const SHOWN: usize = 5;
+    for finding in findings.iter().take(SHOWN) {
+        tell(&format!("note: {}", clean(&finding.to_string())));
+    }
+    if findings.len() > SHOWN {
+        tell(&format!("note: {} more; --json has all", units::count(findings.len() - SHOWN)));
+    }
+}
+
+/// Escapes what would move the cursor, turn the text round or start a new line.
+///
+/// Names and texts of a dump come from other people's machines: printed as they are, they could forge a line of
+/// the report or steer the terminal.
+pub(crate) fn clean(text: &str) -> String {
+    let is_harmless = |c: &char| {
+        !c.is_control()
+            && !matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    let mut clean = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_harmless(&c) { clean.push(c) } else { clean.extend(c.escape_default()) }
+    }
+    clean
+}
+
+/// Quotes a text for a shell, where it needs that.
+pub(crate) fn shell(text: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || "_-./=:,@%+".contains(c);
+    if !text.is_empty() && !text.starts_with('-') && text.chars().all(is_plain) {
+        return text.to_owned();
+    }
+    let text = if text.starts_with('-') { format!("./{text}") } else { text.to_owned() };
+    format!("'{}'", clean(&text).replace('\'', r"'\''"))
 }
 
 /// Wraps a text into a style.
@@ -55,5 +94,23 @@ pub(crate) fn state(state: &CallState) -> Style {
         | CallState::GraphPending
         | CallState::GraphCaptured
         | CallState::NotStarted => DIM,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn foreign_text_cannot_start_a_line_or_steer_the_terminal() {
+        assert_eq!(clean("echo): ok\n[2] \u{1b}[31m\u{202e}ü"), "echo): ok\\n[2] \\u{1b}[31m\\u{202e}ü");
+    }
+
+    #[test]
+    fn a_path_can_be_pasted_into_a_shell() {
+        for (path, quoted) in [("./dumps", "./dumps"), ("a b'c", r"'a b'\''c'"), ("-d", "'./-d'"), ("", "''")]
+        {
+            assert_eq!(shell(path), quoted);
+        }
     }
 }

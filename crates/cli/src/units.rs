@@ -44,8 +44,29 @@ pub(crate) fn float(value: f64) -> String {
         let text = format!("{value:.1e}");
         return text.replace(".0e", "e");
     }
-    let text = format!("{value:.4}");
+    trimmed(format!("{value:.4}"))
+}
+
+/// Drops the zeros at the end of a fraction.
+pub(crate) fn trimmed(text: String) -> String {
+    if !text.contains('.') {
+        return text;
+    }
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+/// Writes a share of a whole in percent, without exponents: `0.0092 %`, `31 %`, `<0.0001 %`.
+pub(crate) fn percent(part: usize, whole: usize) -> String {
+    let percent = 100.0 * part as f64 / whole.max(1) as f64;
+    match percent {
+        percent if percent >= 10.0 || percent == 0.0 => format!("{percent:.0} %"),
+        percent if percent < 1e-4 => "<0.0001 %".to_owned(),
+        percent => {
+            // Two significant digits.
+            let decimals = 1 - percent.log10().floor() as i32;
+            format!("{} %", trimmed(format!("{percent:.*}", usize::try_from(decimals).unwrap_or_default())))
+        }
+    }
 }
 
 /// Writes a shape: `[4, 64]`.
@@ -97,6 +118,20 @@ mod tests {
             [(0.0, "0"), (1.6e-2, "1.6e-2"), (1e-3, "1e-3"), (0.25, "0.25"), (448.0, "448"), (1.5e7, "1.5e7")]
         {
             assert_eq!(float(value), text);
+        }
+    }
+
+    #[test]
+    fn shares_have_two_digits_and_no_exponent() {
+        for (part, whole, text) in [
+            (3, 32_768, "0.0092 %"),
+            (1, 1024, "0.098 %"),
+            (1, 3, "33 %"),
+            (1, 20, "5 %"),
+            (0, 5, "0 %"),
+            (1, usize::MAX, "<0.0001 %"),
+        ] {
+            assert_eq!(percent(part, whole), text);
         }
     }
 

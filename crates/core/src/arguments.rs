@@ -1,5 +1,7 @@
 //! The arguments of a call, and binding them to a signature by Python's rules.
 
+use std::borrow::Cow;
+
 use crate::dtype::DType;
 use crate::error::ExecError;
 use crate::signature::Signature;
@@ -150,14 +152,20 @@ impl Bound<'_> {
         elements.map_err(|source| ExecError::Elements { argument: name.to_owned(), source })
     }
 
-    /// Returns a number: a float, an integer, or a tensor of one element.
+    /// Returns an argument as [`Bound::value`] does, a numpy scalar as the number that it is.
+    fn number(&self, name: &str) -> Cow<'_, OwnedValue> {
+        let value = self.value(name);
+        numpy_scalar(value).map_or(Cow::Borrowed(value), Cow::Owned)
+    }
+
+    /// Returns a number: a float, an integer, a numpy scalar, or a tensor of one element.
     pub fn float(&self, name: &str) -> Result<f32, ExecError> {
         self.optional_float(name)?.ok_or_else(|| self.wrong_type(name, "a number"))
     }
 
     /// Returns a number as [`Bound::float`] does, or `None` for None.
     pub fn optional_float(&self, name: &str) -> Result<Option<f32>, ExecError> {
-        match self.value(name) {
+        match &*self.number(name) {
             Value::None => Ok(None),
             Value::Float(value) => Ok(Some(*value as f32)),
             Value::Int(Int::Small(value)) => Ok(Some(*value as f32)),
@@ -172,17 +180,18 @@ impl Bound<'_> {
         }
     }
 
-    /// Returns an integer; an enumeration gives the number behind its member.
+    /// Returns an integer, also of numpy; an enumeration gives the number behind its member.
     pub fn int(&self, name: &str) -> Result<i64, ExecError> {
         self.optional_int(name)?.ok_or_else(|| self.wrong_type(name, "an integer"))
     }
 
     /// Returns an integer as [`Bound::int`] does, or `None` for None.
     pub fn optional_int(&self, name: &str) -> Result<Option<i64>, ExecError> {
-        let mut value = self.value(name);
-        if let Value::Enum { value: inner, .. } = value {
-            value = inner;
-        }
+        let value = self.number(name);
+        let value = match &*value {
+            Value::Enum { value, .. } => value,
+            other => other,
+        };
         match value {
             Value::None => Ok(None),
             Value::Bool(value) => Ok(Some(i64::from(*value))),
@@ -202,9 +211,9 @@ impl Bound<'_> {
         })
     }
 
-    /// Returns a truth value; integers count as in Python, None is false.
+    /// Returns a truth value, also of numpy; integers count as in Python, None is false.
     pub fn flag(&self, name: &str) -> Result<bool, ExecError> {
-        match self.value(name) {
+        match &*self.number(name) {
             Value::None => Ok(false),
             Value::Bool(value) => Ok(*value),
             Value::Int(Int::Small(value)) => Ok(*value != 0),
@@ -244,11 +253,33 @@ impl Bound<'_> {
 
     /// Fails if an argument is set to anything but None or false: the executor cannot do what it asks.
     pub fn refuse(&self, name: &str, reason: &str) -> Result<(), ExecError> {
-        match self.value(name) {
+        match &*self.number(name) {
             Value::None | Value::Bool(false) => Ok(()),
             _ if !self.is_given(name) => Ok(()),
             _ => Err(ExecError::Unsupported { argument: name.to_owned(), reason: reason.to_owned() }),
         }
+    }
+}
+
+/// Reads a numpy scalar, which is recorded by the name of its class and its text; `None` for anything else.
+///
+/// A `numpy.float64` is not among them: it is a Python float too, and recorded as one.
+fn numpy_scalar(value: &OwnedValue) -> Option<OwnedValue> {
+    let Value::Opaque { class, repr } = value else {
+        return None;
+    };
+    let text = repr.as_str()?;
+    match class.as_str() {
+        "float16" | "float32" => text.parse().ok().map(Value::Float),
+        "int8" | "int16" | "int32" | "int64" | "uint8" | "uint16" | "uint32" | "uint64" => {
+            text.parse().ok().map(Value::int)
+        }
+        "bool" | "bool_" => match text {
+            "True" => Some(Value::Bool(true)),
+            "False" => Some(Value::Bool(false)),
+            _ => None,
+        },
+        _ => None,
     }
 }
 
@@ -291,6 +322,40 @@ mod tests {
         assert_eq!(error(with("z", positional(&[1, 2]))), "there is no argument `z`");
         assert_eq!(error(with("x", positional(&[1, 2]))), "argument `x` is given twice");
         assert_eq!(error(positional(&[1, 2, 3, 4, 5])), "5 positional arguments, at most 4 are accepted");
+    }
+
+    fn opaque(class: &str, repr: &str) -> OwnedValue {
+        Value::Opaque { class: class.to_owned(), repr: repr.into() }
+    }
+
+    #[test]
+    fn numpy_scalars_are_read_as_the_numbers_that_they_are() {
+        let read = |class: &str, repr: &str| {
+            let mut arguments = positional(&[0]);
+            arguments.positional.push(opaque(class, repr));
+            bound(&mut arguments, |b| (b.float("y").ok(), b.int("y").ok(), b.flag("y").ok())).unwrap()
+        };
+        assert_eq!(read("float32", "1.5"), (Some(1.5), None, None));
+        assert_eq!(read("float16", "1e-05"), (Some(1e-5), None, None));
+        assert_eq!(read("float32", "-inf"), (Some(f32::NEG_INFINITY), None, None));
+        assert!(read("float32", "nan").0.unwrap().is_nan());
+        for class in ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"] {
+            assert_eq!(read(class, "7"), (Some(7.0), Some(7), Some(true)), "{class}");
+        }
+        for class in ["bool", "bool_"] {
+            assert_eq!(read(class, "True"), (Some(1.0), Some(1), Some(true)), "{class}");
+            assert_eq!(read(class, "False"), (Some(0.0), Some(0), Some(false)), "{class}");
+        }
+        for (class, repr) in [("float32", "much"), ("int64", "1.5"), ("bool", "1"), ("Decimal", "1.5")] {
+            assert_eq!(read(class, repr), (None, None, None), "{class} {repr}");
+        }
+    }
+
+    #[test]
+    fn a_numpy_false_asks_for_nothing() {
+        let mut arguments = positional(&[1, 2]);
+        arguments.keyword.push(("flag".into(), opaque("bool", "False")));
+        assert!(bound(&mut arguments, |b| b.refuse("flag", "no")).unwrap().is_ok());
     }
 
     #[test]

@@ -54,50 +54,43 @@ pub enum DTypeKind {
 struct Row {
     dtype: DType,
     torch: &'static str,
-    safetensors: Option<&'static str>,
     item_size: usize,
     kind: DTypeKind,
 }
 
-const fn row(
-    dtype: DType,
-    torch: &'static str,
-    safetensors: Option<&'static str>,
-    item_size: usize,
-    kind: DTypeKind,
-) -> Row {
-    Row { dtype, torch, safetensors, item_size, kind }
+const fn row(dtype: DType, torch: &'static str, item_size: usize, kind: DTypeKind) -> Row {
+    Row { dtype, torch, item_size, kind }
 }
 
 /// One row a dtype, in the order of the enum (a test holds the order).
 const ROWS: [Row; 25] = {
     use DTypeKind::{Bool, Complex, Float, Integer, PackedFloat, Quantized};
     [
-        row(DType::Float64, "float64", Some("F64"), 8, Float),
-        row(DType::Float32, "float32", Some("F32"), 4, Float),
-        row(DType::Float16, "float16", Some("F16"), 2, Float),
-        row(DType::BFloat16, "bfloat16", Some("BF16"), 2, Float),
-        row(DType::Float8E4M3Fn, "float8_e4m3fn", Some("F8_E4M3"), 1, Float),
-        row(DType::Float8E5M2, "float8_e5m2", Some("F8_E5M2"), 1, Float),
-        row(DType::Float8E4M3FnUz, "float8_e4m3fnuz", Some("F8_E4M3FNUZ"), 1, Float),
-        row(DType::Float8E5M2FnUz, "float8_e5m2fnuz", Some("F8_E5M2FNUZ"), 1, Float),
-        row(DType::Float8E8M0Fnu, "float8_e8m0fnu", Some("F8_E8M0"), 1, Float),
-        row(DType::Float4E2M1FnX2, "float4_e2m1fn_x2", Some("F4"), 1, PackedFloat),
-        row(DType::Int64, "int64", Some("I64"), 8, Integer),
-        row(DType::Int32, "int32", Some("I32"), 4, Integer),
-        row(DType::Int16, "int16", Some("I16"), 2, Integer),
-        row(DType::Int8, "int8", Some("I8"), 1, Integer),
-        row(DType::UInt64, "uint64", Some("U64"), 8, Integer),
-        row(DType::UInt32, "uint32", Some("U32"), 4, Integer),
-        row(DType::UInt16, "uint16", Some("U16"), 2, Integer),
-        row(DType::UInt8, "uint8", Some("U8"), 1, Integer),
-        row(DType::Bool, "bool", Some("BOOL"), 1, Bool),
-        row(DType::Complex32, "complex32", None, 4, Complex),
-        row(DType::Complex64, "complex64", Some("C64"), 8, Complex),
-        row(DType::Complex128, "complex128", None, 16, Complex),
-        row(DType::QInt8, "qint8", None, 1, Quantized),
-        row(DType::QUInt8, "quint8", None, 1, Quantized),
-        row(DType::QInt32, "qint32", None, 4, Quantized),
+        row(DType::Float64, "float64", 8, Float),
+        row(DType::Float32, "float32", 4, Float),
+        row(DType::Float16, "float16", 2, Float),
+        row(DType::BFloat16, "bfloat16", 2, Float),
+        row(DType::Float8E4M3Fn, "float8_e4m3fn", 1, Float),
+        row(DType::Float8E5M2, "float8_e5m2", 1, Float),
+        row(DType::Float8E4M3FnUz, "float8_e4m3fnuz", 1, Float),
+        row(DType::Float8E5M2FnUz, "float8_e5m2fnuz", 1, Float),
+        row(DType::Float8E8M0Fnu, "float8_e8m0fnu", 1, Float),
+        row(DType::Float4E2M1FnX2, "float4_e2m1fn_x2", 1, PackedFloat),
+        row(DType::Int64, "int64", 8, Integer),
+        row(DType::Int32, "int32", 4, Integer),
+        row(DType::Int16, "int16", 2, Integer),
+        row(DType::Int8, "int8", 1, Integer),
+        row(DType::UInt64, "uint64", 8, Integer),
+        row(DType::UInt32, "uint32", 4, Integer),
+        row(DType::UInt16, "uint16", 2, Integer),
+        row(DType::UInt8, "uint8", 1, Integer),
+        row(DType::Bool, "bool", 1, Bool),
+        row(DType::Complex32, "complex32", 4, Complex),
+        row(DType::Complex64, "complex64", 8, Complex),
+        row(DType::Complex128, "complex128", 16, Complex),
+        row(DType::QInt8, "qint8", 1, Quantized),
+        row(DType::QUInt8, "quint8", 1, Quantized),
+        row(DType::QInt32, "qint32", 4, Quantized),
     ]
 };
 
@@ -114,11 +107,6 @@ impl DType {
     /// Returns torch's name without the `torch.` in front, for example `float16`.
     pub fn name(self) -> &'static str {
         self.row().torch
-    }
-
-    /// Returns the name in a safetensors header, or `None` where that format has no such type.
-    pub fn safetensors_name(self) -> Option<&'static str> {
-        self.row().safetensors
     }
 
     /// Returns the size of one element in bytes.
@@ -152,11 +140,6 @@ impl DType {
         };
         ROWS.iter().find(|row| row.torch == name).map(|row| row.dtype)
     }
-
-    /// Finds a dtype by its name in a safetensors header.
-    pub fn from_safetensors_name(name: &str) -> Option<DType> {
-        ROWS.iter().find(|row| row.safetensors == Some(name)).map(|row| row.dtype)
-    }
 }
 
 /// Writes the dtype as torch prints it: `torch.float16`.
@@ -182,9 +165,6 @@ mod tests {
         for dtype in DType::all() {
             assert_eq!(DType::from_torch_name(dtype.name()), Some(dtype));
             assert_eq!(DType::from_torch_name(&dtype.to_string()), Some(dtype));
-            if let Some(name) = dtype.safetensors_name() {
-                assert_eq!(DType::from_safetensors_name(name), Some(dtype));
-            }
         }
     }
 

@@ -12,11 +12,20 @@ use crate::narrow_float::{
 };
 use crate::tensor::TensorBuf;
 
-/// The most elements that an *expanded* tensor may have when its elements are copied out.
+/// The most elements that an *expanded* tensor may have when its elements are copied out: 64 MiB of f32.
 ///
 /// A tensor that has no more elements than its storage is bounded by its file. One with strides of zero is
 /// not: a file of a kilobyte can describe petabytes.
-pub const EXPANSION_LIMIT: usize = 1 << 26;
+pub const EXPANSION_LIMIT: usize = 1 << 24;
+
+/// Fails if a tensor of `numel` elements over a storage of `stored` is out of proportion to it: more than the
+/// storage has, and more than [`EXPANSION_LIMIT`].
+pub fn check_expansion(numel: usize, stored: usize) -> Result<(), ElementError> {
+    if numel > stored.max(EXPANSION_LIMIT) {
+        return Err(ElementError::TooLarge { numel, stored });
+    }
+    Ok(())
+}
 
 /// Why elements could not be read or written as numbers.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -51,11 +60,7 @@ pub enum ElementError {
 impl TensorBuf {
     /// Fails if copying the logical elements out would need memory out of proportion to the storage.
     pub fn check_expansion(&self) -> Result<(), ElementError> {
-        let stored = self.storage().len() / self.dtype().item_size();
-        if self.numel() > stored.max(EXPANSION_LIMIT) {
-            return Err(ElementError::TooLarge { numel: self.numel(), stored });
-        }
-        Ok(())
+        check_expansion(self.numel(), self.storage().len() / self.dtype().item_size())
     }
 
     /// Copies the logical elements out as f32 in row-major order; integers and bools convert too.
@@ -387,5 +392,14 @@ mod tests {
         let layout = Layout::new(&[1 << 50], &[0], 0).unwrap();
         let tensor = TensorBuf::new(DType::Float32, layout, Bytes::from(vec![0; 4])).unwrap();
         assert_eq!(tensor.to_f32(), Err(ElementError::TooLarge { numel: 1 << 50, stored: 1 }));
+    }
+
+    #[test]
+    fn a_tensor_may_be_expanded_to_64_mib_of_f32_or_be_as_large_as_its_storage() {
+        const LIMIT: usize = (64 << 20) / size_of::<f32>();
+        assert_eq!(check_expansion(LIMIT, 1), Ok(()));
+        let error = ElementError::TooLarge { numel: LIMIT + 1, stored: 1 };
+        assert_eq!(check_expansion(LIMIT + 1, 1), Err(error));
+        assert_eq!(check_expansion(LIMIT + 1, LIMIT + 1), Ok(()));
     }
 }

@@ -13,6 +13,18 @@ use crate::name::FunctionName;
 /// A boxed cause from outside this crate.
 pub type Cause = Box<dyn Error + Send + Sync>;
 
+/// Joins an error and its causes: `outer: inner`.
+pub fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        cause = inner.source();
+    }
+    text
+}
+
 /// Why a file of tensors could not be encoded or decoded.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -125,8 +137,13 @@ pub enum SourceError {
         source: FormatError,
     },
     /// The call has no usable record.
-    #[error("{path}: no whole record of the call", path = .0.display())]
-    NoRecord(PathBuf),
+    #[error("{path}: no whole record of the call: {reason}", path = path.display())]
+    NoRecord {
+        /// The file that should hold it.
+        path: PathBuf,
+        /// Why its last line is none, with the line's number; or that there is no line at all.
+        reason: String,
+    },
 }
 
 /// Why a call could not be executed.
@@ -254,4 +271,16 @@ pub enum StageError {
     /// The device refused or failed.
     #[error("the device failed")]
     Device(#[source] Cause),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chain_names_the_error_and_every_cause() {
+        let device = ExecError::Device(Box::new(StageError::Device("out of memory".into())));
+        assert_eq!(chain(&device), "the device failed: the device failed: out of memory");
+        assert_eq!(chain(&SourceError::NotFound("a".into())), SourceError::NotFound("a".into()).to_string());
+    }
 }

@@ -208,7 +208,7 @@ impl Iterator for Runs {
 }
 
 /// Returns the strides of a row-major tensor as torch gives them: a size of zero counts as one.
-pub fn row_major_strides(shape: &[usize]) -> Option<Vec<usize>> {
+fn row_major_strides(shape: &[usize]) -> Option<Vec<usize>> {
     let mut strides = vec![1; shape.len()];
     let mut stride: usize = 1;
     for (slot, &size) in strides.iter_mut().zip(shape).rev() {

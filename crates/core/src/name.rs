@@ -32,7 +32,7 @@ impl FunctionName {
     }
 
     /// Returns the name behind the last segment of its module: `decode.BatchDecodeWithPagedKVCacheWrapper.run`.
-    pub fn qualified(&self) -> String {
+    pub(crate) fn qualified(&self) -> String {
         let module = self.module.rsplit('.').next().unwrap_or_default();
         format!("{module}.{}", self.name)
     }

@@ -26,20 +26,22 @@ enum Special {
 /// `torch.float8_e4m3fn`: largest finite value 448.
 pub const E4M3FN: Format8 = Format8 { mantissa_bits: 3, bias: 7, special: Special::NanAtAllOnes };
 /// `torch.float8_e5m2`: largest finite value 57344.
-pub const E5M2: Format8 = Format8 { mantissa_bits: 2, bias: 15, special: Special::Ieee };
+pub(crate) const E5M2: Format8 = Format8 { mantissa_bits: 2, bias: 15, special: Special::Ieee };
 /// `torch.float8_e4m3fnuz`: largest finite value 240.
-pub const E4M3FNUZ: Format8 = Format8 { mantissa_bits: 3, bias: 8, special: Special::NanAtNegativeZero };
+pub(crate) const E4M3FNUZ: Format8 =
+    Format8 { mantissa_bits: 3, bias: 8, special: Special::NanAtNegativeZero };
 /// `torch.float8_e5m2fnuz`: largest finite value 57344.
-pub const E5M2FNUZ: Format8 = Format8 { mantissa_bits: 2, bias: 16, special: Special::NanAtNegativeZero };
+pub(crate) const E5M2FNUZ: Format8 =
+    Format8 { mantissa_bits: 2, bias: 16, special: Special::NanAtNegativeZero };
 
 /// Value of each `torch.float8_e4m3fn` code.
 pub static E4M3FN_VALUES: [f32; 256] = E4M3FN.table();
 /// Value of each `torch.float8_e5m2` code.
-pub static E5M2_VALUES: [f32; 256] = E5M2.table();
+pub(crate) static E5M2_VALUES: [f32; 256] = E5M2.table();
 /// Value of each `torch.float8_e4m3fnuz` code.
-pub static E4M3FNUZ_VALUES: [f32; 256] = E4M3FNUZ.table();
+pub(crate) static E4M3FNUZ_VALUES: [f32; 256] = E4M3FNUZ.table();
 /// Value of each `torch.float8_e5m2fnuz` code.
-pub static E5M2FNUZ_VALUES: [f32; 256] = E5M2FNUZ.table();
+pub(crate) static E5M2FNUZ_VALUES: [f32; 256] = E5M2FNUZ.table();
 
 /// Value of each e2m1 code; bit 3 is the sign.
 pub const E2M1_VALUES: [f32; 16] =
@@ -131,12 +133,14 @@ pub const fn decode_e8m0(code: u8) -> f32 {
 
 /// Rounds a positive value to the nearest power of two, ties to the even code, as a
 /// `torch.float8_e8m0fnu` code; saturates at both ends. Zero and negative values give the smallest code.
-pub fn encode_e8m0(value: f32) -> u8 {
+pub(crate) fn encode_e8m0(value: f32) -> u8 {
     if value.is_nan() {
         return 0xff;
     }
-    if value <= decode_e8m0(0) {
-        return 0;
+    if value < decode_e8m0(1) {
+        // The smallest two codes are 2^-127 and 2^-126, and f32 has no exponent below the second: a value
+        // under it is nearer to one or the other. The one in the middle goes to the even code.
+        return u8::from(value > 1.5 * decode_e8m0(0));
     }
     let bits = value.to_bits();
     let (exponent, mantissa) = (bits >> 23, bits & 0x7f_ffff);
@@ -214,15 +218,23 @@ mod tests {
     }
 
     /// The nearest finite code by trying all of them; of two at equal distance the even one.
-    fn nearest(format: Format8, value: f32) -> f32 {
+    fn nearest(decode: impl Fn(u8) -> f32, value: f32) -> f32 {
         let best = (0..=255u8)
-            .filter(|&code| format.decode(code).is_finite())
+            .filter(|&code| decode(code).is_finite())
             .min_by(|&a, &b| {
-                let distance = |code| (f64::from(format.decode(code)) - f64::from(value)).abs();
+                let distance = |code| (f64::from(decode(code)) - f64::from(value)).abs();
                 distance(a).total_cmp(&distance(b)).then((a & 1).cmp(&(b & 1)))
             })
             .unwrap();
-        format.decode(best)
+        decode(best)
+    }
+
+    #[test]
+    fn e8m0_below_its_second_power_is_rounded_to_nearest_too() {
+        for (factor, code) in [(0.0, 0), (0.5, 0), (1.1, 0), (1.5, 0), (1.6, 1), (2.0, 1)] {
+            assert_eq!(encode_e8m0(factor * decode_e8m0(0)), code, "{factor} * 2^-127");
+        }
+        assert_eq!(encode_e8m0(-1.0), 0);
     }
 
     proptest! {
@@ -236,9 +248,22 @@ mod tests {
                 let middle = (low + high) / 2.0;
                 for value in [value, if tie.1 { middle } else { -middle }] {
                     if value.is_finite() {
-                        prop_assert_eq!(format.decode(format.encode(value)), nearest(format, value), "{}", value);
+                        prop_assert_eq!(format.decode(format.encode(value)), nearest(|code| format.decode(code), value), "{}", value);
                     }
                 }
+            }
+        }
+
+        /// Every f32 that is not negative, a third of them below 2^-125, and every middle of two powers.
+        #[test]
+        fn e8m0_takes_the_nearest_power_with_ties_to_even(
+            bits in prop_oneof![2 => 0u32..=0x7f7f_ffff, 1 => 0u32..=0x0100_0000],
+            tie in 0u8..254,
+        ) {
+            let middle = 1.5 * decode_e8m0(tie);
+            for value in [f32::from_bits(bits), middle, middle.next_up(), middle.next_down()] {
+                let expected = nearest(decode_e8m0, value);
+                prop_assert_eq!(decode_e8m0(encode_e8m0(value)), expected, "{:e}", value);
             }
         }
     }

@@ -54,12 +54,12 @@ impl Signature {
     }
 
     /// Returns how many parameters can be given by position.
-    pub fn positional_count(&self) -> usize {
+    pub(crate) fn positional_count(&self) -> usize {
         self.positional
     }
 
     /// Tells whether any number of further positional arguments is accepted.
-    pub fn takes_more_positional(&self) -> bool {
+    pub(crate) fn takes_more_positional(&self) -> bool {
         self.more_positional
     }
 

@@ -23,13 +23,6 @@ pub struct TensorMeta {
     pub device: String,
 }
 
-impl TensorMeta {
-    /// Returns the element type, if it is one we know.
-    pub fn known_dtype(&self) -> Option<DType> {
-        DType::from_torch_name(&self.dtype)
-    }
-}
-
 /// Tells storages apart: two tensors with the same id share their bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StorageId(usize);
@@ -132,7 +125,7 @@ impl TensorBuf {
     }
 
     /// Tells whether the stored bytes are the negatives of the logical elements.
-    pub fn is_neg(&self) -> bool {
+    pub(crate) fn is_neg(&self) -> bool {
         self.flags.neg
     }
 

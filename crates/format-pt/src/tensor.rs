@@ -214,9 +214,7 @@ impl<'a> Call<'_, 'a> {
         }
         for [name, value] in marks {
             match name {
-                Value::Text(b"conj") if dtype.kind() == DTypeKind::Complex => {
-                    flags.conj = self.bool(*value)?
-                }
+                Value::Text(b"conj") => flags.conj = self.bool(*value)?,
                 Value::Text(b"neg") => flags.neg = self.bool(*value)?,
                 Value::Text(other) => {
                     return Err(FormatError::Unsupported(format!(
@@ -227,6 +225,12 @@ impl<'a> Call<'_, 'a> {
                 }
                 other => return Err(self.wrong(&format!("has {} for a mark", other.kind()))),
             }
+        }
+        if flags.conj && dtype.kind() != DTypeKind::Complex {
+            return Err(self.wrong(&format!("is {dtype} and marked as a conjugate")));
+        }
+        if flags.neg && !has_sign_bits(dtype) {
+            return Err(self.wrong(&format!("is {dtype} and marked as a negative")));
         }
         Ok(flags)
     }
@@ -267,5 +271,16 @@ impl<'a> Call<'_, 'a> {
 
     fn wrong(&self, what: &str) -> FormatError {
         FormatError::Inconsistent(format!("{} {what}", self.quoted()))
+    }
+}
+
+/// Tells whether an element is negated by flipping bits, which is what torch's negative views stand for: it
+/// takes them of the imaginary parts of conjugates.
+fn has_sign_bits(dtype: DType) -> bool {
+    match dtype.kind() {
+        // The scale type has an exponent and nothing else.
+        DTypeKind::Float => dtype != DType::Float8E8M0Fnu,
+        DTypeKind::Complex => true,
+        DTypeKind::PackedFloat | DTypeKind::Integer | DTypeKind::Bool | DTypeKind::Quantized => false,
     }
 }

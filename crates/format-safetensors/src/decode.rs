@@ -1,9 +1,9 @@
 //! From a file to its tensors.
 
-use callbox_core::{Bytes, DType, FormatError, Layout, LoadedTensor, Quoted, TensorBuf, TensorMap};
+use callbox_core::{Bytes, FormatError, Layout, LoadedTensor, Quoted, TensorBuf, TensorMap};
 use safetensors::tensor::TensorInfo;
 
-use crate::dtype::{last_size_factor, to_safetensors};
+use crate::dtype::{from_safetensors, last_size_factor};
 use crate::header;
 
 /// Reads the tensors in the order of their data; each is a part of `bytes`.
@@ -20,8 +20,7 @@ pub(crate) fn decode(bytes: &Bytes) -> Result<TensorMap, FormatError> {
 }
 
 fn read_tensor(name: &str, info: &TensorInfo, data: &Bytes) -> Result<TensorBuf, FormatError> {
-    let dtype = DType::all().find(|dtype| to_safetensors(*dtype) == Some(info.dtype));
-    let dtype = dtype.expect("the header's reader lets known dtypes pass only");
+    let dtype = from_safetensors(info.dtype).expect("the header's reader lets known dtypes pass only");
     let mut shape = info.shape.clone();
     let factor = last_size_factor(dtype);
     if factor > 1 {

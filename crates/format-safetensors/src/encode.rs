@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::HashSet;
 use std::io::{BufWriter, Write};
 
-use callbox_core::elements::EXPANSION_LIMIT;
+use callbox_core::elements::check_expansion;
 use callbox_core::{FormatError, TensorGroup, TensorView};
 use safetensors::tensor::TensorInfo;
 
@@ -56,10 +56,7 @@ fn describe(key: &str, tensor: &TensorView<'_>) -> Result<TensorInfo, FormatErro
         .check_storage(stored)
         .map_err(|source| FormatError::Tensor { key: key.to_owned(), source })?;
     let numel = tensor.layout.numel();
-    if numel > stored.max(EXPANSION_LIMIT) {
-        let reason = format!("{numel} elements expanded from {stored} would have to be written out");
-        return Err(cannot_hold(key, &reason));
-    }
+    check_expansion(numel, stored).map_err(|error| cannot_hold(key, &error.to_string()))?;
     let mut shape = tensor.layout.shape().to_vec();
     let factor = last_size_factor(tensor.dtype);
     if factor > 1 {

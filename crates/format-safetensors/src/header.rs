@@ -9,12 +9,12 @@ use std::error::Error;
 use std::fmt;
 use std::mem;
 
-use callbox_core::{DType, FormatError, Quoted};
+use callbox_core::{FormatError, Quoted};
 use safetensors::tensor::{Metadata, TensorInfo};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 
-use crate::dtype::to_safetensors;
+use crate::dtype;
 
 /// Bytes that hold the header's length; the header fills up to a multiple of them.
 const LENGTH_BYTES: usize = 8;
@@ -111,8 +111,7 @@ struct Entry {
 
 impl Entry {
     fn into_info((name, entry): (String, Entry)) -> Result<(String, TensorInfo), FormatError> {
-        let known = DType::from_safetensors_name(&entry.dtype).and_then(to_safetensors);
-        let dtype = known.ok_or_else(|| {
+        let dtype = dtype::from_name(&entry.dtype).ok_or_else(|| {
             FormatError::Unsupported(format!(
                 "tensor {} has the dtype {}",
                 Quoted(name.as_bytes()),

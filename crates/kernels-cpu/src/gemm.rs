@@ -1,7 +1,10 @@
 //! Products of matrices in 16 and 8 bits.
 //!
-//! Factors are converted to f32, sums are taken in f32, and the result is rounded once. Factors may lie
-//! row-major or column-major: a transposed view gives the same result as a copy.
+//! Factors are converted to f32, sums are taken in f32, and the result is rounded once, to nearest with ties to
+//! even. Factors may lie row-major or column-major: a transposed view gives the same result as a copy.
+//!
+//! Formulas, shapes and defaults are those of FlashInfer's documentation, page `flashinfer.gemm`. What it leaves
+//! open and a tolerance would show is said where it is decided: when a scale or a bias comes in.
 
 use callbox_core::{Bound, Contract, DType, DTypeKind, ExecError, OwnedValue, ResultRule};
 use rayon::prelude::*;
@@ -34,7 +37,8 @@ pub(crate) const PRODUCT_TO_OUT: Contract = Contract { writes: &["out"], results
 /// `out[b] = (A[b] * A_scale) (B[b] * B_scale)`; the scales are multiplied in before the sum.
 ///
 /// `A` `[batch, m, k]`, `B` `[batch, k, n]`, in e4m3 or e5m2 each; the scales are numbers. The result is
-/// `[batch, m, n]` in `dtype`.
+/// `[batch, m, n]` in `dtype`, any float; with `out`, in the dtype of `out`. Source: FlashInfer's documentation,
+/// `flashinfer.gemm.bmm_fp8`.
 fn bmm_fp8(arguments: &mut Bound<'_>) -> Result<OwnedValue, ExecError> {
     let sizes = Sizes::of_batches(arguments)?;
     let (a_scale, b_scale) = (arguments.float("A_scale")?, arguments.float("B_scale")?);
@@ -49,8 +53,9 @@ fn bmm_fp8(arguments: &mut Bound<'_>) -> Result<OwnedValue, ExecError> {
 
 /// `out = (a b^T) * alpha`.
 ///
-/// `a` `[m, k]`, `b` `[n, k]` (not transposed), in e4m3 or e5m2 each; `alpha` is None (1) or a number. The
-/// result is `[m, n]` in `out_dtype`.
+/// `a` `[m, k]`, `b` `[n, k]` (not transposed), in e4m3 or e5m2 each; `alpha` is None (1) or a number, and the
+/// sum in f32 is multiplied by it before the rounding. The result is `[m, n]` in `out_dtype`, any float; with
+/// `out`, in the dtype of `out`. Source: FlashInfer's documentation, `flashinfer.gemm.mm_fp8`.
 fn mm_fp8(arguments: &mut Bound<'_>) -> Result<OwnedValue, ExecError> {
     if let shape @ [_, _, _] = arguments.tensor("b")?.shape() {
         let expected = "[n, k]: a weight shuffled for `trtllm_low_latency` cannot be read".to_owned();
@@ -73,7 +78,9 @@ fn mm_fp8(arguments: &mut Bound<'_>) -> Result<OwnedValue, ExecError> {
 
 /// `out = a b + bias`, the bias added before the rounding.
 ///
-/// `a` `[m, k]`, `b` `[k, n]`, `bias` None or `[n]`. The result is `[m, n]` in `out_dtype`.
+/// `a` `[m, k]`, `b` `[k, n]`, `bias` None or `[n]`, of bf16 (any float is read). The result is `[m, n]` in
+/// `out_dtype`, any float; with `out`, in the dtype of `out`. Source: FlashInfer's documentation,
+/// `flashinfer.gemm.mm_bf16`.
 fn mm_bf16(arguments: &mut Bound<'_>) -> Result<OwnedValue, ExecError> {
     let [m, k] = operand::sizes(arguments, "a", "[m, k]")?;
     let [b_k, n] = operand::sizes(arguments, "b", "[k, n]")?;
@@ -96,7 +103,9 @@ fn mm_bf16(arguments: &mut Bound<'_>) -> Result<OwnedValue, ExecError> {
 
 /// `out[b] = A[b] B[b]`.
 ///
-/// `A` `[batch, m, k]`, `B` `[batch, k, n]`. The result is `[batch, m, n]` in `out_dtype`.
+/// `A` `[batch, m, k]`, `B` `[batch, k, n]`, of bf16 (any float is read). The result is `[batch, m, n]` in
+/// `out_dtype`, any float; with `out`, in the dtype of `out`. Source: FlashInfer's documentation,
+/// `flashinfer.gemm.bmm_bf16`.
 fn bmm_bf16(arguments: &mut Bound<'_>) -> Result<OwnedValue, ExecError> {
     let sizes = Sizes::of_batches(arguments)?;
     let a = operand::values(arguments, "A")?;

@@ -1,6 +1,11 @@
 //! Probabilities before sampling: softmax, and keeping only the likely tokens.
 //!
-//! Every argument is `[batch, vocab]`; each row is on its own. Everything is computed in f32.
+//! Logits and probabilities are `[batch, vocab]` of any float; each row is on its own. Everything is computed in
+//! f32 and rounded once, to nearest with ties to even.
+//!
+//! Shapes, defaults and what becomes of ties are those of FlashInfer's documentation, page `flashinfer.sampling`;
+//! top-k is from Fan, Lewis and Dauphin, "Hierarchical Neural Story Generation" (2018), top-p (nucleus sampling)
+//! from Holtzman et al., "The Curious Case of Neural Text Degeneration" (2020).
 
 use callbox_core::{Bound, Contract, DType, ExecError, OwnedValue, ResultRule, Value};
 
@@ -34,8 +39,9 @@ const fn row(
 
 /// `e^(x - max) / sum e^(x - max)` with `x = logits / temperature`.
 ///
-/// `temperature` is None, a number or `[batch]`. The result is f32 for every dtype of `logits`. A temperature
-/// of zero makes every finite logit zero, which gives equal probabilities.
+/// `logits` is `[batch, vocab]`, `temperature` None, a number or `[batch]`. The result is `[batch, vocab]` in f32
+/// for every dtype of `logits`, so nothing is rounded at the end. A temperature of zero makes every finite logit
+/// zero, which gives equal probabilities. Source: FlashInfer's documentation, `flashinfer.sampling.softmax`.
 fn softmax(arguments: &mut Bound<'_>) -> Result<OwnedValue, ExecError> {
     let mut logits = read(arguments, "logits")?;
     let temperature = match arguments.value("temperature") {
@@ -56,10 +62,11 @@ fn softmax(arguments: &mut Bound<'_>) -> Result<OwnedValue, ExecError> {
     Ok(Value::Tensor(probs))
 }
 
-/// Keeps the `top_k` largest of each row and divides them by their sum; the others become 0.
+/// Keeps the `top_k` largest of each row and divides them by their sum; the others become 0 (Fan et al., 2018).
 ///
-/// `top_k` is an integer or integers `[batch]`, at least 1; from `vocab` on everything stays. All values equal
-/// to the smallest kept one stay too. The result is like `probs`.
+/// `probs` is `[batch, vocab]`; `top_k` is an integer or integers `[batch]`, at least 1; from `vocab` on
+/// everything stays. All values equal to the smallest kept one stay too. The result has the shape and dtype of
+/// `probs`. Source: FlashInfer's documentation, `flashinfer.sampling.top_k_renorm_probs`.
 fn top_k_renorm_probs(arguments: &mut Bound<'_>) -> Result<OwnedValue, ExecError> {
     let mut probs = read(arguments, "probs")?;
     let top_k = TopK::read(arguments, probs.shape[0])?;
@@ -70,9 +77,11 @@ fn top_k_renorm_probs(arguments: &mut Bound<'_>) -> Result<OwnedValue, ExecError
     like(&probs)
 }
 
-/// Keeps the `top_k` largest logits of each row unchanged; the others become -inf.
+/// Keeps the `top_k` largest logits of each row unchanged; the others become -inf (Fan et al., 2018).
 ///
-/// `top_k` and ties as [`top_k_renorm_probs`] has them. The result is like `logits`.
+/// `logits` is `[batch, vocab]`; `top_k` and ties as [`top_k_renorm_probs`] has them. The result has the shape
+/// and dtype of `logits`, and nothing is rounded. Source: FlashInfer's documentation,
+/// `flashinfer.sampling.top_k_mask_logits`.
 fn top_k_mask_logits(arguments: &mut Bound<'_>) -> Result<OwnedValue, ExecError> {
     let mut logits = read(arguments, "logits")?;
     let top_k = TopK::read(arguments, logits.shape[0])?;
@@ -86,10 +95,11 @@ fn top_k_mask_logits(arguments: &mut Bound<'_>) -> Result<OwnedValue, ExecError>
 }
 
 /// Keeps the largest probabilities of each row until their sum reaches `top_p`, and divides them by their sum;
-/// the others become 0 (Holtzman et al., "The Curious Case of Neural Text Degeneration", 2020).
+/// the others become 0 (Holtzman et al., 2020).
 ///
-/// `top_p` is a number or `[batch]`; from 1 on everything stays. The probability that crosses `top_p` stays,
-/// with all that are equal to it. The result is like `probs`.
+/// `probs` is `[batch, vocab]`; `top_p` is a number or `[batch]`; from 1 on everything stays. The probability
+/// that crosses `top_p` stays, with all that are equal to it. The result has the shape and dtype of `probs`.
+/// Source: FlashInfer's documentation, `flashinfer.sampling.top_p_renorm_probs`.
 fn top_p_renorm_probs(arguments: &mut Bound<'_>) -> Result<OwnedValue, ExecError> {
     let mut probs = read(arguments, "probs")?;
     let top_p = operand::per_row(arguments, "top_p", probs.shape[0])?;

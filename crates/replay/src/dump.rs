@@ -6,7 +6,7 @@ use std::panic::{self, AssertUnwindSafe};
 
 use callbox_core::{
     Arguments, CallRecord, CallState, Contract, DumpSource, DumpedCall, ExecError, ExecutionStatus, Executor,
-    Finding, Group, Instance, LoadedTensor, OwnedValue, ProcessKey, TensorMap, Value,
+    Finding, Group, Instance, LoadedTensor, OwnedValue, ProcessKey, TensorBuf, TensorMap, Value,
 };
 
 use crate::compare::{self, CompareOptions, Comparison};
@@ -84,10 +84,17 @@ impl Replayed {
 
 /// Objects that replayed constructors built, by process and recorded identity.
 ///
-/// Identities are addresses and are reused: a later constructor with a known identity replaces the object.
+/// Identities are addresses and are reused: a later constructor with a known identity ends the earlier object,
+/// also where its own replay fails.
 #[derive(Debug, Default)]
 pub struct Objects {
-    instances: HashMap<(ProcessKey, u64), Box<dyn Instance>>,
+    instances: HashMap<(ProcessKey, u64), Object>,
+}
+
+#[derive(Debug)]
+struct Object {
+    class: String,
+    instance: Box<dyn Instance>,
 }
 
 /// Replays one call: rebuilds its arguments, runs it, compares its result.
@@ -116,6 +123,10 @@ fn replay(
     options: &ReplayOptions,
     replayed: &mut Replayed,
 ) -> Result<Verdict, Verdict> {
+    let constructed = constructed_object(&replayed.call);
+    if let Some(key) = &constructed {
+        objects.instances.remove(key);
+    }
     refuse_unusable(&replayed.call)?;
     let loaded = source.record(&replayed.call).map_err(damaged)?;
     replayed.findings = loaded.findings;
@@ -126,22 +137,25 @@ fn replay(
     }
     let call = replayed.call.clone();
 
-    let contract = executor.contract(&record.function);
-    let Some(contract) = contract else {
-        return Err(not_run(&call.state, &ExecError::NoExecutor(record.function.clone()).to_string()));
-    };
+    // Files are loaded before anybody is asked for the function: damage is told of every call.
     let inputs = load(source, &call, Group::Inputs, &record.tensor_info.input_keys)?;
+    let compare = options.compare && call.state == CallState::Completed;
+    if compare {
+        replayed.expected_tensors = load(source, &call, Group::Outputs, &record.tensor_info.output_keys)?;
+    }
+    let contract = executor.contract(&record.function);
+    if options.run && contract.is_none() {
+        return Err(not_run(&call.state, &ExecError::NoExecutor(record.function.clone()).to_string()));
+    }
     let mut arguments = rebuild::arguments(record, &inputs).map_err(unusable)?;
     drop(inputs);
-
-    if options.compare && has_result(&call.state) {
-        replayed.expected_tensors = load(source, &call, Group::Outputs, &record.tensor_info.output_keys)?;
+    if compare {
         replayed.expected = Some(rebuild::result(record, &replayed.expected_tensors).map_err(unusable)?);
     }
-    if !options.run {
+    let Some(contract) = contract.filter(|_| options.run) else {
         replayed.arguments = Some(arguments);
         return Err(not_run(&call.state, "only its arguments were asked for"));
-    }
+    };
     let result = run(record, &call.process, executor, objects, &mut arguments);
     let arguments = replayed.arguments.insert(arguments);
     let result = match (result, is_incomplete(&call.state)) {
@@ -159,8 +173,8 @@ fn replay(
         return Ok(Verdict::NothingCompared);
     };
     let written = load(source, &call, Group::ArgsAfter, &record.tensor_info.args_after_keys)?;
-    let comparison =
-        compare_call(record, &contract, arguments, &written, expected, result, &options.comparison);
+    let written = after_images(record, arguments, &written)?;
+    let comparison = compare_call(&contract, &written, expected, result, &options.comparison);
     let verdict = match (comparison.agrees(), comparison.compared) {
         (false, _) => Verdict::Mismatch,
         (true, 0) => Verdict::NothingCompared,
@@ -189,10 +203,11 @@ fn refuse_unusable(call: &DumpedCall) -> Result<(), Verdict> {
     }
 }
 
-fn has_result(state: &CallState) -> bool {
-    matches!(state, CallState::Completed)
+/// Returns what a constructor's object is known by.
+fn constructed_object(call: &DumpedCall) -> Option<(ProcessKey, u64)> {
+    let (_, method) = call.function.class_and_method()?;
+    (method == "__init__").then_some((call.process.clone(), call.self_id?))
 }
-
 /// Tells whether nothing says what the call returned, though it may have.
 fn is_incomplete(state: &CallState) -> bool {
     match state {
@@ -254,16 +269,20 @@ fn run(
 ) -> Result<OwnedValue, ExecError> {
     let function = &record.function;
     let body = AssertUnwindSafe(|| match (function.class_and_method(), record.self_id) {
-        (Some((_, "__init__")), Some(self_id)) => {
+        (Some((class, "__init__")), Some(self_id)) => {
             let instance = executor.construct(function, arguments)?;
-            objects.instances.insert((process.clone(), self_id), instance);
+            let object = Object { class: class.to_owned(), instance };
+            objects.instances.insert((process.clone(), self_id), object);
             Ok(Value::None)
         }
-        (Some((class, method)), self_id) => {
-            let key = (process.clone(), self_id.unwrap_or_default());
-            let instance = objects.instances.get_mut(&key);
-            instance.ok_or_else(|| ExecError::NotConstructed(class.to_owned()))?.call(method, arguments)
+        (Some((class, method)), Some(self_id)) => {
+            let object = objects.instances.get_mut(&(process.clone(), self_id));
+            match object.filter(|object| object.class == class) {
+                Some(object) => object.instance.call(method, arguments),
+                None => Err(ExecError::NotConstructed(class.to_owned())),
+            }
         }
+        (Some((class, _)), None) => Err(ExecError::NotConstructed(class.to_owned())),
         (None, _) => executor.call(function, arguments),
     });
     panic::catch_unwind(body).unwrap_or_else(|panic| {
@@ -273,28 +292,41 @@ fn run(
     })
 }
 
+/// An argument's key, its recorded after-image, and what the replay left in it.
+type AfterImage<'a> = (&'a str, &'a TensorBuf, &'a TensorBuf);
+
+/// Pairs each recorded after-image with the argument that the replay left behind; one that is missing on either
+/// side is damage.
+fn after_images<'a>(
+    record: &'a CallRecord,
+    arguments: &'a Arguments,
+    written: &'a TensorMap,
+) -> Result<Vec<AfterImage<'a>>, Verdict> {
+    let keys = &record.tensor_info.args_after_keys;
+    let pair = |key: &'a String| match (written.get(key), rebuild::argument(record, arguments, key)) {
+        (Some(LoadedTensor::Whole(expected)), Some(Value::Tensor(actual))) => {
+            Ok((key.as_str(), expected, actual))
+        }
+        (_, _) => {
+            let reason = format!("the after-image of `{key}` cannot be paired with an argument");
+            Err(Verdict::Damaged { reason })
+        }
+    };
+    keys.iter().map(pair).collect()
+}
+
 /// Compares the result, and the written arguments where their after-images were recorded.
 ///
 /// A function that writes into an argument and returns nothing has nothing to compare without them: its
 /// `None` says nothing of what it did.
 fn compare_call(
-    record: &CallRecord,
     contract: &Contract,
-    arguments: &Arguments,
-    written: &TensorMap,
+    written: &[AfterImage<'_>],
     expected: &OwnedValue,
     result: &OwnedValue,
     options: &CompareOptions,
 ) -> Comparison {
-    let mut pairs = Vec::new();
-    for (key, expected) in written.iter() {
-        if let (LoadedTensor::Whole(expected), Some(Value::Tensor(actual))) =
-            (expected, rebuild::argument(record, arguments, key))
-        {
-            pairs.push((key, expected, actual));
-        }
-    }
-    let mut comparison = compare::compare_written(&pairs, options);
+    let mut comparison = compare::compare_written(written, options);
     let returns_nothing = matches!((expected, result), (Value::None, Value::None));
     if !returns_nothing || contract.writes.is_empty() {
         comparison.merge(compare::compare(expected, result, contract, options));
@@ -316,7 +348,7 @@ pub fn chain(error: &dyn Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use callbox_core::{DType, Device, FunctionName, TensorBuf};
+    use callbox_core::{DType, Device, FunctionName};
     use callbox_testkit::{MemorySource, sample};
 
     use super::*;
@@ -374,6 +406,9 @@ mod tests {
             _: &FunctionName,
             arguments: &mut Arguments,
         ) -> Result<Box<dyn Instance>, ExecError> {
+            if arguments.positional.is_empty() {
+                return Err(ExecError::MissingArgument("x".to_owned()));
+            }
             Ok(Box::new(Adder(first(arguments).to_f32().unwrap()[0])))
         }
     }
@@ -502,6 +537,59 @@ mod tests {
         assert_eq!(verdicts[..2], [Verdict::Passed, Verdict::Passed]);
         let error = "the object was never constructed in this session: Adder".to_owned();
         assert_eq!(verdicts[2], Verdict::Failed { error });
+    }
+
+    /// Replays a constructor of each class under one identity, `broken` ones without their argument, then
+    /// `method`.
+    fn after_constructors(classes: &[(&str, bool)], method: &str) -> Verdict {
+        let mut source = MemorySource::default();
+        let one = [("arg_0", f32s(&[1.0]))];
+        let record = |name: String| {
+            let mut record = sample::record("toy", &name);
+            record.self_id = Some(5);
+            record
+        };
+        for (class, broken) in classes {
+            let inputs: &[_] = if *broken { &[] } else { &one };
+            source.push(record(format!("{class}.__init__")), &[(Group::Inputs, inputs)]);
+        }
+        let outputs = [("result", f32s(&[2.0]))];
+        source.push(record(method.to_owned()), &[(Group::Inputs, &one), (Group::Outputs, &outputs)]);
+        let (mut objects, options) = (Objects::default(), ReplayOptions::default());
+        let calls = source.calls().unwrap().calls;
+        let verdicts = calls
+            .iter()
+            .map(|call| replay_from_dump(&source, call, &mut Toy, &mut objects, &options).verdict);
+        verdicts.last().unwrap()
+    }
+
+    #[test]
+    fn an_object_answers_only_to_its_own_class_and_only_while_it_lives() {
+        assert_eq!(after_constructors(&[("Adder", false)], "Adder.add"), Verdict::Passed);
+        let gone = |class| Verdict::Failed { error: ExecError::NotConstructed(class).to_string() };
+        assert_eq!(after_constructors(&[("Adder", false)], "Other.add"), gone("Other".to_owned()));
+        let replaced = after_constructors(&[("Adder", false), ("Adder", true)], "Adder.add");
+        assert_eq!(replaced, gone("Adder".to_owned()));
+    }
+
+    #[test]
+    fn an_after_image_that_fits_no_argument_is_damage() {
+        let mut source = MemorySource::default();
+        let mut record = sample::record("toy", "fill");
+        record.output_metadata.push(("result".to_owned(), Value::None));
+        let (inputs, after) = ([("arg_0", f32s(&[1.0]))], [("arg_3", f32s(&[7.0]))]);
+        let call = source.push(record, &[(Group::Inputs, &inputs), (Group::ArgsAfter, &after)]);
+        assert!(matches!(check(&source, &call).verdict, Verdict::Damaged { .. }));
+    }
+
+    #[test]
+    fn arguments_of_an_unknown_function_can_be_rebuilt() {
+        let mut source = MemorySource::default();
+        let call =
+            source.push(sample::record("os", "system"), &[(Group::Inputs, &[("arg_0", f32s(&[1.0]))])]);
+        let options = ReplayOptions { run: false, ..ReplayOptions::default() };
+        let replayed = replay_from_dump(&source, &call, &mut Toy, &mut Objects::default(), &options);
+        assert_eq!(replayed.arguments.unwrap().positional.len(), 1);
     }
 
     #[test]

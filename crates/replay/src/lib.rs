@@ -6,7 +6,9 @@ mod rebuild;
 mod sequence;
 mod verdict;
 
-pub use compare::{CompareOptions, Comparison, Difference, TensorComparison, Tolerance, Worst, compare};
+pub use compare::{
+    CompareOptions, Comparison, Difference, TensorComparison, Tolerance, Unit, Worst, compare,
+};
 pub use dump::{Objects, ReplayOptions, Replayed, chain, replay_from_dump};
 pub use rebuild::RebuildError;
 pub use sequence::{ExecutorFactory, SequenceOptions, replay_sequence};

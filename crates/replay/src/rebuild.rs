@@ -6,9 +6,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use callbox_core::{
-    Arguments, CallRecord, LoadedTensor, MetaTensor, MetaValue, OwnedValue, TensorBuf, TensorMap, Value,
-};
+use callbox_core::{Arguments, CallRecord, LoadedTensor, MetaValue, OwnedValue, TensorBuf, TensorMap, Value};
 use thiserror::Error;
 
 /// Why a recorded call cannot be put together again.
@@ -16,7 +14,7 @@ use thiserror::Error;
 #[non_exhaustive]
 pub enum RebuildError {
     /// The record names a tensor that its file does not hold.
-    #[error("the record names a tensor `{0}` that is not in the file")]
+    #[error("the record names a tensor `{0}` that its file does not hold")]
     MissingTensor(String),
     /// The tensor is there without elements.
     #[error("tensor `{key}` has no elements: {reason}")]
@@ -81,11 +79,42 @@ pub(crate) fn argument<'a>(
     arguments: &'a Arguments,
     key: &str,
 ) -> Option<&'a OwnedValue> {
-    if let Some(name) = key.strip_prefix("kwarg_") {
-        return arguments.keyword.iter().find(|(known, _)| known == name).map(|(_, value)| value);
+    if let Some(rest) = key.strip_prefix("kwarg_") {
+        // A name may itself hold the separator.
+        return arguments.keyword.iter().find_map(|(name, value)| {
+            let path = rest.strip_prefix(name.as_str())?;
+            if path.is_empty() { Some(value) } else { item(value, path.strip_prefix("__")?) }
+        });
     }
-    let place = usize::try_from(number(key, "arg_")?).ok()?;
-    arguments.positional.get(place.checked_sub(usize::from(has_object(record)))?)
+    let (top, path) = key.split_once("__").map_or((key, None), |(top, path)| (top, Some(path)));
+    let place = usize::try_from(number(top, "arg_")?).ok()?;
+    let value = arguments.positional.get(place.checked_sub(usize::from(has_object(record)))?)?;
+    path.map_or(Some(value), |path| item(value, path))
+}
+
+/// Follows a path into containers: `0__value_2` is entry 2 of item 0.
+fn item<'a>(value: &'a OwnedValue, path: &str) -> Option<&'a OwnedValue> {
+    let (step, rest) = path.split_once("__").map_or((path, None), |(step, rest)| (step, Some(rest)));
+    let place = |prefix| usize::try_from(number(step, prefix)?).ok();
+    let found = match value {
+        Value::List(items) | Value::Tuple { items, .. } => items.get(place("")?)?,
+        Value::Map(entries) => match (place("key_"), place("value_")) {
+            (Some(place), _) => &entries.get(place)?.0,
+            (None, Some(place)) => &entries.get(place)?.1,
+            (None, None) => return None,
+        },
+        Value::None
+        | Value::Bool(_)
+        | Value::Int(_)
+        | Value::Float(_)
+        | Value::Text(_)
+        | Value::DType(_)
+        | Value::Enum { .. }
+        | Value::Tensor(_)
+        | Value::Truncated { .. }
+        | Value::Opaque { .. } => return None,
+    };
+    rest.map_or(Some(found), |rest| item(found, rest))
 }
 
 /// Tells whether `arg_0` is the object whose method was called.
@@ -119,7 +148,7 @@ fn top_level(
     let mut values = Vec::new();
     for (key, value) in metadata {
         refuse_truncated(key, value)?;
-        let loaded = value.try_map(&mut |tensor: &Box<MetaTensor>| whole(&tensor.key, tensors))?;
+        let loaded = value.try_map(&mut |tensor| whole(&tensor.key, tensors))?;
         values.push((key.clone(), loaded));
     }
     for key in tensor_keys.iter().filter(|key| !nested.contains(key.as_str())) {
@@ -151,6 +180,10 @@ fn whole(key: &str, tensors: &TensorMap) -> Result<TensorBuf, RebuildError> {
 /// Keys are built without escaping, so item 0 of an argument `a` and an argument `a__0` share one, and the
 /// later tensor replaces the earlier one in the file. The recorded size still counts both.
 fn check_shared_keys(record: &CallRecord, tensors: &TensorMap) -> Result<(), RebuildError> {
+    let mut seen = HashSet::new();
+    if let Some(twice) = record.tensor_info.input_keys.iter().find(|key| !seen.insert(key.as_str())) {
+        return Err(RebuildError::SharedKey(twice.clone()));
+    }
     let nested = nested_keys(&record.input_metadata);
     let Some(suspect) = nested.iter().find(|key| key.starts_with("kwarg_")) else {
         return Ok(());
@@ -212,7 +245,7 @@ fn dense(numbered: BTreeMap<u64, OwnedValue>, prefix: &'static str) -> Result<Ve
 
 #[cfg(test)]
 mod tests {
-    use callbox_core::{DType, TensorMeta};
+    use callbox_core::{DType, MetaTensor, TensorMeta};
 
     use super::*;
     use callbox_testkit::sample;
@@ -281,6 +314,35 @@ mod tests {
         let mut record = record(vec![("arg_0", object), ("arg_1", Value::int(1))], &[]);
         record.self_id = Some(7);
         assert_eq!(types(&arguments(&record, &TensorMap::default()).unwrap().positional), ["int"]);
+    }
+
+    #[test]
+    fn an_argument_is_found_by_its_key_in_containers_too() {
+        let mut record = record(Vec::new(), &[]);
+        let map = Value::Map(vec![(Value::text("k"), Value::int(3))]);
+        let arguments = Arguments {
+            positional: vec![Value::int(0), Value::List(vec![Value::int(1), map])],
+            keyword: vec![("a__b".to_owned(), Value::tuple(vec![Value::int(2)]))],
+        };
+        let found = |record: &CallRecord, key| match argument(record, &arguments, key) {
+            Some(Value::Int(value)) => value.as_i64(),
+            Some(_) | None => None,
+        };
+        for (key, expected) in [
+            ("arg_0", Some(0)),
+            ("arg_1__0", Some(1)),
+            ("arg_1__1__value_0", Some(3)),
+            ("kwarg_a__b__0", Some(2)),
+            ("kwarg_a", None),
+            ("arg_1__7", None),
+            ("arg_9", None),
+        ] {
+            assert_eq!(found(&record, key), expected, "{key}");
+        }
+        record.self_id = Some(1);
+        record.input_metadata =
+            vec![("arg_0".to_owned(), Value::Opaque { class: "W".into(), repr: "w".into() })];
+        assert_eq!(found(&record, "arg_1"), Some(0));
     }
 
     #[test]

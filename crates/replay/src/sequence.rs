@@ -44,7 +44,13 @@ pub fn replay_sequence(
     options: &SequenceOptions,
     on_result: &mut dyn FnMut(usize, Replayed),
 ) {
-    let chains = chains(&session.calls, select);
+    let mut chains = chains(&session.calls, select);
+    if options.jobs == NonZeroUsize::MIN {
+        // One worker goes by the session, not object by object: results come one by one, and nothing waits.
+        let mut steps: Vec<_> = chains.into_iter().flat_map(|chain| chain.steps).collect();
+        steps.sort_by_key(|step| step.place);
+        chains = vec![Chain { steps }];
+    }
     let order: Vec<usize> = (0..session.calls.len()).filter(|&place| select(&session.calls[place])).collect();
     let next_chain = AtomicUsize::new(0);
     let (sender, receiver) = mpsc::channel();

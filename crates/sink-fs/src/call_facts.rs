@@ -10,6 +10,7 @@ use callbox_core::{
 
 use crate::line_facts::LineFacts;
 use crate::recurring::{Recurring, TensorDetails};
+use crate::second_call::{Identity, second_call};
 
 /// A call as its last whole line has it.
 #[derive(Clone, Debug)]
@@ -66,18 +67,16 @@ impl CallFacts {
         line: &LineFacts<'_>,
         shared: &mut Shared,
     ) -> Option<String> {
-        let of_another_call = !self.is_call_of(line);
-        // An eager call's inputs are saved once. Two processes with one process id may share a folder.
-        let begins_again = line.status == "inputs_saved" && !line.graph_capture;
-        if of_another_call || begins_again {
+        let status = ExecutionStatus::from_name(&line.status);
+        let saves_inputs = status == ExecutionStatus::InputsSaved && !line.graph_capture;
+        let remark = second_call(folder, self.identity(), line.identity(), saves_inputs);
+        if remark.is_some() {
             *self = CallFacts::new(folder, line, shared);
-            return Some(format!(
-                "a second call was recorded into {folder}; one of them has lost its tensors"
-            ));
+            return remark;
         }
         self.tensor_details = line.tensor_details.clone().unwrap_or_default();
         self.self_id = line.self_id;
-        self.status = ExecutionStatus::from_name(&line.status);
+        self.status = status;
         self.graph_capture = line.graph_capture;
         self.inputs = line.inputs;
         self.outputs = line.outputs;
@@ -100,13 +99,14 @@ impl CallFacts {
         }
     }
 
-    fn is_call_of(&self, line: &LineFacts<'_>) -> bool {
-        let origin = self.process.origin.as_ref().map(|(host, process)| (&**host, &**process));
-        *line.function == *self.function.name()
-            && *line.module == *self.function.module()
-            && line.call_sequence.is_none_or(|sequence| sequence == self.call_sequence)
-            && line.process_id.is_none_or(|process_id| process_id == self.process.process_id)
-            && line.origin.as_ref().map(|(host, process)| (&**host, &**process)) == origin
+    fn identity(&self) -> Identity<'_> {
+        Identity {
+            function: self.function.name(),
+            module: self.function.module(),
+            call_sequence: self.call_sequence,
+            process_id: self.process.process_id,
+            origin: self.process.origin.as_ref().map(|(host, process)| (&**host, &**process)),
+        }
     }
 }
 

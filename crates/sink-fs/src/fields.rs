@@ -130,7 +130,8 @@ fn unexpected(name: &str, found: &Json, expected: &str) -> RecordError {
     let found = match found {
         Json::Null => "null".to_owned(),
         Json::Bool(value) => value.to_string(),
-        Json::Int(value) => value.to_string(),
+        Json::Int(Int::Small(value)) => value.to_string(),
+        Json::Int(Int::Big(digits)) => format!("an integer of {} digits", digits.len()),
         Json::Float(value) => value.to_string(),
         Json::Text(_) => "a string".to_owned(),
         Json::Array(_) => "an array".to_owned(),

@@ -1,8 +1,9 @@
 //! One call's folder: what is in it, and what that says of the call.
 
-use std::error::Error;
+use std::mem;
 use std::path::Path;
 
+use callbox_core::error::chain;
 use callbox_core::{CallState, ExecutionStatus, Finding, Group, SourceError};
 
 use crate::call_facts::{CallFacts, Shared};
@@ -44,8 +45,9 @@ fn look(
     let Some(contents) = Contents::of(root, relative)? else {
         return Ok(CallState::Damaged { reason: "the folder is missing".to_owned() });
     };
+    let mut no_record = None;
     if let Some(file) = root.file(&relative.join(METADATA_FILE))? {
-        *findings = read_records(file, &place(relative), &mut |_, line| {
+        let mut faults = read_records(file, &place(relative), &mut |_, line| {
             let line = scan_line(line, &mut shared.recurring)?;
             Ok(match facts {
                 Some(facts) => facts.update(name, &line, shared),
@@ -55,10 +57,12 @@ fn look(
                 }
             })
         });
+        *findings = mem::take(&mut faults.findings);
+        no_record = Some(faults.into_reason());
     }
     Ok(match facts {
         Some(facts) => classify(facts, &contents),
-        None => classify_without_record(&contents),
+        None => classify_without_record(&contents, no_record.as_deref()),
     })
 }
 
@@ -101,10 +105,7 @@ fn classify(facts: &CallFacts, contents: &Contents) -> CallState {
         ExecutionStatus::InputsSaved
             if facts.inputs.tensors > 0 && contents.file_of(Group::Inputs).is_none() =>
         {
-            let tensors = facts.inputs.tensors;
-            CallState::Damaged {
-                reason: format!("its {tensors} input tensors are recorded, their file is missing"),
-            }
+            CallState::Damaged { reason: "input tensors are recorded, their file is missing".to_owned() }
         }
         ExecutionStatus::InputsSaved if contents.file_of(Group::Outputs).is_some() => {
             CallState::OutputsUnconfirmed
@@ -117,17 +118,17 @@ fn classify(facts: &CallFacts, contents: &Contents) -> CallState {
     }
 }
 
-fn classify_without_record(contents: &Contents) -> CallState {
+/// `no_record` says why the file of the call's records gave none; `None` where there is no such file.
+fn classify_without_record(contents: &Contents, no_record: Option<&str>) -> CallState {
     let Some(first) = contents.names.iter().min() else {
         return CallState::NotStarted;
     };
     let file = [Group::Inputs, Group::Outputs].into_iter().find_map(|group| contents.file_of(group));
     let file = file.unwrap_or(first);
-    let has_metadata = contents.names.iter().any(|name| name == METADATA_FILE);
-    let reason = match (file == METADATA_FILE, has_metadata) {
-        (true, _) => format!("{METADATA_FILE} holds no whole line"),
-        (false, true) => format!("{file} is there but no whole line of {METADATA_FILE}"),
-        (false, false) => format!("{file} is there but no {METADATA_FILE}"),
+    let reason = match no_record {
+        Some(why) if file == METADATA_FILE => format!("{METADATA_FILE} holds no whole record: {why}"),
+        Some(why) => format!("{file} is there, {METADATA_FILE} holds no whole record: {why}"),
+        None => format!("{file} is there, {METADATA_FILE} is missing"),
     };
     CallState::Damaged { reason }
 }
@@ -152,15 +153,4 @@ pub(crate) fn not_a_folder(kind: EntryKind) -> Option<CallState> {
         EntryKind::File | EntryKind::Other => "it is not a folder",
     };
     Some(CallState::Damaged { reason: reason.to_owned() })
-}
-
-/// Joins an error and its causes: `outer: inner`.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text = format!("{text}: {inner}");
-        cause = inner.source();
-    }
-    text
 }

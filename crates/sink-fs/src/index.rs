@@ -29,7 +29,7 @@ impl Index {
     /// not with the file.
     pub(crate) fn read(input: impl Read, shared: &mut Shared) -> (Index, Vec<Finding>) {
         let mut index = Index::default();
-        let findings = read_records(input, SESSION_FILE, &mut |_, line| {
+        let faults = read_records(input, SESSION_FILE, &mut |_, line| {
             let facts = scan_line(line, &mut shared.recurring)?;
             // A snapshot's folder lies inside that of its call, which has lines of its own.
             if facts.is_snapshot {
@@ -37,7 +37,7 @@ impl Index {
             }
             index.take(&facts, shared)
         });
-        (index, findings)
+        (index, faults.findings)
     }
 
     /// Finds the call of a folder.

@@ -25,6 +25,21 @@ pub(crate) enum LineError {
     Record(#[from] RecordError),
 }
 
+/// What is wrong with a file of records.
+#[derive(Debug, Default)]
+pub(crate) struct Faults {
+    pub(crate) findings: Vec<Finding>,
+    /// Why the last line that gave no record gave none: `line 2: there is no `execution_status``.
+    pub(crate) last_loss: Option<String>,
+}
+
+impl Faults {
+    /// Says why a file whose records were read has not given a single one.
+    pub(crate) fn into_reason(self) -> String {
+        self.last_loss.unwrap_or_else(|| "the file has no lines".to_owned())
+    }
+}
+
 /// Takes a line, given its number; may answer with a remark that costs nothing.
 type TakeLine<'a> = dyn FnMut(usize, &[u8]) -> Result<Option<String>, LineError> + 'a;
 
@@ -33,21 +48,23 @@ type TakeLine<'a> = dyn FnMut(usize, &[u8]) -> Result<Option<String>, LineError>
 /// Whatever is wrong costs at most the line that it is in: a line that was cut off, one that is not JSON, one
 /// that `take` refuses. Where a record was cut off and the next one follows in the same line, the next one is
 /// recovered. An error of the file system ends the file there.
-pub(crate) fn read_records(input: impl Read, place: &str, take: &mut TakeLine<'_>) -> Vec<Finding> {
-    let mut remarks = Remarks { place, findings: Vec::new(), more: 0, blank_lines: 0, carriage_returns: 0 };
+pub(crate) fn read_records(input: impl Read, place: &str, take: &mut TakeLine<'_>) -> Faults {
+    let mut remarks = Remarks::of(place);
     let mut reader = LineReader::new(input);
     loop {
         match reader.next_line() {
             Ok(Some(line)) => match line.content {
                 Content::Bytes(bytes) => read_line(line.number, bytes, line.terminated, take, &mut remarks),
-                Content::TooLong(len) => remarks.add(
+                Content::TooLong(len) => remarks.lose(
                     line.number,
-                    &format!("{len} bytes, more than the {MAX_LINE} of a line; this line is lost"),
+                    &format!("{}; a line may have {}", in_units(len), in_units(MAX_LINE as u64)),
                 ),
             },
             Ok(None) => break,
             Err(error) => {
-                remarks.add_whole(format!("reading stopped: {error}; what follows is lost"));
+                let loss = format!("reading stopped: {error}");
+                remarks.add_whole(format!("{loss}; what follows is lost"));
+                remarks.last_loss = Some(loss);
                 break;
             }
         }
@@ -81,13 +98,16 @@ fn read_line(
     let parts = split_at_starts(line);
     if parts.len() < 2 {
         let cut = if terminated { "" } else { "cut off, " };
-        return remarks.add(number, &format!("{cut}{error}; this line is lost"));
+        return remarks.lose(number, &format!("{cut}{error}"));
     }
     let mut lost = 0;
     for part in &parts {
         match take(number, part) {
             Ok(remark) => remarks.extend(number, remark),
-            Err(_) => lost += 1,
+            Err(error) => {
+                lost += 1;
+                remarks.last_loss = Some(format!("line {number}: {error}"));
+            }
         }
     }
     let whole = parts.len() - lost;
@@ -108,16 +128,38 @@ fn split_at_starts(line: &[u8]) -> Vec<&[u8]> {
     parts
 }
 
+/// Writes a number of bytes with one decimal, rounded up: what is over a limit must not look like the limit.
+fn in_units(bytes: u64) -> String {
+    let (unit, name) = if bytes < 1000 << 20 { (1 << 20, "MiB") } else { (1 << 30, "GiB") };
+    let tenths = bytes.saturating_mul(10).div_ceil(unit);
+    match tenths % 10 {
+        0 => format!("{} {name}", tenths / 10),
+        tenth => format!("{}.{tenth} {name}", tenths / 10),
+    }
+}
+
 /// Collects what is wrong with one file.
 struct Remarks<'a> {
     place: &'a str,
     findings: Vec<Finding>,
+    last_loss: Option<String>,
     more: usize,
     blank_lines: usize,
     carriage_returns: usize,
 }
 
-impl Remarks<'_> {
+impl<'a> Remarks<'a> {
+    fn of(place: &'a str) -> Remarks<'a> {
+        let findings = Vec::new();
+        Remarks { place, findings, last_loss: None, more: 0, blank_lines: 0, carriage_returns: 0 }
+    }
+
+    /// Adds that a line gave no record, and why.
+    fn lose(&mut self, line: usize, reason: &str) {
+        self.add(line, &format!("{reason}; this line is lost"));
+        self.last_loss = Some(format!("line {line}: {reason}"));
+    }
+
     fn add(&mut self, line: usize, message: &str) {
         if self.findings.len() < MAX_FINDINGS {
             self.add_whole(format!("line {line}: {message}"));
@@ -136,18 +178,20 @@ impl Remarks<'_> {
         self.findings.push(Finding { place: self.place.to_owned(), message });
     }
 
-    fn finish(mut self) -> Vec<Finding> {
+    fn finish(mut self) -> Faults {
         if self.more > 0 {
-            self.add_whole(format!("{} more lines with something wrong", self.more));
+            self.add_whole(format!("more lines with something wrong: {}", self.more));
         }
         if self.blank_lines > 0 {
-            self.add_whole(format!("{} blank lines; nothing is lost", self.blank_lines));
+            self.add_whole(format!("blank lines: {}; nothing is lost", self.blank_lines));
         }
         if self.carriage_returns > 0 {
             let lines = self.carriage_returns;
-            self.add_whole(format!("{lines} lines end in CRLF: the file was converted; nothing is lost"));
+            self.add_whole(format!(
+                "lines that end in CRLF: {lines}; the file was converted, nothing is lost"
+            ));
         }
-        self.findings
+        Faults { findings: self.findings, last_loss: self.last_loss }
     }
 }
 
@@ -159,12 +203,12 @@ mod tests {
     /// Reads a file; returns the `n` of each record and the remarks.
     fn read(text: impl AsRef<[u8]>) -> (Vec<String>, Vec<String>) {
         let mut records = Vec::new();
-        let findings = read_records(text.as_ref(), "session.jsonl", &mut |_, line| {
+        let faults = read_records(text.as_ref(), "session.jsonl", &mut |_, line| {
             let record = json::parse(line)?;
             records.push(record.get("function_name").unwrap_or(&record).to_strict_string());
             Ok(None)
         });
-        (records, findings.iter().map(ToString::to_string).collect())
+        (records, faults.findings.iter().map(ToString::to_string).collect())
     }
 
     fn check(text: &str, records: &[&str], findings: &[&str]) {
@@ -220,8 +264,8 @@ mod tests {
             "{\"function_name\": 1}\r\n\r\n\n{\"function_name\": 2}\r\n",
             &["1", "2"],
             &[
-                "session.jsonl: 2 blank lines; nothing is lost",
-                "session.jsonl: 3 lines end in CRLF: the file was converted; nothing is lost",
+                "session.jsonl: blank lines: 2; nothing is lost",
+                "session.jsonl: lines that end in CRLF: 3; the file was converted, nothing is lost",
             ],
         );
     }
@@ -241,19 +285,50 @@ mod tests {
     fn a_line_beyond_the_limit_is_stepped_over() {
         let long = std::io::repeat(b' ').take(MAX_LINE as u64 + 1);
         let mut records = 0;
-        let findings = read_records(long.chain(&b"\n{}\n"[..]), "session.jsonl", &mut |number, _| {
+        let faults = read_records(long.chain(&b"\n{}\n"[..]), "session.jsonl", &mut |number, _| {
             records += number;
             Ok(None)
         });
-        assert_eq!((records, findings.len()), (2, 1));
-        assert!(findings[0].message.starts_with("line 1: 67108865 bytes, more than the "), "{findings:?}");
+        assert_eq!((records, faults.findings.len()), (2, 1));
+        assert_eq!(faults.findings[0].message, "line 1: 16.1 MiB; a line may have 16 MiB; this line is lost");
+        assert_eq!(faults.into_reason(), "line 1: 16.1 MiB; a line may have 16 MiB");
+    }
+
+    #[test]
+    fn sizes_are_rounded_up_to_a_tenth_of_a_unit() {
+        for (bytes, text) in [
+            (16 << 20, "16 MiB"),
+            ((16 << 20) + 1, "16.1 MiB"),
+            (1_073_712_524, "1 GiB"),
+            (5 << 29, "2.5 GiB"),
+            (u64::MAX, "1717986918.4 GiB"),
+        ] {
+            assert_eq!(in_units(bytes), text);
+        }
+    }
+
+    #[test]
+    fn the_last_line_that_is_lost_says_why_a_file_gives_nothing() {
+        for (text, reason) in [
+            ("", "the file has no lines"),
+            ("\n\r\n", "the file has no lines"),
+            ("x\n1 2\n", "line 2: column 3: more text behind the value"),
+            ("{\"a\": \"", "line 1: cut off, column 8: the text ends inside a string"),
+            ("{\"function_name\"{\"function_name\": ", "line 1: column 18: the text ends here"),
+        ] {
+            let faults = read_records(text.as_bytes(), "metadata.jsonl", &mut |_, line| {
+                json::parse(line)?;
+                Ok(None)
+            });
+            assert_eq!(faults.into_reason(), reason, "{text:?}");
+        }
     }
 
     #[test]
     fn a_million_bad_lines_are_counted() {
         let (records, findings) = read("x\n".repeat(100_000));
         assert_eq!((records.len(), findings.len()), (0, MAX_FINDINGS + 1));
-        assert_eq!(findings[MAX_FINDINGS], "session.jsonl: 99900 more lines with something wrong");
+        assert_eq!(findings[MAX_FINDINGS], "session.jsonl: more lines with something wrong: 99900");
     }
 
     #[test]

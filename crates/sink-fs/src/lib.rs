@@ -17,6 +17,7 @@ mod record;
 mod recurring;
 #[cfg(test)]
 mod sample;
+mod second_call;
 mod session;
 mod source;
 mod value;

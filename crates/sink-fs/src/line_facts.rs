@@ -8,6 +8,7 @@ use crate::json::{JsonError, Kind, RawString, Scanner};
 use crate::jsonl::LineError;
 use crate::record::RecordError;
 use crate::recurring::{Recurring, TensorDetails};
+use crate::second_call::Identity;
 
 /// What one line says of its call.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -28,6 +29,18 @@ pub(crate) struct LineFacts<'a> {
     pub(crate) inputs: GroupSummary,
     pub(crate) outputs: GroupSummary,
     pub(crate) tensor_details: Option<TensorDetails>,
+}
+
+impl LineFacts<'_> {
+    pub(crate) fn identity(&self) -> Identity<'_> {
+        Identity {
+            function: &self.function,
+            module: &self.module,
+            call_sequence: self.call_sequence.unwrap_or_default(),
+            process_id: self.process_id.unwrap_or_default(),
+            origin: self.origin.as_ref().map(|(host, process)| (&**host, &**process)),
+        }
+    }
 }
 
 /// Reads a line. It is checked to be whole; keys that appear twice are noticed among those that are read.
@@ -89,8 +102,10 @@ fn scan_tensor_info(scanner: &mut Scanner<'_>) -> Result<(GroupSummary, GroupSum
 type OriginFacts<'a> = Option<(Cow<'a, str>, Cow<'a, str>)>;
 
 fn scan_origin<'a>(scanner: &mut Scanner<'a>) -> Result<OriginFacts<'a>, JsonError> {
-    let (mut host, mut process) = (None, None);
+    let (mut format, mut host, mut process) = (None, None, None);
     scanner.object(|scanner, key| match &*key.to_bytes() {
+        // Not needed, but a record with another value is none.
+        b"format" => once(scanner, &mut format, unsigned),
         b"host" => once(scanner, &mut host, string),
         b"process" => once(scanner, &mut process, string),
         _ => scanner.skip(),
@@ -251,6 +266,27 @@ mod tests {
                 let again = scan_line(line.as_bytes(), &mut recurring).map_err(|error| error.to_string());
                 prop_assert_eq!(again, fresh);
             }
+        }
+
+        #[test]
+        fn both_readers_take_the_same_origin(
+            values in prop::array::uniform3(
+                prop::sample::select(vec!["1", "-1", "2.5", "null", "\"a\"", "{}", "18446744073709551616"])
+            ),
+            present in any::<[bool; 3]>(),
+        ) {
+            let keys = ["format", "host", "process"];
+            let entries: Vec<_> = keys.iter().zip(values).zip(present).filter(|(_, present)| *present)
+                .map(|((key, value), _)| format!("\"{key}\": {value}")).collect();
+            let line = format!(
+                r#"{{"function_name": "f", "execution_status": "completed", "callbox": {{{}}}}}"#,
+                entries.join(", ")
+            );
+            let record = read_record(&json::parse(line.as_bytes()).unwrap()).ok();
+            let origin = record.map(|record| record.origin.map(|o| (o.host.to_string(), o.process.to_string())));
+            let facts = scan(line.as_bytes()).ok();
+            let listed = facts.map(|facts| facts.origin.map(|(host, process)| (host.into(), process.into())));
+            prop_assert_eq!(listed, origin);
         }
 
         #[test]

@@ -13,7 +13,7 @@ use memmap2::Mmap;
 /// cuts short meanwhile ends this one with SIGBUS at the next look behind the new end. No check beforehand can
 /// prevent that, which is why files are read into buffers unless the user asks for mapping.
 pub(crate) fn map(file: &File) -> io::Result<Bytes> {
-    // SAFETY: the mapping is private and read-only, and `Bytes` hands out shared slices only. What remains is
+    // SAFETY: the mapping is shared and read-only, and `Bytes` hands out shared slices only. What remains is
     // that the file must not change while it is mapped; the user who asks for mapping vouches for that
     // (`ReadMode::Mapped`).
     let mapping = unsafe { Mmap::map(file)? };

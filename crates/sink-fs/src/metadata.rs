@@ -8,42 +8,70 @@ use crate::folder::{METADATA_FILE, place};
 use crate::json::{self, Json};
 use crate::jsonl::read_records;
 use crate::open::Root;
-use crate::record::read_record;
+use crate::record::{origin_remark, read_record};
+use crate::second_call::{Identity, second_call};
 
 /// The last whole record of a call.
 #[derive(Debug)]
 pub(crate) struct Metadata {
-    pub(crate) json: Json,
     pub(crate) record: CallRecord,
     pub(crate) findings: Vec<Finding>,
 }
 
 /// Reads the records of the call whose folder is `relative`.
 pub(crate) fn read_metadata(root: &Root, relative: &Path) -> Result<Metadata, SourceError> {
+    read_last(root, relative, &mut |_| ())
+}
+
+/// Reads the last whole record as it was written, with every key.
+pub(crate) fn read_metadata_json(root: &Root, relative: &Path) -> Result<Json, SourceError> {
+    let mut text = Vec::new();
+    read_last(root, relative, &mut |line| {
+        text.clear();
+        text.extend_from_slice(line);
+    })?;
+    Ok(json::parse(&text).expect("a line that gave a record is JSON"))
+}
+
+/// Reads record after record and keeps the last one; `visit` sees the line of each.
+///
+/// A record's tree is gone before the next line is parsed, since it takes many times the line's memory.
+fn read_last(root: &Root, relative: &Path, visit: &mut dyn FnMut(&[u8])) -> Result<Metadata, SourceError> {
     let path = relative.join(METADATA_FILE);
-    let no_record = || SourceError::NoRecord(root.path_of(&path));
-    let file = root.file(&path)?.ok_or_else(no_record)?;
-    let mut last: Option<(Json, CallRecord)> = None;
-    let findings = read_records(file, &place(relative), &mut |_, line| {
+    let no_record = |reason| SourceError::NoRecord { path: root.path_of(&path), reason };
+    let file = root.file(&path)?.ok_or_else(|| no_record("the file is missing".to_owned()))?;
+    let mut last: Option<(CallRecord, Option<String>)> = None;
+    let mut faults = read_records(file, &place(relative), &mut |_, line| {
         let json = json::parse(line)?;
         let record = read_record(&json)?;
-        let remark = last.as_ref().and_then(|(_, earlier)| another_call(earlier, &record));
-        last = Some((json, record));
+        visit(line);
+        let remark = last.as_ref().and_then(|(earlier, _)| another_call(earlier, &record));
+        let about_origin = origin_remark(&json, &record);
+        last = Some((record, about_origin));
         Ok(remark)
     });
-    let (json, record) = last.ok_or_else(no_record)?;
-    Ok(Metadata { json, record, findings })
+    let Some((record, about_origin)) = last else {
+        return Err(no_record(faults.into_reason()));
+    };
+    let about_origin = about_origin.map(|message| Finding { place: place(relative), message });
+    faults.findings.extend(about_origin);
+    Ok(Metadata { record, findings: faults.findings })
 }
 
 /// Says so where two neighbouring records are about two calls.
 fn another_call(earlier: &CallRecord, later: &CallRecord) -> Option<String> {
-    let identity = |record: &CallRecord| {
-        (record.function.clone(), record.call_sequence, record.process_id, record.origin.clone())
-    };
-    // An eager call's inputs are saved once. Two processes with one process id may share a folder.
-    let begins_again = later.status == ExecutionStatus::InputsSaved && !later.graph_capture;
-    (begins_again || identity(earlier) != identity(later))
-        .then(|| "a second call was recorded into this folder; one of them has lost its tensors".to_owned())
+    let saves_inputs = later.status == ExecutionStatus::InputsSaved && !later.graph_capture;
+    second_call("this folder", identity(earlier), identity(later), saves_inputs)
+}
+
+fn identity(record: &CallRecord) -> Identity<'_> {
+    Identity {
+        function: record.function.name(),
+        module: record.function.module(),
+        call_sequence: record.call_sequence,
+        process_id: record.process_id,
+        origin: record.origin.as_ref().map(|origin| (&*origin.host, &*origin.process)),
+    }
 }
 
 /// Compares a call's own record with what the session's index says of it.
@@ -101,8 +129,13 @@ mod tests {
         let both = first.clone() + &second;
         for cut in 0..=both.len() {
             match read(&both[..cut]) {
-                Err(SourceError::NoRecord(path)) => {
+                Err(SourceError::NoRecord { path, reason }) => {
                     assert!(path.ends_with("call/metadata.jsonl"));
+                    assert_eq!(
+                        reason.starts_with("line 1: cut off, column "),
+                        cut > 0,
+                        "cut at {cut}: {reason}"
+                    );
                     assert!(cut < first.len() - 1, "cut at {cut}");
                 }
                 Err(error) => panic!("cut at {cut}: {error}"),
@@ -124,6 +157,65 @@ mod tests {
             assert_eq!(metadata.record.status, ExecutionStatus::InputsSaved, "{last}");
             assert!(metadata.findings[0].message.starts_with("line 2: "), "{:?}", metadata.findings);
         }
+    }
+
+    #[test]
+    fn a_call_without_a_record_says_why() {
+        let whole = line(&slot(1), "completed");
+        let digits = "9".repeat(1_000_000);
+        for (metadata, reason) in [
+            (String::new(), "the file has no lines"),
+            (whole.replace("\"f\"", "5"), "line 1: `function_name` is 5, expected a string"),
+            (whole.replace(": 7,", ": -1,"), "line 1: `process_id` is -1, expected an unsigned integer"),
+            (
+                whole.replace(": 7,", &format!(": {digits},")),
+                "line 1: `process_id` is an integer of 1000000 digits, expected an unsigned integer",
+            ),
+            (
+                whole.replace("\"module\"", "\"function_name\""),
+                "the object has the key \"function_name\" twice",
+            ),
+            ("\n[1]\n".to_owned(), "line 2: `record` is an array, expected an object"),
+            (whole[..80].to_owned(), "line 1: cut off, column 81: the text ends inside a string"),
+        ] {
+            let error = read(&metadata).unwrap_err().to_string();
+            assert!(error.contains("call/metadata.jsonl: no whole record of the call: "), "{error}");
+            assert!(error.contains(reason), "{error}");
+        }
+        let sample = Sample::new();
+        let missing = read_metadata(&Root::open(sample.path()).unwrap(), Path::new("call")).unwrap_err();
+        assert!(
+            missing.to_string().ends_with("no whole record of the call: the file is missing"),
+            "{missing}"
+        );
+    }
+
+    #[test]
+    fn an_origin_that_cannot_be_used_is_a_remark() {
+        let check = |callbox: &str, message: Option<&str>| {
+            let ours = line(&slot(1), "completed")
+                .replace("\"module\"", &format!("\"callbox\": {callbox}, \"module\""));
+            let findings = read(&ours).unwrap().findings;
+            let messages: Vec<_> = findings.iter().map(|finding| finding.message.as_str()).collect();
+            assert_eq!(messages, message.as_slice(), "{callbox}");
+        };
+        check("null", None);
+        check(r#"{"format": 1, "host": "a", "process": "9f", "more": 1}"#, None);
+        let ignored = "`callbox` lacks `host` or `process`; it is ignored";
+        check(r#"{"format": 1}"#, Some(ignored));
+        check(r#"{"format": 1, "host": "a", "process": null}"#, Some(ignored));
+        let newer = "written by a newer recorder (format 2); this version knows 1";
+        check(r#"{"format": 2, "host": "a", "process": "9f"}"#, Some(newer));
+        check(r#"{"format": 2}"#, Some(newer));
+    }
+
+    #[test]
+    fn the_json_of_a_record_is_that_of_the_last_whole_line() {
+        let sample = Sample::new();
+        let (first, second) = (line(&slot(1), "inputs_saved"), line(&slot(1), "completed"));
+        sample.write("call/metadata.jsonl", first.clone() + &second[..second.len() / 2]);
+        let json = read_metadata_json(&Root::open(sample.path()).unwrap(), Path::new("call")).unwrap();
+        assert_eq!(json.to_strict_string(), first.trim_end());
     }
 
     #[test]

@@ -9,6 +9,9 @@ pub(crate) use crate::fields::RecordError;
 use crate::json::Json;
 use crate::value::{read_tensor, read_value};
 
+/// Newest layout of our own extensions that this version knows.
+const KNOWN_FORMAT: u64 = 1;
+
 /// Reads a record. Keys that we do not know are ignored; all but the function's name and the status may be
 /// absent, since older and newer recorders differ in the rest.
 pub(crate) fn read_record(json: &Json) -> Result<CallRecord, RecordError> {
@@ -34,7 +37,7 @@ pub(crate) fn read_record(json: &Json) -> Result<CallRecord, RecordError> {
         graph_capture: fields.bool("graph_capture")?.unwrap_or_default(),
         self_id: fields.unsigned("self_id")?,
         dump_dir: fields.string("dump_dir")?.unwrap_or_default(),
-        origin: fields.object("callbox")?.map(read_origin).transpose()?,
+        origin: fields.object("callbox")?.map(read_origin).transpose()?.flatten(),
         error: fields.object("error")?.map(read_error).transpose()?,
         reason: fields.string("reason")?,
     })
@@ -85,13 +88,23 @@ fn read_versions(fields: Fields<'_>) -> Result<Vec<(String, String)>, RecordErro
     Ok(versions.entries().iter().map(version).collect())
 }
 
-fn read_origin(fields: Fields<'_>) -> Result<Origin, RecordError> {
+fn read_origin(fields: Fields<'_>) -> Result<Option<Origin>, RecordError> {
     let format = fields.unsigned("format")?.unwrap_or_default();
-    Ok(Origin {
-        format: u32::try_from(format).unwrap_or(u32::MAX),
-        host: fields.required_string("host")?.into(),
-        process: fields.required_string("process")?.into(),
-    })
+    let format = u32::try_from(format).unwrap_or(u32::MAX);
+    let host_and_process = fields.string("host")?.zip(fields.string("process")?);
+    Ok(host_and_process.map(|(host, process)| Origin { format, host: host.into(), process: process.into() }))
+}
+
+/// Says what a reader should know of a record's `callbox` key: that it is of a newer layout, or ignored.
+pub(crate) fn origin_remark(json: &Json, record: &CallRecord) -> Option<String> {
+    let callbox = Fields::of(json, "record").ok()?.object("callbox").ok()??;
+    let format = callbox.unsigned("format").ok()?.unwrap_or_default();
+    if format > KNOWN_FORMAT {
+        return Some(format!(
+            "written by a newer recorder (format {format}); this version knows {KNOWN_FORMAT}"
+        ));
+    }
+    record.origin.is_none().then(|| "`callbox` lacks `host` or `process`; it is ignored".to_owned())
 }
 
 fn read_error(fields: Fields<'_>) -> Result<RecordedError, RecordError> {

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use callbox_core::error::chain;
 use callbox_core::{CallState, DumpedCall, Finding, Session, SlotName, SourceError};
 
 use crate::call_facts::{CallFacts, Shared, call_without_record};
@@ -56,7 +57,7 @@ fn read_index(root: &Root, shared: &mut Shared) -> (Index, Vec<Finding>) {
     match root.file(Path::new(SESSION_FILE)) {
         Ok(Some(file)) => Index::read(file, shared),
         Ok(None) => without("there is none"),
-        Err(error) => without(&folder::chain(&error)),
+        Err(error) => without(&chain(&error)),
     }
 }
 
@@ -235,10 +236,17 @@ mod tests {
             &[
                 (&slot(1), "not_started"),
                 (&slot(2), "not_started"),
-                (&slot(3), "damaged: inputs.first is there but no metadata.jsonl"),
-                (&slot(4), "damaged: inputs.first is there but no whole line of metadata.jsonl"),
-                (&slot(5), "damaged: metadata.jsonl holds no whole line"),
-                (&slot(6), "damaged: other.txt is there but no metadata.jsonl"),
+                (&slot(3), "damaged: inputs.first is there, metadata.jsonl is missing"),
+                (
+                    &slot(4),
+                    "damaged: inputs.first is there, metadata.jsonl holds no whole record: the file has no lines",
+                ),
+                (
+                    &slot(5),
+                    "damaged: metadata.jsonl holds no whole record: \
+                     line 1: cut off, column 81: the text ends inside a string",
+                ),
+                (&slot(6), "damaged: other.txt is there, metadata.jsonl is missing"),
             ],
             &[&torn],
         );
@@ -271,7 +279,7 @@ mod tests {
         let mut sample = Sample::new();
         sample.call(&slot(1), &["inputs_saved"]);
         fs::remove_file(sample.path().join(slot(1).to_string()).join("inputs.first")).unwrap();
-        sample.check(&[(&slot(1), "damaged: its 1 input tensors are recorded, their file is missing")], &[]);
+        sample.check(&[(&slot(1), "damaged: input tensors are recorded, their file is missing")], &[]);
     }
 
     #[test]

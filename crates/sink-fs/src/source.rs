@@ -13,7 +13,7 @@ use crate::folder::METADATA_FILE;
 use crate::index::SESSION_FILE;
 use crate::json::Json;
 use crate::mapped;
-use crate::metadata::{differences, read_metadata};
+use crate::metadata::{differences, read_metadata, read_metadata_json};
 use crate::open::Root;
 use crate::pool::BufferPool;
 use crate::session::{is_call_folder, list_call, list_session};
@@ -73,7 +73,7 @@ impl FsSource {
 
     /// Reads the last whole record of a call as it was written, with every key.
     pub fn metadata_json(&self, call: &DumpedCall) -> Result<Json, SourceError> {
-        Ok(read_metadata(&self.root, &self.relative(call))?.json)
+        read_metadata_json(&self.root, &self.relative(call))
     }
 
     /// Returns where a call's folder is below the root.
@@ -181,6 +181,7 @@ fn shape(root: &Root, path: &Path) -> Result<Shape, SourceError> {
 mod tests {
     use std::os::unix::fs::symlink;
 
+    use callbox_core::error::chain;
     use callbox_core::{ExecutionStatus, LoadedTensor};
 
     use super::*;
@@ -196,8 +197,7 @@ mod tests {
 
     /// Loads a group; returns the format that read it and the file's text.
     fn load(source: &FsSource, call: &DumpedCall, group: Group) -> Result<Option<(String, String)>, String> {
-        let chain = |error: SourceError| crate::folder::chain(&error);
-        let tensors = source.load(call, group).map_err(chain)?;
+        let tensors = source.load(call, group).map_err(|error| chain(&error))?;
         Ok(tensors.map(|tensors| {
             let (format, tensor) = tensors.iter().next().unwrap();
             let LoadedTensor::Whole(tensor) = tensor else { panic!("the format knows whole tensors only") };
@@ -293,7 +293,7 @@ mod tests {
         sample.write(&metadata, line(&slot(1), "completed").replace("\"first\"", "\"third\""));
         check_error(&source, &call, "tensor_format is `third`, the files are `first`, `second`");
         sample.write(&metadata, "");
-        check_error(&source, &call, "no whole record of the call");
+        check_error(&source, &call, "no whole record of the call: the file has no lines");
     }
 
     #[test]

@@ -57,7 +57,10 @@ impl DumpSource for MemorySource {
 
     fn record(&self, call: &DumpedCall) -> Result<LoadedRecord, SourceError> {
         let record = self.records.get(&call.folder).cloned();
-        let record = record.ok_or_else(|| SourceError::NoRecord(call.folder.clone().into()))?;
+        let record = record.ok_or_else(|| SourceError::NoRecord {
+            path: call.folder.clone().into(),
+            reason: "it was never added to this source".to_owned(),
+        })?;
         Ok(LoadedRecord { record, findings: Vec::new() })
     }
 

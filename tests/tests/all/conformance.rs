@@ -3,11 +3,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use callbox_core::{DType, FunctionName, Group, TensorBuf};
+use callbox_core::{Arguments, DType, FunctionName, Group, TensorBuf, Value};
 use callbox_format_pt::PtSerializer;
 use callbox_format_safetensors::SafetensorsSerializer;
 use callbox_kernels_cpu::CpuExecutor;
 use callbox_sink_fs::{FsSource, ReadMode, ReadOptions};
+use callbox_testkit::conformance::ExecutorCase;
 use callbox_testkit::{MemorySource, conformance, sample};
 
 #[test]
@@ -22,7 +23,17 @@ fn safetensors_files_are_a_format() {
 
 #[test]
 fn the_cpu_is_an_executor() {
-    conformance::executor(&mut CpuExecutor, &FunctionName::new("flashinfer.norm", "rmsnorm"));
+    let wrapper = |method: &str| {
+        FunctionName::new("flashinfer.decode", format!("BatchDecodeWithPagedKVCacheWrapper.{method}"))
+    };
+    let workspace = TensorBuf::from_elements(DType::UInt8, &[1], vec![0]).unwrap();
+    let case = ExecutorCase {
+        function: FunctionName::new("flashinfer.norm", "rmsnorm"),
+        constructor: wrapper("__init__"),
+        arguments: Arguments { positional: vec![Value::Tensor(workspace)], keyword: Vec::new() },
+        method: wrapper("run"),
+    };
+    conformance::executor(&mut CpuExecutor, case);
 }
 
 #[test]

@@ -127,7 +127,7 @@ fn a_remark_is_made_where_something_is_lost_and_nowhere_else() {
     let torn = list(&corpus.join("torn_inputs/dumps"));
     let damaged: Vec<_> = torn.calls.iter().filter(|call| call.state.name() == "damaged").collect();
     assert!(damaged[0].folder.ends_with("_echo_call0002"));
-    assert!(format!("{:?}", damaged[0].state).contains("inputs.pt is there but no metadata.jsonl"));
+    assert!(format!("{:?}", damaged[0].state).contains("inputs.pt is there, metadata.jsonl is missing"));
     for torn in ["torn", "torn_middle"] {
         let calls = list(&corpus.join(torn).join("dumps")).calls;
         assert!(calls[3].folder.ends_with("_echo_call0004") && calls[3].state.is_suspected_crash(), "{torn}");

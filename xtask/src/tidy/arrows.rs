@@ -1,7 +1,7 @@
 //! Who may depend on whom.
 
 use super::Finding;
-use super::manifest::Manifest;
+use super::manifest::{Dependency, Manifest};
 use super::tree::Tree;
 
 /// What a package may depend on, dev-dependencies aside.
@@ -19,7 +19,7 @@ pub(super) const ROWS: [Row; 11] = [
     Row { folder: "crates/format-pt", ours: &["core"], external: &["crc32fast"] },
     Row { folder: "crates/format-safetensors", ours: &["core"], external: &["safetensors", "serde", "serde_json"] },
     Row { folder: "crates/sink-fs", ours: &["core"], external: &["memchr", "memmap2", "rustix", "thiserror"] },
-    Row { folder: "crates/kernels-cpu", ours: &["core"], external: &["half", "libm", "matrixmultiply", "rayon"] },
+    Row { folder: "crates/kernels-cpu", ours: &["core"], external: &["libm", "matrixmultiply", "rayon"] },
     Row { folder: "crates/replay", ours: &["core"], external: &["thiserror"] },
     Row {
         folder: "crates/cli",
@@ -38,6 +38,8 @@ pub(super) const ROWS: [Row; 11] = [
     Row { folder: "xtask", ours: &[], external: &[] },
 ];
 
+/// This file.
+const TABLE: &str = "xtask/src/tidy/arrows.rs";
 /// Our packages' names begin with this; the rest is the folder under `crates/`.
 const PREFIX: &str = "callbox-";
 /// Nothing that is shipped may depend on it.
@@ -54,20 +56,39 @@ pub(super) fn check(tree: &Tree) -> Vec<Finding> {
             findings.push(Finding::new(&path, 1, message));
             continue;
         };
-        for dependency in Manifest::parse(text).dependencies() {
-            let name = dependency.name;
-            let allowed = match name.strip_prefix(PREFIX) {
-                Some(ours) => dependency.dev || (row.ours.contains(&ours) && ours != DEV_ONLY),
-                None => dependency.dev || row.external.contains(&name),
-            };
-            if !allowed {
-                let message =
-                    format!("{folder} may not depend on {name}: the table of arrows does not have it");
-                findings.push(Finding::new(&path, dependency.line, message));
-            }
-        }
+        let dependencies: Vec<_> =
+            Manifest::parse(text).dependencies().into_iter().filter(|dependency| !dependency.dev).collect();
+        findings.extend(outside_the_table(row, &dependencies));
+        findings.extend(unused(row, &dependencies));
     }
     findings
+}
+
+fn outside_the_table(row: &Row, dependencies: &[Dependency<'_>]) -> Vec<Finding> {
+    let allowed = |name: &str| match name.strip_prefix(PREFIX) {
+        Some(ours) => row.ours.contains(&ours) && ours != DEV_ONLY,
+        None => row.external.contains(&name),
+    };
+    let folder = row.folder;
+    let findings = dependencies.iter().filter(|dependency| !allowed(dependency.name)).map(|dependency| {
+        let message =
+            format!("{folder} may not depend on {}: the table of arrows does not have it", dependency.name);
+        Finding::new(&format!("{folder}/Cargo.toml"), dependency.line, message)
+    });
+    findings.collect()
+}
+
+/// Finds what the table allows and the package does not ask for: it would come back unnoticed.
+fn unused(row: &Row, dependencies: &[Dependency<'_>]) -> Vec<Finding> {
+    let ours = row.ours.iter().map(|name| format!("{PREFIX}{name}"));
+    let allowed = ours.chain(row.external.iter().map(|name| (*name).to_owned()));
+    let findings = allowed.filter(|name| dependencies.iter().all(|dependency| dependency.name != name));
+    findings
+        .map(|name| {
+            let message = format!("{} does not depend on {name}: strike it from its row", row.folder);
+            Finding::new(TABLE, 1, message)
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -80,6 +101,13 @@ mod tests {
         findings.iter().map(ToString::to_string).collect()
     }
 
+    /// What is found in the manifest itself.
+    fn outside(folder: &str, manifest: &str) -> Vec<String> {
+        let mut messages = messages(folder, manifest);
+        messages.retain(|message| !message.starts_with(TABLE));
+        messages
+    }
+
     #[test]
     fn an_arrow_outside_the_table_is_found() {
         for (folder, manifest) in [
@@ -89,7 +117,7 @@ mod tests {
             ("crates/cli", "[build-dependencies]\ncallbox-testkit.workspace = true"),
             ("crates/replay", "[target.'cfg(unix)'.dependencies]\nrustix.workspace = true"),
         ] {
-            let found = messages(folder, manifest);
+            let found = outside(folder, manifest);
             assert_eq!(found.len(), 1, "{folder}: {manifest}");
             assert!(found[0].starts_with(&format!("{folder}/Cargo.toml:2: ")), "{found:?}");
         }
@@ -100,6 +128,22 @@ mod tests {
         let manifest = "[dependencies]\ncallbox-core.workspace = true\nthiserror.workspace = true\n\
                         [dev-dependencies]\ncallbox-testkit.workspace = true\ntempfile.workspace = true\n";
         assert_eq!(messages("crates/replay", manifest), [""; 0]);
+    }
+
+    #[test]
+    fn what_the_table_allows_and_no_manifest_uses_is_found() {
+        for (manifest, expected) in [
+            ("[dependencies]\ncallbox-core.workspace = true\n", "crates/replay does not depend on thiserror"),
+            ("[dependencies]\nthiserror.workspace = true\n", "crates/replay does not depend on callbox-core"),
+            (
+                "[dependencies]\ncallbox-core.workspace = true\n[dev-dependencies]\nthiserror.workspace = true\n",
+                "crates/replay does not depend on thiserror",
+            ),
+        ] {
+            let found = messages("crates/replay", manifest);
+            assert_eq!(found.len(), 1, "{found:?}");
+            assert!(found[0].contains(expected), "{found:?}");
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The lines behind a verdict: which result differs, by how much, where.
 
-use callbox_replay::{Replayed, TensorComparison};
+use callbox_replay::{Comparison, Replayed, TensorComparison, Unit, Worst};
 
 use crate::{describe, style, units};
 
@@ -28,12 +28,12 @@ fn level(text: &str) -> Option<i64> {
 
 /// Describes the comparison behind a verdict.
 pub(crate) fn details(replayed: &Replayed) -> Vec<String> {
-    let mut lines: Vec<_> = replayed.findings.iter().map(|finding| format!("note: {finding}")).collect();
+    let mut lines = Vec::new();
     if let Some(error) = replayed.record.as_ref().and_then(|record| record.error.as_ref()) {
-        lines.push(format!("recorded {}: {}: {}", error.kind, error.type_name, error.text));
+        lines.push(style::clean(&format!("recorded {}: {}: {}", error.kind, error.type_name, error.text)));
     }
     if let Some(reason) = replayed.record.as_ref().and_then(|record| record.reason.as_ref()) {
-        lines.push(format!("outputs were not recorded: {reason}"));
+        lines.push(style::clean(&format!("outputs were not recorded: {reason}")));
     }
     let Some(comparison) = &replayed.comparison else {
         // What could not be compared is shown.
@@ -43,18 +43,33 @@ pub(crate) fn details(replayed: &Replayed) -> Vec<String> {
     };
     for difference in &comparison.differences {
         let (place, expected, actual) = (&difference.place, &difference.expected, &difference.actual);
-        lines.push(format!("{place}  expected {expected}, got {actual}"));
+        lines.push(style::clean(&format!("{place}  expected {expected}, got {actual}")));
     }
-    comparison.tensors.iter().for_each(|tensor| lines.extend(describe(tensor)));
+    comparison.tensors.iter().for_each(|tensor| lines.extend(describe_tensor(tensor)));
     if comparison.tensors.is_empty() && comparison.differences.is_empty() {
-        lines.push(format!("{} compared, equal", units::counted(comparison.compared, "value")));
+        lines.push(without_tensors(comparison));
     }
     lines
 }
 
-fn describe(tensor: &TensorComparison) -> Vec<String> {
-    let head = format!("{}  {} {}", tensor.place, tensor.dtype.name(), units::shape(&tensor.shape));
-    let indent = " ".repeat(tensor.place.len() + 2);
+/// Says what a comparison without tensors came to.
+fn without_tensors(comparison: &Comparison) -> String {
+    match comparison.compared {
+        0 => "it returns nothing to compare: what it writes into its arguments was not recorded after \
+                   the call"
+            .to_owned(),
+        compared => format!("{} returned as recorded", units::counted(compared, "value")),
+    }
+}
+
+fn describe_tensor(tensor: &TensorComparison) -> Vec<String> {
+    let place = style::clean(&tensor.place);
+    let head = format!("{place}  {} {}", tensor.dtype.name(), units::shape(&tensor.shape));
+    let indent = " ".repeat(place.chars().count() + 2);
+    let unit = match tensor.unit {
+        Unit::Elements => "elements",
+        Unit::Codes => "e2m1 codes (two a byte)",
+    };
     let allowed = match tensor.tolerance {
         Some(tolerance) => {
             format!("tolerance rtol {} atol {}", units::float(tolerance.rtol), units::float(tolerance.atol))
@@ -62,42 +77,43 @@ fn describe(tensor: &TensorComparison) -> Vec<String> {
         None if tensor.forgiven > 0 => format!("{} one step apart, forgiven", tensor.forgiven),
         None => "compared exactly".to_owned(),
     };
-    let cosine = tensor.cosine.map_or(String::new(), |cosine| format!("; cosine {cosine:.5}"));
+    let compared = units::count(tensor.compared);
     if tensor.agrees() {
         let farthest = match tensor.max_abs {
             0.0 => "all equal".to_owned(),
             max_abs => {
-                format!(
-                    "largest difference abs {}, rel {}",
-                    units::float(max_abs),
-                    units::float(tensor.max_rel)
-                )
+                format!("largest difference abs {}{}", units::float(max_abs), relative(tensor.max_rel))
             }
         };
-        return vec![format!(
-            "{head}: {} elements agree, {allowed}; {farthest}",
-            units::count(tensor.compared)
-        )];
+        return vec![format!("{head}: {compared} {unit} agree, {allowed}; {farthest}")];
     }
-    let share = 100.0 * tensor.differing as f64 / tensor.compared as f64;
     let mut lines = vec![format!(
-        "{head}: {} of {} elements differ ({} %), {allowed}",
+        "{head}: {} of {compared} {unit} differ ({}), {allowed}",
         units::count(tensor.differing),
-        units::count(tensor.compared),
-        units::float(share),
+        units::percent(tensor.differing, tensor.compared),
     )];
-    if let Some(worst) = &tensor.worst {
-        let (expected, actual) = (worst.expected, worst.actual);
-        let abs = (actual - expected).abs();
-        lines.push(format!(
-            "{indent}worst at {:?}: expected {expected}, got {actual} (abs {}, rel {}){cosine}",
-            worst.index,
-            units::float(abs),
-            units::float(abs / expected.abs()),
-        ));
-    }
+    lines.extend(tensor.worst.as_ref().map(|worst| format!("{indent}{}", worst_text(worst, tensor.cosine))));
     lines.extend(common(tensor).map(|line| format!("{indent}{line}")));
     lines
+}
+
+fn worst_text(worst: &Worst, cosine: Option<f64>) -> String {
+    let Worst { index, expected, actual } = worst;
+    let distance = (actual - expected).abs();
+    let distance = match distance.is_finite() {
+        true => format!(" (abs {}{})", units::float(distance), relative(distance / expected.abs())),
+        false => String::new(),
+    };
+    let cosine = cosine.map_or(String::new(), |cosine| format!("; cosine {cosine:.5}"));
+    format!("worst at {index:?}: expected {expected}, got {actual}{distance}{cosine}")
+}
+
+/// Writes a relative difference, where there is one: beside a zero there is none.
+fn relative(difference: f64) -> String {
+    if difference.is_finite() && difference > 0.0 {
+        return format!(", rel {}", units::float(difference));
+    }
+    String::new()
 }
 
 /// Says what all differing elements share, where that narrows the search.
@@ -113,7 +129,7 @@ fn common(tensor: &TensorComparison) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use callbox_core::DType;
-    use callbox_replay::{Tolerance, Worst};
+    use callbox_replay::Tolerance;
 
     use super::*;
 
@@ -122,6 +138,7 @@ mod tests {
             place: "result".to_owned(),
             dtype: DType::BFloat16,
             shape: vec![4, 64, 128],
+            unit: Unit::Elements,
             compared: 32_768,
             differing: 3,
             forgiven: 0,
@@ -137,11 +154,11 @@ mod tests {
     #[test]
     fn a_mismatch_tells_how_many_by_how_much_and_where() {
         let expected = [
-            "result  bfloat16 [4, 64, 128]: 3 of 32,768 elements differ (9.2e-3 %), tolerance rtol 1.6e-2 atol 1e-2",
+            "result  bfloat16 [4, 64, 128]: 3 of 32,768 elements differ (0.0092 %), tolerance rtol 1.6e-2 atol 1e-2",
             "        worst at [2, 17, 5]: expected 3.171875, got 2.984375 (abs 0.1875, rel 5.9e-2); cosine 0.99998",
             "        all 3 lie at [2, 17, *]",
         ];
-        assert_eq!(describe(&comparison()), expected);
+        assert_eq!(describe_tensor(&comparison()), expected);
     }
 
     #[test]
@@ -150,7 +167,7 @@ mod tests {
             TensorComparison { differing: 0, max_abs: 0.0009765625, max_rel: 1e-3, ..comparison() };
         let expected = "result  bfloat16 [4, 64, 128]: 32,768 elements agree, tolerance rtol 1.6e-2 atol 1e-2; \
                         largest difference abs 9.8e-4, rel 1e-3";
-        assert_eq!(describe(&agreement), [expected]);
+        assert_eq!(describe_tensor(&agreement), [expected]);
     }
 
     #[test]

@@ -14,15 +14,16 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::args::ReplayArgs;
 use crate::exit::{Exit, Failure};
-use crate::session::{self, Opened};
+use crate::session;
 use crate::style;
 
 pub(crate) use details::details;
 
 /// Replays a session and reports on each call.
-pub(crate) fn run(arguments: &ReplayArgs) -> Result<Exit, Failure> {
+pub(crate) fn run(arguments: &ReplayArgs, program: &str) -> Result<Exit, Failure> {
+    let dir = arguments.dir();
     let executors = session::executors(arguments.device)?;
-    let opened = session::open(&arguments.dir, &arguments.read)?;
+    let opened = session::open(dir, &arguments.read)?;
     let filter = session::filter(&arguments.select);
     let select = |call: &DumpedCall| opened.is_wanted(call) && filter.allows(&call.function);
     let selected = opened.session.calls.iter().filter(|call| select(call)).count();
@@ -51,39 +52,34 @@ pub(crate) fn run(arguments: &ReplayArgs) -> Result<Exit, Failure> {
             counts.add(&replayed.verdict);
             progress.inc(1);
             if written.is_ok() {
-                let number = shown_number(&opened, number);
+                let number = opened.number(number - 1);
                 written = progress.suspend(|| report.call(number, &replayed));
             }
         },
     );
     progress.finish_and_clear();
-    written?;
     let exit = Exit::from_counts(&counts, arguments.strict);
-    report.finish(&counts, exit)?;
+    // A reader that has gone away, as `head` does, has not changed what the replay found.
+    let written = written.and_then(|()| report.finish(&counts, exit));
+    match written {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(exit),
+        written => written?,
+    }
     if selected == 0 {
-        explain_nothing(&opened);
+        style::tell(&opened.why_nothing());
+    }
+    if counts.bad() > 0 && !arguments.json && io::stderr().is_terminal() {
+        let dir = style::shell(&dir.to_string_lossy());
+        style::tell(&format!(
+            "FLASHINFER_LOGLEVEL=1 tells more of each; {program} show {dir} NUMBER, of one"
+        ));
     }
     Ok(exit)
 }
 
-/// A call that was asked for alone is number 1, whatever its place in the session around it.
-fn shown_number(opened: &Opened, number: usize) -> usize {
-    if opened.folder.is_some() { 1 } else { number }
-}
-
-fn explain_nothing(opened: &Opened) {
-    let calls = opened.session.calls.len();
-    let reason = if calls == 0 {
-        "the session holds no call".to_owned()
-    } else {
-        format!("none of its {calls} calls is taken by --only and --skip")
-    };
-    style::tell(&format!("nothing replayed: {reason}"));
-}
-
 /// A bar on stderr for replays that take more than a moment on a terminal.
 fn progress(calls: usize) -> ProgressBar {
-    const WORTH_A_BAR: usize = 20;
+    const WORTH_A_BAR: usize = 2;
     if calls < WORTH_A_BAR || !io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }

@@ -28,17 +28,17 @@ struct Lines {
 
 impl Report for Lines {
     fn findings(&mut self, findings: &[Finding]) -> io::Result<()> {
-        for finding in findings {
-            style::tell(&format!("note: {finding}"));
-        }
+        style::tell_findings(findings);
         Ok(())
     }
 
     fn call(&mut self, number: usize, replayed: &Replayed) -> io::Result<()> {
-        let verdict = replayed.verdict.to_string().replace('\n', " ");
+        let verdict = style::clean(&replayed.verdict.to_string());
         let verdict = style::paint(style::verdict(&replayed.verdict), &verdict);
-        let call = &replayed.call;
-        writeln!(self.out, "[{number}] {} ({}): {verdict}", call.function.name(), call.folder)?;
+        let name = style::clean(replayed.call.function.name());
+        let folder = style::clean(&replayed.call.folder);
+        style::tell_findings(&replayed.findings);
+        writeln!(self.out, "[{number}] {name} ({folder}): {verdict}")?;
         if self.with_details {
             for line in details::details(replayed) {
                 writeln!(self.out, "    {line}")?;
@@ -114,13 +114,14 @@ impl Report for Object<'_> {
             findings: json::findings(&replayed.findings),
         };
         self.calls.push(serde_json::to_value(verdict)?);
+        self.findings.extend(replayed.findings.iter().cloned());
         Ok(())
     }
 
     fn finish(&mut self, counts: &Counts, exit: Exit) -> io::Result<()> {
         let object = ReportJson {
             callbox: env!("CARGO_PKG_VERSION"),
-            dir: &self.arguments.dir.to_string_lossy(),
+            dir: &self.arguments.dir().to_string_lossy(),
             device: self.arguments.device.to_string(),
             calls: &self.calls,
             findings: json::findings(&self.findings),

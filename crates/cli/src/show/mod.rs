@@ -5,7 +5,6 @@ mod page;
 mod table;
 
 use std::io::{BufWriter, Write};
-use std::num::NonZeroUsize;
 
 use callbox_core::{DumpSource, DumpedCall, Group, LoadedRecord, SourceError, TensorMap};
 use callbox_replay::{ReplayOptions, Replayed, SequenceOptions, chain, replay_sequence};
@@ -13,6 +12,7 @@ use callbox_replay::{ReplayOptions, Replayed, SequenceOptions, chain, replay_seq
 use crate::args::ShowArgs;
 use crate::exit::{Exit, Failure};
 use crate::session::{self, Opened};
+use crate::style;
 
 /// Shows one call.
 pub(crate) fn run(arguments: &ShowArgs, program: &str) -> Result<Exit, Failure> {
@@ -31,20 +31,18 @@ pub(crate) fn run(arguments: &ShowArgs, program: &str) -> Result<Exit, Failure> 
 
 /// Finds the call that the arguments mean.
 fn find<'a>(opened: &'a Opened, arguments: &ShowArgs, program: &str) -> Result<&'a DumpedCall, Failure> {
-    let calls = &opened.session.calls;
-    let dir = arguments.dir.display();
-    let found = match arguments.number {
-        Some(number) => calls.get(number.get() - 1),
-        None if opened.folder.is_some() => calls.iter().find(|call| opened.is_wanted(call)),
-        None if calls.len() == 1 => calls.first(),
+    let calls = if opened.folder.is_some() { 1 } else { opened.session.calls.len() };
+    let dir = style::shell(&arguments.dir.to_string_lossy());
+    let number = match arguments.number {
+        Some(number) => number.get(),
+        None if calls == 1 => 1,
         None => {
-            let message = format!("{dir} holds {} calls: add a number; {program} list {dir}", calls.len());
+            let message = format!("{dir} holds {calls} calls: add a number; {program} list {dir}");
             return Err(Failure::new(Exit::Usage, message));
         }
     };
-    found.ok_or_else(|| {
-        let number = arguments.number.map_or(0, NonZeroUsize::get);
-        let message = format!("there is no call {number}: {dir} holds {}; {program} list {dir}", calls.len());
+    opened.call(number).ok_or_else(|| {
+        let message = format!("there is no call {number}: {dir} holds {calls}; {program} list {dir}");
         Failure::new(Exit::Usage, message)
     })
 }

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use callbox_core::{CallRecord, CallState, LoadedTensor, MetaTensor, MetaValue};
+use callbox_core::{CallRecord, CallState, LoadedTensor, MetaValue};
 
 use super::table::{self, Row};
 use super::{Loaded, Shown};
@@ -23,34 +23,38 @@ pub(super) fn print(
     writeln!(
         out,
         "{}   {}   call {} of pid {}   {}",
-        call.function.name(),
-        call.function.module(),
+        style::clean(call.function.name()),
+        style::clean(call.function.module()),
         call.call_sequence,
         call.process.process_id,
-        style::paint(style::state(&call.state), &state(&call.state)),
+        style::paint(style::state(&call.state), &style::clean(&state(&call.state))),
     )?;
-    writeln!(out, "{}", style::paint(style::dim(), &call.folder))?;
+    writeln!(out, "{}", style::paint(style::dim(), &style::clean(&call.folder)))?;
     match &shown.record {
         Ok(loaded) => {
             for finding in &loaded.findings {
-                writeln!(out, "note: {finding}")?;
+                writeln!(out, "note: {}", style::clean(&finding.to_string()))?;
             }
             print_record(out, shown, &loaded.record, arguments.hash)?;
         }
-        Err(error) => writeln!(out, "  {}", style::paint(style::red(), &callbox_replay::chain(error)))?,
+        Err(error) => {
+            let error = style::clean(&callbox_replay::chain(error));
+            writeln!(out, "  {}", style::paint(style::red(), &error))?;
+        }
     }
     if let Some(replayed) = &shown.replayed {
-        let verdict = style::paint(style::verdict(&replayed.verdict), &replayed.verdict.to_string());
+        let verdict = style::clean(&replayed.verdict.to_string());
+        let verdict = style::paint(style::verdict(&replayed.verdict), &verdict);
         writeln!(out, "replayed on cpu: {verdict}")?;
         for line in details(replayed) {
             writeln!(out, "  {line}")?;
         }
     }
-    let dir = arguments.dir.display();
-    match arguments.number {
-        Some(_) => writeln!(out, "{program} replay --dir {dir} --only '{}'", call.function.name()),
-        None => writeln!(out, "{program} replay --dir {dir}"),
-    }
+    let folder = match arguments.number {
+        Some(_) => arguments.dir.join(&call.folder),
+        None => arguments.dir.clone(),
+    };
+    writeln!(out, "{program} replay --dir {}", style::shell(&folder.to_string_lossy()))
 }
 
 fn state(state: &CallState) -> String {
@@ -76,28 +80,32 @@ fn print_record(out: &mut dyn Write, shown: &Shown<'_>, record: &CallRecord, has
     ];
     table::print(out, &sections)?;
     if let Some(error) = &record.error {
-        writeln!(out, "{} {}: {}", error.kind, error.type_name, error.text)?;
+        let text = format!("{} {}: {}", error.kind, error.type_name, error.text);
+        writeln!(out, "{}", style::clean(&text))?;
     }
     if let Some(reason) = &record.reason {
-        writeln!(out, "outputs were not recorded: {reason}")?;
+        writeln!(out, "outputs were not recorded: {}", style::clean(reason))?;
     }
     if !record.function_signature.is_empty() {
-        writeln!(out, "{}", style::paint(style::dim(), &record.function_signature))?;
+        let signature = format!("signature  {}", style::clean(&record.function_signature));
+        writeln!(out, "{}", style::paint(style::dim(), &signature))?;
     }
     let versions: Vec<_> =
         record.versions.iter().map(|(name, version)| format!("{name} {version}")).collect();
-    writeln!(out, "{}", style::paint(style::dim(), &versions.join("   ")))
+    let versions = format!("versions   {}", style::clean(&versions.join("   ")));
+    writeln!(out, "{}", style::paint(style::dim(), &versions))
 }
 
 /// Puts the tensors and values of a group in the order of the call: by position, then by name.
 fn rows(metadata: &[(String, MetaValue)], keys: &[String], loaded: &Loaded, hash: bool) -> Vec<Row> {
     let tensors = keys.iter().map(|key| tensor_row(key, loaded, hash));
     let values = metadata.iter().map(|(key, value)| {
-        let tensor = |tensor: &Box<MetaTensor>| format!("tensor {}", tensor.key);
-        Row::Value { key: key.clone(), text: describe::value(value, &tensor) }
+        let text = describe::value(value, &|tensor| style::clean(&format!("tensor {}", tensor.key)));
+        Row::Value { key: key.clone(), text }
     });
     let mut rows: Vec<_> = values.chain(tensors).collect();
     rows.sort_by_key(|row| position(row.key()));
+    rows.iter_mut().for_each(Row::clean_key);
     rows
 }
 
@@ -110,7 +118,7 @@ fn position(key: &str) -> u64 {
 
 fn tensor_row(key: &str, loaded: &Loaded, hash: bool) -> Row {
     let key = key.to_owned();
-    let alarm = |text: &str| style::paint(style::red(), text);
+    let alarm = |text: &str| style::paint(style::red(), &style::clean(text));
     let tensors = match loaded {
         Ok(tensors) => tensors,
         Err(error) => return Row::Value { text: alarm(error), key },
@@ -128,7 +136,7 @@ fn tensor_row(key: &str, loaded: &Loaded, hash: bool) -> Row {
             let text = TensorText {
                 dtype: dtype.name().to_owned(),
                 shape: units::shape(shape),
-                layout: reason.clone(),
+                layout: style::clean(reason),
                 content: String::new(),
             };
             Row::Tensor { key, text }

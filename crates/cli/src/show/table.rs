@@ -15,6 +15,12 @@ pub(super) enum Row {
 }
 
 impl Row {
+    /// Escapes the key, which is a text from the dump.
+    pub(super) fn clean_key(&mut self) {
+        let (Row::Tensor { key, .. } | Row::Value { key, .. }) = self;
+        *key = style::clean(key);
+    }
+
     pub(super) fn key(&self) -> &str {
         match self {
             Row::Tensor { key, .. } | Row::Value { key, .. } => key,

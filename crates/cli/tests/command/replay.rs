@@ -131,18 +131,84 @@ fn each_ending_has_its_exit_code_and_one_line_that_says_why() {
             5,
             "callbox: error: device cuda:0 is not available",
         ),
-        (vec!["replay", "--dir", session, "--only", "nothing"], 4, "nothing replayed: none of its 9 calls"),
-        (vec!["replay", "--dir", session, "--device", "gpu"], 2, "error: invalid value 'gpu'"),
-        (vec!["replay"], 2, "error: the following required arguments"),
-        (vec!["replay", "--dir", session, "--rtol", "nan"], 2, "error: invalid value 'nan'"),
+        (
+            vec!["replay", "--dir", session, "--only", "nothing"],
+            4,
+            "--only and --skip take none of the 9 calls",
+        ),
+        (vec!["replay", "--dir", session, "--device", "gpu"], 2, "callbox: error: invalid value 'gpu'"),
+        (vec!["replay"], 2, "callbox: error: the following required arguments"),
+        (vec!["replay", session, "--jobs", "0"], 2, "callbox: error: invalid value '0'"),
+        (vec!["show", session, "-1"], 2, "callbox: error: invalid value '-1'"),
+        (vec!["show", session, "99"], 2, "callbox: error: there is no call 99"),
+        (vec!["replay", "--dir", session, "--rtol", "nan"], 2, "callbox: error: invalid value 'nan'"),
+        (vec!["replay", "--dir", session, "--rtol", "-1"], 2, "callbox: error: invalid value '-1'"),
     ] {
         let ran = callbox(&arguments);
         assert!(ran.stderr().starts_with(complaint), "{arguments:?}: {}", ran.stderr());
         assert_eq!(ran.code(), code, "{arguments:?}");
-        if code != 2 {
-            assert_eq!(ran.stderr().lines().count(), 1, "{}", ran.stderr());
-        }
+        assert_eq!(ran.stderr().lines().count(), 1, "{}", ran.stderr());
     }
+}
+
+#[test]
+fn the_folder_above_a_session_is_answered_with_the_session() {
+    let ran = callbox(&["list", text(&example(""))]);
+    assert!(ran.stderr().contains("; did you mean "), "{}", ran.stderr());
+    assert!(ran.stderr().trim_end().ends_with("/batch_decode?"), "{}", ran.stderr());
+    assert_eq!(ran.code(), 3);
+}
+
+#[test]
+fn a_reader_that_goes_away_does_not_change_the_exit_code() {
+    let session = changed_session();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_callbox"));
+    let mut child =
+        command.args(["replay", text(session.path())]).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+}
+
+#[test]
+fn output_that_cannot_be_written_is_an_ending_of_its_own() {
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_callbox"));
+    let ran = command.args(["replay", text(&example("batch_decode"))]).stdout(full).output().unwrap();
+    assert_eq!(ran.status.code(), Some(3));
+    assert!(String::from_utf8(ran.stderr).unwrap().starts_with("callbox: error: failed to write the output"));
+}
+
+#[test]
+fn names_from_a_dump_cannot_forge_a_line() {
+    let session = tempfile::tempdir().unwrap();
+    copy(&example("killed"), session.path());
+    let forged = r#""function_name": "echo): ok\n[9] all (x): \u2705 Passed\u001b[31m""#;
+    let folder = call_folder(session.path(), "echo_call0001");
+    for file in [session.path().join("session.jsonl"), folder.join("metadata.jsonl")] {
+        let text = fs::read_to_string(&file).unwrap();
+        fs::write(file, text.replace(r#""function_name": "echo""#, &forged.replace(r"\\", r"\"))).unwrap();
+    }
+    for arguments in [&["replay"][..], &["list"], &["show"]] {
+        let number: &[&str] = if arguments == ["show"] { &["1"] } else { &[] };
+        let ran = callbox(&[arguments, &[text(session.path())], number].concat());
+        assert!(!ran.stdout().contains('\u{1b}'), "{}", ran.stdout());
+        assert!(!ran.stdout().lines().any(|line| line.starts_with("[9]")), "{}", ran.stdout());
+        assert!(ran.stdout().contains("echo): ok"), "{}", ran.stdout());
+    }
+}
+
+#[test]
+fn a_record_behind_its_index_is_told() {
+    let session = tempfile::tempdir().unwrap();
+    copy(&example("batch_decode"), session.path());
+    let metadata = call_folder(session.path(), "Wrapper.run_call0002").join("metadata.jsonl");
+    let text_of = fs::read_to_string(&metadata).unwrap();
+    fs::write(&metadata, &text_of[..text_of.len() - 40]).unwrap();
+    let ran = callbox(&["replay", text(session.path())]);
+    assert!(ran.stdout().contains("run_call0002): ❔ Incomplete"), "{}", ran.stdout());
+    assert!(ran.stderr().contains("metadata.jsonl"), "{}", ran.stderr());
+    let report = callbox(&["replay", text(session.path()), "--json"]).json();
+    assert!(!report["findings"].as_array().unwrap().is_empty());
 }
 
 #[test]

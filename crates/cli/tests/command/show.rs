@@ -32,6 +32,15 @@ fn json_is_the_documented_object_with_hashes_on_request() {
 }
 
 #[test]
+fn a_call_s_folder_has_the_number_1_and_no_other() {
+    let call = call_folder(&example("killed"), "hang_call0001");
+    assert!(callbox(&["show", text(&call), "1"]).stdout().starts_with("hang "));
+    let list = callbox(&["list", text(&call)]);
+    assert!(list.stdout().lines().nth(1).unwrap().starts_with("1 "), "{}", list.stdout());
+    assert_eq!(callbox(&["show", text(&call), "2"]).code(), 2);
+}
+
+#[test]
 fn a_session_needs_a_number_that_is_there() {
     let session = example("killed");
     for (number, complaint) in [(None, "holds 2 calls: add a number"), (Some("3"), "there is no call 3")] {

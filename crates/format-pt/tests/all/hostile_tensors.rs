@@ -145,9 +145,39 @@ fn marks_are_those_that_torch_knows_on_dtypes_that_can_have_them() {
     };
     let neg = dict(&[("a", call(name("torch._utils", "_rebuild_tensor_v2"), &marked("neg")))]);
     assert!(decode(archive(&neg, &[&[7; 16]])).is_ok());
-    for mark in ["conj", "zero"] {
-        let reason = format!("has the mark `{mark}`");
-        check_call("_rebuild_tensor_v2", &marked(mark), "unsupported: ", &reason);
+    check_call("_rebuild_tensor_v2", &marked("zero"), "unsupported: ", "has the mark `zero`");
+    let conj = "is torch.float32 and marked as a conjugate";
+    check_call("_rebuild_tensor_v2", &marked("conj"), "inconsistent: ", conj);
+    for (class, count, dtype) in [
+        ("LongStorage", 2, "int64"),
+        ("IntStorage", 4, "int32"),
+        ("ByteStorage", 16, "uint8"),
+        ("BoolStorage", 16, "bool"),
+        ("QInt8Storage", 16, "qint8"),
+    ] {
+        for (mark, meaning) in [("conj", "a conjugate"), ("neg", "a negative")] {
+            let mut arguments = marked(mark);
+            arguments[0] = storage(class, "0", count);
+            let reason = format!("is torch.{dtype} and marked as {meaning}");
+            check_call("_rebuild_tensor_v2", &arguments, "inconsistent: ", &reason);
+        }
+    }
+}
+
+#[test]
+fn a_dtype_without_a_sign_is_no_negative() {
+    for (dtype, refused) in [("float8_e8m0fnu", true), ("float4_e2m1fn_x2", true), ("float8_e4m3fn", false)] {
+        let marks = [b"}".to_vec(), text("neg"), yes_or_no(true), b"s".to_vec()].concat();
+        let mut arguments = arguments();
+        arguments[0] = storage("UntypedStorage", "0", 16);
+        arguments.extend([name("torch", dtype), marks]);
+        if refused {
+            let reason = format!("is torch.{dtype} and marked as a negative");
+            check_call("_rebuild_tensor_v3", &arguments, "inconsistent: ", &reason);
+        } else {
+            let pickle = dict(&[("a", call(name("torch._utils", "_rebuild_tensor_v3"), &arguments))]);
+            assert!(decode(archive(&pickle, &[&[7; 16]])).is_ok(), "{dtype}");
+        }
     }
 }
 

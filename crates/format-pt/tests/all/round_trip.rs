@@ -56,9 +56,12 @@ fn groups() -> impl Strategy<Value = Vec<TensorBuf>> {
             let len = (reach + spare) * dtype.item_size();
             let bytes: Bytes = (0..len).map(|i| (i as u8).wrapping_mul(31).wrapping_add(seed)).collect();
             let tensors = views.into_iter().map(|(layout, flags)| {
-                let conj = flags.conj && dtype.kind() == DTypeKind::Complex;
+                let is_complex = dtype.kind() == DTypeKind::Complex;
+                let conj = flags.conj && is_complex;
+                let is_signed = dtype.kind() == DTypeKind::Float && dtype != DType::Float8E8M0Fnu;
+                let neg = flags.neg && (is_complex || is_signed);
                 let tensor = TensorBuf::new(dtype, layout, bytes.clone()).unwrap();
-                tensor.with_flags(Flags { conj, ..flags })
+                tensor.with_flags(Flags { conj, neg, ..flags })
             });
             tensors.collect::<Vec<_>>()
         });

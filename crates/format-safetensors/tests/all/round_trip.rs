@@ -12,9 +12,12 @@ use safetensors::{Dtype, SafeTensors};
 
 use crate::{decode, encode, whole};
 
+/// Every dtype that the format has.
 fn dtypes() -> impl Strategy<Value = DType> {
-    let dtypes: Vec<_> = DType::all().filter(|dtype| dtype.safetensors_name().is_some()).collect();
-    prop::sample::select(dtypes)
+    let lacks = |dtype: &DType| {
+        dtype.kind() == DTypeKind::Quantized || [DType::Complex32, DType::Complex128].contains(dtype)
+    };
+    prop::sample::select(DType::all().filter(|dtype| !lacks(dtype)).collect::<Vec<_>>())
 }
 
 /// A tensor of at least one dimension with any layout and marks.
@@ -99,7 +102,7 @@ fn what_the_format_cannot_hold_is_refused_before_anything_is_written() {
     let complex = TensorBuf::from_elements(DType::Complex128, &[1], vec![0; 16]).unwrap();
     for (tensors, reason) in [
         (vec![("a", bytes.as_view()), ("a", bytes.as_view())], "the same key"),
-        (vec![("a", expanded.as_view())], "1099511627776 elements expanded from 3"),
+        (vec![("a", expanded.as_view())], "1099511627776 elements over a storage of 3"),
         (vec![("a", packed.as_view())], "the tensor has none"),
         (vec![("a", complex.as_view())], "no dtype like torch.complex128"),
     ] {

@@ -8,7 +8,7 @@ mod tolerance;
 
 use callbox_core::{Contract, DType, OwnedValue, ResultRule, TensorBuf, Value};
 
-pub use tensor::{TensorComparison, Worst};
+pub use tensor::{TensorComparison, Unit, Worst};
 pub use tolerance::{CompareOptions, Tolerance};
 
 /// The result of comparing a whole result.

@@ -15,7 +15,9 @@ pub struct TensorComparison {
     pub dtype: DType,
     /// Sizes of both, in elements.
     pub shape: Vec<usize>,
-    /// Number of elements compared; packed dtypes count their codes.
+    /// What is counted, and what the index of [`Worst`] points at.
+    pub unit: Unit,
+    /// Number of elements or codes compared.
     pub compared: usize,
     /// Number of elements that disagree.
     pub differing: usize,
@@ -33,6 +35,16 @@ pub struct TensorComparison {
     pub worst: Option<Worst>,
     /// Per dimension the index that all disagreeing elements share, if they do.
     pub common: Vec<Option<usize>>,
+}
+
+/// What a comparison counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Unit {
+    /// Elements of the tensor.
+    #[default]
+    Elements,
+    /// e2m1 codes, two in each byte: the last dimension is twice as long.
+    Codes,
 }
 
 /// One element with both its values.
@@ -75,12 +87,15 @@ pub(super) fn compare(
             tally.floats(&expected.to_f32()?, &actual.to_f32()?, rule, expected.dtype(), options);
         }
         (_, DTypeKind::Integer | DTypeKind::Bool | DTypeKind::Quantized) => {
-            let values = (expected.to_i64()?, actual.to_i64()?);
-            tally.exact(expected, actual, |place| (values.0[place] as f64, values.1[place] as f64));
+            tally.exact(expected, actual, |dtype, element| {
+                let element = TensorBuf::from_elements(dtype, &[], element.to_vec());
+                let value = element.ok().and_then(|element| element.to_i64().ok()?.first().copied());
+                value.map_or(f64::NAN, |value| value as f64)
+            });
         }
         // No single number stands for such an element.
         (_, DTypeKind::PackedFloat | DTypeKind::Complex) => {
-            tally.exact(expected, actual, |_| (f64::NAN, f64::NAN));
+            tally.exact(expected, actual, |_, _| f64::NAN);
         }
     }
     Ok(tally.finish(place, expected))
@@ -90,6 +105,7 @@ pub(super) fn compare(
 #[derive(Debug, Default)]
 struct Tally {
     shape: Vec<usize>,
+    unit: Unit,
     differing: usize,
     forgiven: usize,
     tolerance: Option<Tolerance>,
@@ -133,13 +149,15 @@ impl Tally {
         self.cosine = angle.cosine();
     }
 
-    fn exact(&mut self, expected: &TensorBuf, actual: &TensorBuf, values: impl Fn(usize) -> (f64, f64)) {
-        let item_size = expected.dtype().item_size();
+    /// Compares elements byte by byte; `value` reads those that differ.
+    fn exact(&mut self, expected: &TensorBuf, actual: &TensorBuf, value: impl Fn(DType, &[u8]) -> f64) {
+        let dtype = expected.dtype();
+        let item_size = dtype.item_size();
         let (left, right) = (expected.to_bytes(), actual.to_bytes());
         for (place, (left, right)) in left.chunks(item_size).zip(right.chunks(item_size)).enumerate() {
             if left != right {
-                let (expected, actual) = values(place);
-                self.element(place, expected, actual, f64::INFINITY);
+                let (expected, actual) = (value(dtype, left), value(dtype, right));
+                self.element(place, expected, actual, distance(expected, actual));
             }
         }
     }
@@ -147,6 +165,7 @@ impl Tally {
     /// Compares e2m1 codes, two a byte. One step between codes of equal sign is forgiven in at most one of a
     /// hundred codes: reciprocals differ in their last place between devices.
     fn packed(&mut self, expected: &[u8], actual: &[u8]) {
+        self.unit = Unit::Codes;
         if let Some(last) = self.shape.last_mut() {
             *last *= 2;
         }
@@ -161,7 +180,8 @@ impl Tally {
         for (place, pair) in pairs().enumerate() {
             if pair.0 != pair.1 && !(forgive && near(pair)) {
                 let value = |code: u8| f64::from(E2M1_VALUES[usize::from(code)]);
-                self.element(place, value(pair.0), value(pair.1), f64::INFINITY);
+                let (expected, actual) = (value(pair.0), value(pair.1));
+                self.element(place, expected, actual, distance(expected, actual));
             }
         }
     }
@@ -201,6 +221,7 @@ impl Tally {
             place: place.to_owned(),
             dtype: expected.dtype(),
             shape: expected.shape().to_vec(),
+            unit: self.unit,
             compared: self.shape.iter().product(),
             differing: self.differing,
             forgiven: self.forgiven,
@@ -212,6 +233,12 @@ impl Tally {
             common: self.common,
         }
     }
+}
+
+/// Returns how far apart two elements are whose bytes differ: never zero, though their values may be equal (two
+/// zeros of different sign) or no numbers at all.
+fn distance(expected: f64, actual: f64) -> Excess {
+    difference(expected, actual, false).max(f64::MIN_POSITIVE)
 }
 
 /// Returns 0 for values that are equal (infinities of one sign too), infinity where one of them is not finite.
@@ -317,6 +344,14 @@ mod tests {
                 1
             );
         }
+    }
+
+    #[test]
+    fn the_worst_of_exactly_compared_elements_is_the_one_furthest_off() {
+        let comparison =
+            check(&bytes(DType::UInt8, &[1, 5, 0]), &bytes(DType::UInt8, &[2, 5, 255]), ResultRule::Values);
+        assert_eq!((comparison.differing, comparison.max_abs), (2, 255.0));
+        assert_eq!(comparison.worst.unwrap(), Worst { index: vec![2], expected: 0.0, actual: 255.0 });
     }
 
     #[test]

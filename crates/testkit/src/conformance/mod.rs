@@ -4,6 +4,6 @@ mod executor;
 mod serializer;
 mod source;
 
-pub use executor::executor;
+pub use executor::{ExecutorCase, executor};
 pub use serializer::serializer;
 pub use source::source;

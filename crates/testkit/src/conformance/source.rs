@@ -1,8 +1,8 @@
 use std::collections::HashSet;
 
-use callbox_core::{CallState, DumpSource, Group};
+use callbox_core::{CallState, DumpSource, DumpedCall, Group};
 
-/// Checks what every source of recorded calls must do.
+/// Checks what every source of recorded calls must do, on a session with at least one completed call.
 ///
 /// # Panics
 ///
@@ -29,8 +29,20 @@ pub fn source(source: &dyn DumpSource) {
             assert!(keys.iter().all(|key| tensors.get(key).is_some()), "{} {group:?}", call.folder);
         }
     }
+    let completed = session.calls.iter().find(|call| call.state == CallState::Completed);
+    what_was_never_recorded_is_not_there(source, completed.expect("the session has a completed call"));
     let again = source.calls().expect("a session can be listed again");
-    let order =
-        |calls: &[callbox_core::DumpedCall]| calls.iter().map(|c| c.folder.clone()).collect::<Vec<_>>();
+    let order = |calls: &[DumpedCall]| calls.iter().map(|c| c.folder.clone()).collect::<Vec<_>>();
     assert_eq!(order(&session.calls), order(&again.calls), "the order does not change");
+}
+
+fn what_was_never_recorded_is_not_there(source: &dyn DumpSource, call: &DumpedCall) {
+    let mut stranger = call.clone();
+    stranger.folder.push_str("_never_recorded");
+    let answer = source.record(&stranger);
+    assert!(answer.is_err(), "a call that is not in the session has no record: {answer:?}");
+    for group in Group::ALL {
+        let answer = source.load(&stranger, group);
+        assert!(!matches!(answer, Ok(Some(_))), "nor has it tensors: {group:?} {answer:?}");
+    }
 }
