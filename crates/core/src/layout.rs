@@ -65,7 +65,7 @@ impl Layout {
         }
         let overflow = || LayoutError::Overflow { shape: shape.to_vec(), strides: strides.to_vec(), offset };
         let numel = count(shape).ok_or_else(overflow)?;
-        let end = if numel == 0 { offset } else { end(shape, strides, offset).ok_or_else(overflow)? };
+        let end = if numel == 0 { 0 } else { end(shape, strides, offset).ok_or_else(overflow)? };
         Ok(Layout { shape: shape.into(), strides: strides.into(), offset, numel, end })
     }
 
@@ -117,6 +117,20 @@ impl Layout {
             expected *= size;
         }
         true
+    }
+
+    /// Tells whether each storage element up to the last belongs to exactly one logical element: a contiguous
+    /// tensor with its dimensions in any order.
+    pub fn is_dense(&self) -> bool {
+        let mut dims: Vec<_> = self.strides.iter().zip(&self.shape).filter(|(_, size)| **size != 1).collect();
+        dims.sort_unstable();
+        let mut expected = 1;
+        self.numel == 0
+            || dims.into_iter().all(|(&stride, &size)| {
+                let fits = stride == expected;
+                expected *= size;
+                fits
+            })
     }
 
     /// Fails if a storage of `available` elements is too small for this layout.
@@ -262,7 +276,7 @@ mod tests {
             let (shape, strides): (Vec<_>, Vec<_>) = dims.into_iter().unzip();
             let layout = Layout::new(&shape, &strides, offset).unwrap();
             prop_assert_eq!(walked(&layout), places(&layout));
-            let reach = places(&layout).into_iter().max().map_or(offset, |last| last + 1);
+            let reach = places(&layout).into_iter().max().map_or(0, |last| last + 1);
             prop_assert_eq!(layout.end(), reach);
         }
 
@@ -283,9 +297,23 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_tensor_reaches_nothing_however_large_its_other_sizes() {
+    fn an_empty_tensor_reaches_nothing_however_large_its_other_sizes_and_its_offset() {
         let layout = Layout::new(&[0, 1 << 62, 1 << 62], &[1, 1, 1], 3).unwrap();
-        assert_eq!((layout.numel(), layout.end()), (0, 3));
+        assert_eq!((layout.numel(), layout.end(), layout.offset()), (0, 0, 3));
+        assert_eq!(layout.check_storage(0), Ok(()));
+    }
+
+    #[test]
+    fn dense_layouts_are_permutations_of_contiguous_ones() {
+        for (shape, strides, dense) in [
+            ([2, 3, 4], [12, 4, 1], true),
+            ([2, 3, 4], [1, 8, 2], true),
+            ([2, 1, 4], [1, 99, 2], true),
+            ([2, 2, 1], [3, 0, 1], false),
+            ([2, 3, 4], [24, 4, 1], false),
+        ] {
+            assert_eq!(Layout::new(&shape, &strides, 0).unwrap().is_dense(), dense, "{shape:?} {strides:?}");
+        }
     }
 
     #[test]

@@ -99,6 +99,8 @@ pub trait Executor: Debug + Send {
 pub trait Instance: Debug + Send {
     /// Runs a method. `Ok`: the result; the object's state is as the method leaves it.
     fn call(&mut self, method: &str, arguments: &mut Arguments) -> Result<OwnedValue, ExecError>;
+    /// Copies the object: what is done to the copy leaves the original as it is.
+    fn duplicate(&self) -> Box<dyn Instance>;
 }
 
 /// Device bytes, readable in pieces.

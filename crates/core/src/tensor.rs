@@ -156,6 +156,22 @@ impl TensorBuf {
         Ok(TensorBuf { layout, ..self.clone() })
     }
 
+    /// Lays the logical elements out anew with other strides, in a storage of their own.
+    ///
+    /// `None` where that changes nothing, or where the strides are not those of a dense tensor
+    /// ([`Layout::is_dense`]): expanded and sliced ones would need bytes that are not there.
+    pub fn relaid(&self, strides: &[usize]) -> Option<TensorBuf> {
+        let layout = Layout::new(self.shape(), strides, 0).ok()?;
+        if strides == self.layout.strides() || !layout.is_dense() || self.check_expansion().is_err() {
+            return None;
+        }
+        let storage = vec![0; self.numel() * self.dtype.item_size()];
+        let mut tensor = TensorBuf::new(self.dtype, layout, Bytes::from(storage)).ok()?;
+        tensor.write_elements(&self.to_bytes()).ok()?;
+        let flags = Flags { conj: false, neg: false, ..self.flags };
+        Some(tensor.with_flags(flags).with_device(self.device))
+    }
+
     pub(crate) fn replace_storage(&mut self, storage: Bytes) {
         debug_assert_eq!(storage.len(), self.storage.len(), "the layout was checked against this length");
         self.storage = storage;
@@ -297,5 +313,21 @@ impl TensorMap {
     /// Tells whether there is no tensor.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn relaying_changes_the_strides_and_nothing_else() {
+        let tensor = TensorBuf::from_f32(DType::Float32, &[2, 3], &[0., 1., 2., 3., 4., 5.]).unwrap();
+        let columns = tensor.relaid(&[1, 2]).unwrap();
+        assert_eq!(columns.layout().strides(), [1, 2]);
+        assert_eq!(columns.to_f32().unwrap(), tensor.to_f32().unwrap());
+        for strides in [[3, 1], [0, 1], [6, 1]] {
+            assert!(tensor.relaid(&strides).is_none(), "{strides:?}");
+        }
     }
 }

@@ -184,9 +184,9 @@ fn put_tensor(
     pickle.tuple();
     pickle.persistent_id();
 
-    // An empty tensor may lie anywhere, also outside the elements that are written.
+    // Only an empty tensor may begin before what is written; where it begins says nothing.
     let written = &storage.elements;
-    let offset = tensor.layout.offset().clamp(written.start, written.end) - written.start;
+    let offset = tensor.layout.offset().saturating_sub(written.start);
     pickle.int(i64::try_from(offset)?);
     pickle.int_tuple(&to_i64(tensor.layout.shape())?);
     pickle.int_tuple(&to_i64(tensor.layout.strides())?);

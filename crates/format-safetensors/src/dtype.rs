@@ -2,9 +2,6 @@
 
 use callbox_core::DType;
 use safetensors::Dtype;
-use serde::Deserialize;
-use serde::de::IntoDeserializer;
-use serde::de::value::Error;
 
 /// Returns the safetensors dtype; `None` where the format has none.
 pub(crate) fn to_safetensors(dtype: DType) -> Option<Dtype> {
@@ -38,12 +35,6 @@ pub(crate) fn from_safetensors(dtype: Dtype) -> Option<DType> {
     DType::all().find(|ours| to_safetensors(*ours) == Some(dtype))
 }
 
-/// Finds a dtype that both sides have by its name in a header: `BF16`.
-pub(crate) fn from_name(name: &str) -> Option<Dtype> {
-    let dtype: Result<_, Error> = Dtype::deserialize(name.into_deserializer());
-    dtype.ok().filter(|dtype| from_safetensors(*dtype).is_some())
-}
-
 /// Returns how many times larger the last size is in the file than in torch: safetensors counts four-bit
 /// floats, torch counts the bytes that hold two of them.
 pub(crate) fn last_size_factor(dtype: DType) -> usize {
@@ -55,19 +46,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_that_one_side_lacks_finds_nothing() {
-        assert_eq!(from_name("F16"), Some(Dtype::F16));
-        for name in ["F6_E2M3", "C128", "float16", "f16", ""] {
-            assert_eq!(from_name(name), None, "{name}");
-        }
-    }
-
-    #[test]
-    fn both_sides_agree_on_names_and_sizes() {
+    fn both_sides_agree_on_sizes_and_the_way_back() {
         for dtype in DType::all() {
             if let Some(there) = to_safetensors(dtype) {
                 assert_eq!(from_safetensors(there), Some(dtype));
-                assert_eq!(from_name(&there.to_string()), Some(there));
                 let bits = there.bitsize() * last_size_factor(dtype);
                 assert_eq!(bits, 8 * dtype.item_size(), "{dtype}");
             }

@@ -10,11 +10,12 @@ use std::fmt;
 use std::mem;
 
 use callbox_core::{FormatError, Quoted};
+use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
 use serde::Deserialize;
-use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
+use serde::de::{Deserializer, Error as _, IntoDeserializer, MapAccess, Visitor, value};
 
-use crate::dtype;
+use crate::dtype::from_safetensors;
 
 /// Bytes that hold the header's length; the header fills up to a multiple of them.
 const LENGTH_BYTES: usize = 8;
@@ -111,7 +112,7 @@ struct Entry {
 
 impl Entry {
     fn into_info((name, entry): (String, Entry)) -> Result<(String, TensorInfo), FormatError> {
-        let dtype = dtype::from_name(&entry.dtype).ok_or_else(|| {
+        let dtype = shared_dtype(&entry.dtype).ok_or_else(|| {
             FormatError::Unsupported(format!(
                 "tensor {} has the dtype {}",
                 Quoted(name.as_bytes()),
@@ -121,6 +122,12 @@ impl Entry {
         let info = TensorInfo { dtype, shape: entry.shape, data_offsets: entry.data_offsets };
         Ok((name, info))
     }
+}
+
+/// Finds a dtype by its name in a header: `BF16`; `None` where torch or the format has no such dtype.
+fn shared_dtype(name: &str) -> Option<Dtype> {
+    let dtype: Result<_, value::Error> = Dtype::deserialize(name.into_deserializer());
+    dtype.ok().filter(|dtype| from_safetensors(*dtype).is_some())
 }
 
 impl<'de> Deserialize<'de> for Header {
@@ -151,5 +158,24 @@ impl<'de> Visitor<'de> for HeaderVisitor {
             }
         }
         Ok(Header(entries))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use callbox_core::DType;
+
+    use super::*;
+    use crate::dtype::to_safetensors;
+
+    #[test]
+    fn the_dtypes_of_both_sides_are_found_by_name_and_no_others() {
+        for dtype in DType::all().filter_map(to_safetensors) {
+            assert_eq!(shared_dtype(&dtype.to_string()), Some(dtype));
+        }
+        assert_eq!(shared_dtype("F16"), Some(Dtype::F16));
+        for name in ["F6_E2M3", "C128", "float16", "f16", ""] {
+            assert_eq!(shared_dtype(name), None, "{name}");
+        }
     }
 }

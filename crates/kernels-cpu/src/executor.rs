@@ -52,6 +52,10 @@ struct CpuInstance {
 }
 
 impl Instance for CpuInstance {
+    fn duplicate(&self) -> Box<dyn Instance> {
+        Box::new(CpuInstance { class: self.class, wrapper: self.wrapper.duplicate() })
+    }
+
     fn call(&mut self, method: &str, arguments: &mut Arguments) -> Result<OwnedValue, ExecError> {
         let name = format!("{}.{method}", self.class);
         match table::find(&name) {

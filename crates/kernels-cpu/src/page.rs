@@ -20,7 +20,7 @@ pub(crate) const ROWS: &[Function] = &[Function {
 /// `append_key`, `append_value` `[nnz, heads, d]` in the dtype of the cache; `batch_indices`, `positions`
 /// `[nnz]`. `paged_kv_cache` is a tensor `[pages, 2, page_size, heads, d]` (`NHD`) or
 /// `[pages, 2, heads, page_size, d]` (`HND`), keys before values, or a tuple of the two halves, each without
-/// dimension 1.
+/// dimension 1. Pages of one token may come without the dimension of `page_size`.
 ///
 /// Row `i` goes to page `kv_indices[kv_indptr[batch_indices[i]] + positions[i] / page_size]`, slot
 /// `positions[i] % page_size`. `kv_last_page_len` is not used.
@@ -86,6 +86,7 @@ impl Pages {
             {
                 (count, page_size)
             }
+            (&[count] | &[count, 2], _, &[h, d]) if (h, d) == (heads, width) => (count, 1),
             _ => {
                 let pair = if before == 2 { "pages, 2" } else { "pages" };
                 let expected = match layout {

@@ -3,7 +3,7 @@
 //! Logits and probabilities are `[batch, vocab]` of any float; each row is on its own. Everything is computed in
 //! f32 and rounded once, to nearest with ties to even.
 //!
-//! Shapes, defaults and what becomes of ties are those of FlashInfer's documentation, page `flashinfer.sampling`;
+//! Shapes and defaults are those of FlashInfer's documentation, page `flashinfer.sampling`;
 //! top-k is from Fan, Lewis and Dauphin, "Hierarchical Neural Story Generation" (2018), top-p (nucleus sampling)
 //! from Holtzman et al., "The Curious Case of Neural Text Degeneration" (2020).
 
@@ -80,7 +80,7 @@ fn top_k_renorm_probs(arguments: &mut Bound<'_>) -> Result<OwnedValue, ExecError
 /// Keeps the `top_k` largest logits of each row unchanged; the others become -inf (Fan et al., 2018).
 ///
 /// `logits` is `[batch, vocab]`; `top_k` and ties as [`top_k_renorm_probs`] has them. The result has the shape
-/// and dtype of `logits`, and nothing is rounded. Source: FlashInfer's documentation,
+/// and dtype of `logits`. Source: FlashInfer's documentation,
 /// `flashinfer.sampling.top_k_mask_logits`.
 fn top_k_mask_logits(arguments: &mut Bound<'_>) -> Result<OwnedValue, ExecError> {
     let mut logits = read(arguments, "logits")?;
@@ -98,7 +98,8 @@ fn top_k_mask_logits(arguments: &mut Bound<'_>) -> Result<OwnedValue, ExecError>
 /// the others become 0 (Holtzman et al., 2020).
 ///
 /// `probs` is `[batch, vocab]`; `top_p` is a number or `[batch]`; from 1 on everything stays. The probability
-/// that crosses `top_p` stays, with all that are equal to it. The result has the shape and dtype of `probs`.
+/// that crosses `top_p` stays, with all that are equal to it. The result has the shape of `probs` and is f32,
+/// whatever their dtype: FlashInfer converts them before its kernel runs.
 /// Source: FlashInfer's documentation, `flashinfer.sampling.top_p_renorm_probs`.
 fn top_p_renorm_probs(arguments: &mut Bound<'_>) -> Result<OwnedValue, ExecError> {
     let mut probs = read(arguments, "probs")?;
@@ -107,7 +108,7 @@ fn top_p_renorm_probs(arguments: &mut Bound<'_>) -> Result<OwnedValue, ExecError
         let threshold = nucleus_threshold(row, top_p.of(place));
         renormalise(row, threshold);
     }
-    like(&probs)
+    Ok(Value::Tensor(output::rounded(DType::Float32, &probs.shape, &probs.values)?))
 }
 
 fn read(arguments: &Bound<'_>, name: &'static str) -> Result<Rows, ExecError> {
@@ -311,7 +312,7 @@ mod tests {
                 .collect();
             let top_p = vector(DType::Float32, &p[..rows]);
             let actual = call("top_p_renorm_probs").with(scattered(&probs)).with(top_p).tensor();
-            prop_assert_eq!(actual.dtype(), dtype);
+            prop_assert_eq!(actual.dtype(), DType::Float32);
             check_rounded(&actual, &expected, 1e-6);
         }
     }

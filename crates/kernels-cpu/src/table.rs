@@ -52,6 +52,8 @@ pub(crate) trait Wrapper: Debug + Send {
     fn plan(&mut self, arguments: &mut Bound<'_>) -> Result<OwnedValue, ExecError>;
     /// Runs by the last plan.
     fn run(&mut self, arguments: &mut Bound<'_>) -> Result<OwnedValue, ExecError>;
+    /// Copies the object with its plan.
+    fn duplicate(&self) -> Box<dyn Wrapper>;
 }
 
 /// Lists every row.

@@ -1,9 +1,9 @@
 //! Replaying one recorded call.
 
 use std::collections::HashMap;
-use std::error::Error;
 use std::panic::{self, AssertUnwindSafe};
 
+use callbox_core::error::chain;
 use callbox_core::{
     Arguments, CallRecord, CallState, Contract, DumpSource, DumpedCall, ExecError, ExecutionStatus, Executor,
     Finding, Group, Instance, LoadedTensor, OwnedValue, ProcessKey, TensorBuf, TensorMap, Value,
@@ -156,7 +156,7 @@ fn replay(
         replayed.arguments = Some(arguments);
         return Err(not_run(&call.state, "only its arguments were asked for"));
     };
-    let result = run(record, &call.process, executor, objects, &mut arguments);
+    let result = run(record, &call, executor, objects, &mut arguments);
     let arguments = replayed.arguments.insert(arguments);
     let result = match (result, is_incomplete(&call.state)) {
         (Ok(result), false) => replayed.result.insert(result),
@@ -260,14 +260,17 @@ fn unusable(error: RebuildError) -> Verdict {
 }
 
 /// Runs a function, a constructor or a method. A panic of the executor is an error of this call.
+///
+/// An incomplete method runs on a copy of its object. If the process went on, the method had raised an exception,
+/// and later calls found the object as it was before.
 fn run(
     record: &CallRecord,
-    process: &ProcessKey,
+    call: &DumpedCall,
     executor: &mut dyn Executor,
     objects: &mut Objects,
     arguments: &mut Arguments,
 ) -> Result<OwnedValue, ExecError> {
-    let function = &record.function;
+    let (function, process) = (&record.function, &call.process);
     let body = AssertUnwindSafe(|| match (function.class_and_method(), record.self_id) {
         (Some((class, "__init__")), Some(self_id)) => {
             let instance = executor.construct(function, arguments)?;
@@ -278,6 +281,9 @@ fn run(
         (Some((class, method)), Some(self_id)) => {
             let object = objects.instances.get_mut(&(process.clone(), self_id));
             match object.filter(|object| object.class == class) {
+                Some(object) if is_incomplete(&call.state) => {
+                    object.instance.duplicate().call(method, arguments)
+                }
                 Some(object) => object.instance.call(method, arguments),
                 None => Err(ExecError::NotConstructed(class.to_owned())),
             }
@@ -332,18 +338,6 @@ fn compare_call(
         comparison.merge(compare::compare(expected, result, contract, options));
     }
     comparison
-}
-
-/// Joins an error and its causes: `outer: inner`.
-pub fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        cause = inner.source();
-    }
-    text
 }
 
 #[cfg(test)]
@@ -414,7 +408,15 @@ mod tests {
     }
 
     impl Instance for Adder {
-        fn call(&mut self, _: &str, arguments: &mut Arguments) -> Result<OwnedValue, ExecError> {
+        fn duplicate(&self) -> Box<dyn Instance> {
+            Box::new(Adder(self.0))
+        }
+
+        fn call(&mut self, method: &str, arguments: &mut Arguments) -> Result<OwnedValue, ExecError> {
+            if method == "set" {
+                self.0 = first(arguments).to_f32().unwrap()[0];
+                return Ok(Value::None);
+            }
             let sum: Vec<f32> = first(arguments).to_f32().unwrap().iter().map(|v| v + self.0).collect();
             Ok(Value::Tensor(f32s(&sum)))
         }
@@ -570,6 +572,27 @@ mod tests {
         assert_eq!(after_constructors(&[("Adder", false)], "Other.add"), gone("Other".to_owned()));
         let replaced = after_constructors(&[("Adder", false), ("Adder", true)], "Adder.add");
         assert_eq!(replaced, gone("Adder".to_owned()));
+    }
+
+    #[test]
+    fn an_incomplete_method_leaves_its_object_as_it_was() {
+        let mut source = MemorySource::default();
+        let mut push = |name: &str, status, input: f32, output: Option<f32>| {
+            let mut record = sample::record("toy", name);
+            (record.self_id, record.status) = (Some(5), status);
+            let outputs: Vec<_> = output.into_iter().map(|value| ("result", f32s(&[value]))).collect();
+            source.push(record, &[(Group::Inputs, &[("arg_0", f32s(&[input]))]), (Group::Outputs, &outputs)])
+        };
+        let calls = [
+            push("Adder.__init__", ExecutionStatus::Completed, 1.0, None),
+            push("Adder.set", ExecutionStatus::InputsSaved, 50.0, None),
+            push("Adder.add", ExecutionStatus::Completed, 1.0, Some(2.0)),
+        ];
+        let (mut objects, options) = (Objects::default(), ReplayOptions::default());
+        let [_, set, add] =
+            calls.map(|call| replay_from_dump(&source, &call, &mut Toy, &mut objects, &options).verdict);
+        assert_eq!(set, Verdict::Incomplete { outcome: Outcome::Ran });
+        assert_eq!(add, Verdict::Passed);
     }
 
     #[test]

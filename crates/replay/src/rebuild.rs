@@ -4,9 +4,11 @@
 //! and the items of a tuple `result_<i>`. Tensors at the top are only in the file; tensors inside containers
 //! are found by the `tensor_key` of their description.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
-use callbox_core::{Arguments, CallRecord, LoadedTensor, MetaValue, OwnedValue, TensorBuf, TensorMap, Value};
+use callbox_core::{
+    Arguments, CallRecord, LoadedTensor, MetaValue, OwnedValue, TensorBuf, TensorMap, TensorMeta, Value,
+};
 use thiserror::Error;
 
 /// Why a recorded call cannot be put together again.
@@ -57,7 +59,8 @@ pub(crate) fn arguments(record: &CallRecord, tensors: &TensorMap) -> Result<Argu
     check_shared_keys(record, tensors)?;
     let mut numbered = BTreeMap::new();
     let mut keyword = Vec::new();
-    for (key, value) in top_level(&record.input_metadata, &record.tensor_info.input_keys, tensors)? {
+    let files = File { tensors, details: details(record) };
+    for (key, value) in top_level(&record.input_metadata, &record.tensor_info.input_keys, &files)? {
         match (number(&key, "arg_"), key.strip_prefix("kwarg_")) {
             (Some(place), _) => {
                 numbered.insert(place, value);
@@ -126,7 +129,8 @@ fn has_object(record: &CallRecord) -> bool {
 /// Rebuilds the result: one value, or a tuple of the numbered ones.
 pub(crate) fn result(record: &CallRecord, tensors: &TensorMap) -> Result<OwnedValue, RebuildError> {
     let mut numbered = BTreeMap::new();
-    for (key, value) in top_level(&record.output_metadata, &record.tensor_info.output_keys, tensors)? {
+    let files = File { tensors, details: details(record) };
+    for (key, value) in top_level(&record.output_metadata, &record.tensor_info.output_keys, &files)? {
         if key == "result" {
             return Ok(value);
         }
@@ -138,21 +142,31 @@ pub(crate) fn result(record: &CallRecord, tensors: &TensorMap) -> Result<OwnedVa
     Ok(Value::tuple(dense(numbered, "result_")?))
 }
 
+/// A file's tensors, and what the record says of each.
+struct File<'a> {
+    tensors: &'a TensorMap,
+    details: HashMap<&'a str, &'a TensorMeta>,
+}
+
+fn details(record: &CallRecord) -> HashMap<&str, &TensorMeta> {
+    record.tensor_details.iter().map(|(key, meta)| (key.as_str(), meta)).collect()
+}
+
 /// Rebuilds every top-level value: first those that the record describes, then the tensors.
 fn top_level(
     metadata: &[(String, MetaValue)],
     tensor_keys: &[String],
-    tensors: &TensorMap,
+    file: &File<'_>,
 ) -> Result<Vec<(String, OwnedValue)>, RebuildError> {
     let nested = nested_keys(metadata);
     let mut values = Vec::new();
     for (key, value) in metadata {
         refuse_truncated(key, value)?;
-        let loaded = value.try_map(&mut |tensor| whole(&tensor.key, tensors))?;
+        let loaded = value.try_map(&mut |tensor| whole(&tensor.key, file))?;
         values.push((key.clone(), loaded));
     }
     for key in tensor_keys.iter().filter(|key| !nested.contains(key.as_str())) {
-        values.push((key.clone(), Value::Tensor(whole(key, tensors)?)));
+        values.push((key.clone(), Value::Tensor(whole(key, file)?)));
     }
     Ok(values)
 }
@@ -167,9 +181,17 @@ fn nested_keys(metadata: &[(String, MetaValue)]) -> HashSet<&str> {
     keys
 }
 
-fn whole(key: &str, tensors: &TensorMap) -> Result<TensorBuf, RebuildError> {
-    match tensors.get(key) {
-        Some(LoadedTensor::Whole(tensor)) => Ok(tensor.clone()),
+/// Returns a tensor with the strides that it was recorded with.
+///
+/// A safetensors file holds contiguous copies. For most functions that is all the same, but some look at the
+/// strides: FlashInfer quantises a column-major matrix along its columns.
+fn whole(key: &str, file: &File<'_>) -> Result<TensorBuf, RebuildError> {
+    match file.tensors.get(key) {
+        Some(LoadedTensor::Whole(tensor)) => {
+            let recorded = file.details.get(key).filter(|_| tensor.layout().is_contiguous());
+            let relaid = recorded.and_then(|meta| tensor.relaid(&meta.strides));
+            Ok(relaid.unwrap_or_else(|| tensor.clone()))
+        }
         Some(LoadedTensor::WithoutElements { reason, .. }) => {
             Err(RebuildError::NoElements { key: key.to_owned(), reason: reason.clone() })
         }
@@ -245,7 +267,7 @@ fn dense(numbered: BTreeMap<u64, OwnedValue>, prefix: &'static str) -> Result<Ve
 
 #[cfg(test)]
 mod tests {
-    use callbox_core::{DType, MetaTensor, TensorMeta};
+    use callbox_core::{DType, Int, MetaTensor};
 
     use super::*;
     use callbox_testkit::sample;
@@ -301,6 +323,26 @@ mod tests {
     }
 
     #[test]
+    fn a_contiguous_copy_gets_its_recorded_strides_back() {
+        let mut record = record(Vec::new(), &["arg_0"]);
+        let meta = TensorMeta {
+            shape: vec![2, 3],
+            strides: vec![1, 2],
+            dtype: "torch.float32".to_owned(),
+            device: "cpu".to_owned(),
+        };
+        record.tensor_details = vec![("arg_0".to_owned(), meta)];
+        let mut file = TensorMap::default();
+        let values = [0., 1., 2., 3., 4., 5.];
+        let copy = TensorBuf::from_f32(DType::Float32, &[2, 3], &values).unwrap();
+        file.insert("arg_0".to_owned(), LoadedTensor::Whole(copy));
+        let arguments = arguments(&record, &file).unwrap();
+        let Value::Tensor(tensor) = &arguments.positional[0] else { panic!("no tensor") };
+        assert_eq!(tensor.layout().strides(), [1, 2]);
+        assert_eq!(tensor.to_f32().unwrap(), values);
+    }
+
+    #[test]
     fn a_keyword_keeps_what_looks_like_a_prefix_in_its_name() {
         let record = record(Vec::new(), &["kwarg_kwarg_x", "kwarg_arg_0", "kwarg_a__b"]);
         let arguments = arguments(&record, &file(&["kwarg_kwarg_x", "kwarg_arg_0", "kwarg_a__b"])).unwrap();
@@ -325,7 +367,7 @@ mod tests {
             keyword: vec![("a__b".to_owned(), Value::tuple(vec![Value::int(2)]))],
         };
         let found = |record: &CallRecord, key| match argument(record, &arguments, key) {
-            Some(Value::Int(value)) => value.as_i64(),
+            Some(Value::Int(Int::Small(value))) => Some(*value),
             Some(_) | None => None,
         };
         for (key, expected) in [

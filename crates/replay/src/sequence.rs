@@ -185,6 +185,10 @@ mod tests {
     }
 
     impl Instance for Counter {
+        fn duplicate(&self) -> Box<dyn Instance> {
+            Box::new(Counter(self.0))
+        }
+
         fn call(&mut self, method: &str, _: &mut Arguments) -> Result<OwnedValue, ExecError> {
             if method == "step" {
                 self.0 += 1;

@@ -101,12 +101,13 @@ fn read_line(
         return remarks.lose(number, &format!("{cut}{error}"));
     }
     let mut lost = 0;
-    for part in &parts {
+    for (place, part) in parts.iter().enumerate() {
         match take(number, part) {
             Ok(remark) => remarks.extend(number, remark),
             Err(error) => {
                 lost += 1;
-                remarks.last_loss = Some(format!("line {number}: {error}"));
+                let (place, of) = (place + 1, parts.len());
+                remarks.last_loss = Some(format!("line {number}, record {place} of {of} in it: {error}"));
             }
         }
     }
@@ -314,7 +315,10 @@ mod tests {
             ("\n\r\n", "the file has no lines"),
             ("x\n1 2\n", "line 2: column 3: more text behind the value"),
             ("{\"a\": \"", "line 1: cut off, column 8: the text ends inside a string"),
-            ("{\"function_name\"{\"function_name\": ", "line 1: column 18: the text ends here"),
+            (
+                "{\"function_name\"{\"function_name\": ",
+                "line 1, record 2 of 2 in it: column 19: expected a value, found the end of the text",
+            ),
         ] {
             let faults = read_records(text.as_bytes(), "metadata.jsonl", &mut |_, line| {
                 json::parse(line)?;

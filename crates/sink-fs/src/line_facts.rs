@@ -52,24 +52,24 @@ pub(crate) fn scan_line<'a>(line: &'a [u8], recurring: &mut Recurring) -> Result
     let mut scanner = Scanner::new(line)?;
     scanner.object(|scanner, key| match &*key.to_bytes() {
         b"function_name" => {
-            once(scanner, &mut function, string)?;
+            once(scanner, key, &mut function, string)?;
             recurring.turn_to(function.as_deref().unwrap_or_default().as_bytes());
             Ok(())
         }
-        b"module" => once(scanner, &mut module, string),
-        b"execution_status" => once(scanner, &mut status, string),
-        b"call_sequence" => once(scanner, &mut facts.call_sequence, unsigned),
-        b"timestamp" => once(scanner, &mut facts.timestamp, string),
-        b"process_id" => once(scanner, &mut facts.process_id, unsigned),
-        b"self_id" => once(scanner, &mut facts.self_id, unsigned),
-        b"dump_dir" => once(scanner, &mut facts.dump_dir, string),
-        b"graph_capture" => once(scanner, &mut graph_capture, Scanner::bool),
-        b"graph_capture_base_dump_dir" => once(scanner, &mut base_dump_dir, string),
+        b"module" => once(scanner, key, &mut module, string),
+        b"execution_status" => once(scanner, key, &mut status, string),
+        b"call_sequence" => once(scanner, key, &mut facts.call_sequence, unsigned),
+        b"timestamp" => once(scanner, key, &mut facts.timestamp, string),
+        b"process_id" => once(scanner, key, &mut facts.process_id, unsigned),
+        b"self_id" => once(scanner, key, &mut facts.self_id, unsigned),
+        b"dump_dir" => once(scanner, key, &mut facts.dump_dir, string),
+        b"graph_capture" => once(scanner, key, &mut graph_capture, Scanner::bool),
+        b"graph_capture_base_dump_dir" => once(scanner, key, &mut base_dump_dir, string),
         b"tensor_details" => {
-            once(scanner, &mut facts.tensor_details, |scanner| recurring.tensor_details(scanner))
+            once(scanner, key, &mut facts.tensor_details, |scanner| recurring.tensor_details(scanner))
         }
-        b"tensor_info" => once(scanner, &mut info, scan_tensor_info),
-        b"callbox" => once(scanner, &mut origin, scan_origin),
+        b"tensor_info" => once(scanner, key, &mut info, scan_tensor_info),
+        b"callbox" => once(scanner, key, &mut origin, scan_origin),
         other => recurring.skip(scanner, other),
     })?;
     scanner.end()?;
@@ -86,10 +86,10 @@ pub(crate) fn scan_line<'a>(line: &'a [u8], recurring: &mut Recurring) -> Result
 fn scan_tensor_info(scanner: &mut Scanner<'_>) -> Result<(GroupSummary, GroupSummary), JsonError> {
     let (mut input_keys, mut output_keys, mut input_bytes, mut output_bytes) = (None, None, None, None);
     scanner.object(|scanner, key| match &*key.to_bytes() {
-        b"input_tensor_keys" => once(scanner, &mut input_keys, count),
-        b"output_tensor_keys" => once(scanner, &mut output_keys, count),
-        b"input_size_bytes" => once(scanner, &mut input_bytes, unsigned),
-        b"output_size_bytes" => once(scanner, &mut output_bytes, unsigned),
+        b"input_tensor_keys" => once(scanner, key, &mut input_keys, count),
+        b"output_tensor_keys" => once(scanner, key, &mut output_keys, count),
+        b"input_size_bytes" => once(scanner, key, &mut input_bytes, unsigned),
+        b"output_size_bytes" => once(scanner, key, &mut output_bytes, unsigned),
         _ => scanner.skip(),
     })?;
     let group = |tensors: Option<usize>, bytes: Option<u64>| GroupSummary {
@@ -105,9 +105,9 @@ fn scan_origin<'a>(scanner: &mut Scanner<'a>) -> Result<OriginFacts<'a>, JsonErr
     let (mut format, mut host, mut process) = (None, None, None);
     scanner.object(|scanner, key| match &*key.to_bytes() {
         // Not needed, but a record with another value is none.
-        b"format" => once(scanner, &mut format, unsigned),
-        b"host" => once(scanner, &mut host, string),
-        b"process" => once(scanner, &mut process, string),
+        b"format" => once(scanner, key, &mut format, unsigned),
+        b"host" => once(scanner, key, &mut host, string),
+        b"process" => once(scanner, key, &mut process, string),
         _ => scanner.skip(),
     })?;
     Ok(host.zip(process))
@@ -116,6 +116,7 @@ fn scan_origin<'a>(scanner: &mut Scanner<'a>) -> Result<OriginFacts<'a>, JsonErr
 /// Reads the value of a key that may appear once; null counts as absent.
 fn once<'a, T>(
     scanner: &mut Scanner<'a>,
+    key: RawString<'a>,
     slot: &mut Option<T>,
     read: impl FnOnce(&mut Scanner<'a>) -> Result<T, JsonError>,
 ) -> Result<(), JsonError> {
@@ -123,9 +124,9 @@ fn once<'a, T>(
     if scanner.peek()? == Kind::Null {
         return scanner.null();
     }
-    match slot.replace(read(scanner)?) {
+    match slot.replace(read(scanner).map_err(|error| error.of_key(key))?) {
         None => Ok(()),
-        Some(_) => Err(JsonError::new(offset, "this key appears twice")),
+        Some(_) => Err(JsonError::new(offset, "this key appears twice").of_key(key)),
     }
 }
 
@@ -213,8 +214,12 @@ mod tests {
     fn a_line_that_lacks_what_is_needed_is_refused() {
         check_refused(r#"{"function_name": "f"}"#, "there is no `execution_status`");
         check_refused(r#"{"execution_status": "completed"}"#, "there is no `function_name`");
-        check_refused(r#"{"module": "os", "module": "sys"}"#, "appears twice");
-        check_refused(r#"{"call_sequence": -1}"#, "expected an unsigned integer");
+        check_refused(r#"{"module": "os", "module": "sys"}"#, "column 27: `module`: this key appears twice");
+        check_refused(r#"{"call_sequence": -1}"#, "column 19: `call_sequence`: expected an unsigned integer");
+        check_refused(
+            r#"{"tensor_info": {"input_size_bytes": -1}}"#,
+            "`tensor_info`: `input_size_bytes`: expected",
+        );
         check_refused(r#"{"call_sequence": 1.0}"#, "expected an unsigned integer");
         check_refused(r#"{"call_sequence": "1"}"#, "expected a digit");
         check_refused(r#"{"function_name": 1}"#, "expected a string");

@@ -229,7 +229,8 @@ mod tests {
         sample.write(&format!("{}/metadata.jsonl", slot(5)), &line(&slot(5), "inputs_saved")[..80]);
         sample.write(&format!("{}/other.txt", slot(6)), "");
         let torn = format!(
-            "{}/metadata.jsonl: line 1: cut off, column 81: the text ends inside a string; this line is lost",
+            "{}/metadata.jsonl: line 1: cut off, column 81: `timestamp`: the text ends inside a string; \
+             this line is lost",
             slot(5)
         );
         sample.check(
@@ -244,7 +245,7 @@ mod tests {
                 (
                     &slot(5),
                     "damaged: metadata.jsonl holds no whole record: \
-                     line 1: cut off, column 81: the text ends inside a string",
+                     line 1: cut off, column 81: `timestamp`: the text ends inside a string",
                 ),
                 (&slot(6), "damaged: other.txt is there, metadata.jsonl is missing"),
             ],

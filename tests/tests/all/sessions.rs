@@ -37,7 +37,7 @@ const INCOMPLETE: &[(&str, &[(&str, usize)])] = &[
 const FINDINGS: &[(&str, &str)] = &[
     (
         "torn/dumps",
-        "session.jsonl: line 7: cut off, column 701: the text ends inside a string; this line is lost",
+        "session.jsonl: line 7: cut off, column 701: `dump_dir`: the text ends inside a string; this line is lost",
     ),
     ("torn_middle/dumps", "session.jsonl: line 7: 2 records run into each other; 1 recovered, 1 lost"),
 ];

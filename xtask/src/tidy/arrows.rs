@@ -28,7 +28,7 @@ pub(super) const ROWS: [Row; 11] = [
             "anstream", "anstyle", "anyhow", "clap", "indicatif", "serde", "serde_json", "sha2", "terminal_size",
         ],
     },
-    Row { folder: "crates/testkit", ours: &["core", "sink-fs"], external: &["proptest"] },
+    Row { folder: "crates/testkit", ours: &["core"], external: &["proptest"] },
     Row { folder: "tests", ours: &[], external: &[] },
     Row {
         folder: "benches",

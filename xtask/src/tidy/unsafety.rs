@@ -5,13 +5,15 @@ use super::source::find_word;
 use super::tree::Tree;
 
 /// The files, and what each needs it for.
-pub(super) const FILES: [&str; 3] = [
+pub(super) const FILES: [&str; 4] = [
     // Maps a file, to compare with.
     "benches/src/plain.rs",
     // Calls into the matrix product with pointers and strides.
     "crates/kernels-cpu/src/matmul.rs",
     // Maps files into memory.
     "crates/sink-fs/src/mapped.rs",
+    // Counts what is allocated.
+    "tests/tests/memory/allocator.rs",
 ];
 
 pub(super) fn check(tree: &Tree) -> Vec<Finding> {

@@ -6,8 +6,9 @@ mod table;
 
 use std::io::{BufWriter, Write};
 
+use callbox_core::error::chain;
 use callbox_core::{DumpSource, DumpedCall, Group, LoadedRecord, SourceError, TensorMap};
-use callbox_replay::{ReplayOptions, Replayed, SequenceOptions, chain, replay_sequence};
+use callbox_replay::{ReplayOptions, Replayed, SequenceOptions, replay_sequence};
 
 use crate::args::ShowArgs;
 use crate::exit::{Exit, Failure};

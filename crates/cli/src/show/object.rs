@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use callbox_core::error::chain;
 use callbox_core::{Flags, LoadedTensor, TensorBuf};
 use callbox_sink_fs::FsSource;
 use serde::Serialize;
@@ -79,7 +80,7 @@ pub(super) fn print(
         module: call.function.module(),
         status: record.map_or(call.state.name(), |record| record.status.as_str()),
         state: call.state.name(),
-        reason: shown.record.as_ref().err().map(|error| callbox_replay::chain(error)),
+        reason: shown.record.as_ref().err().map(|error| chain(error)),
         metadata,
         inputs: tensors(keys(|info| &info.input_keys), &shown.inputs, arguments.hash),
         outputs: tensors(keys(|info| &info.output_keys), &shown.outputs, arguments.hash),

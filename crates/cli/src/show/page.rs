@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use callbox_core::error::chain;
 use callbox_core::{CallRecord, CallState, LoadedTensor, MetaValue};
 
 use super::table::{self, Row};
@@ -38,7 +39,7 @@ pub(super) fn print(
             print_record(out, shown, &loaded.record, arguments.hash)?;
         }
         Err(error) => {
-            let error = style::clean(&callbox_replay::chain(error));
+            let error = style::clean(&chain(error));
             writeln!(out, "  {}", style::paint(style::red(), &error))?;
         }
     }

@@ -10,7 +10,7 @@ use crate::kv_layout::KvLayout;
 use crate::table::Wrapper;
 
 /// The object: its layout and its last plan.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct BatchDecode {
     layout: KvLayout,
     planned: Option<(Plan, PageTable)>,
@@ -23,6 +23,10 @@ pub(crate) fn construct(arguments: &mut Bound<'_>) -> Result<Box<dyn Wrapper>, E
 }
 
 impl Wrapper for BatchDecode {
+    fn duplicate(&self) -> Box<dyn Wrapper> {
+        Box::new(self.clone())
+    }
+
     /// Keeps the page table, heads, dtypes and options.
     ///
     /// A query sees no key

@@ -13,13 +13,13 @@ use crate::kv_layout::KvLayout;
 use crate::table::Wrapper;
 
 /// The object: its layout and its last plan.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct BatchPrefill {
     layout: KvLayout,
     planned: Option<Planned>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Planned {
     plan: Plan,
     pages: PageTable,
@@ -36,6 +36,10 @@ pub(crate) fn construct(arguments: &mut Bound<'_>) -> Result<Box<dyn Wrapper>, E
 }
 
 impl Wrapper for BatchPrefill {
+    fn duplicate(&self) -> Box<dyn Wrapper> {
+        Box::new(self.clone())
+    }
+
     /// Keeps rows and pages of each sequence, heads, dtypes, options and masks.
     fn plan(&mut self, arguments: &mut Bound<'_>) -> Result<OwnedValue, ExecError> {
         self.planned = None;

@@ -117,11 +117,15 @@ impl PageTable {
         let indices = list(arguments, names.indices)?;
         check_end(names.indptr, &ranges, indices.len(), &format!("`{}`", names.indices))?;
         let used = ranges.last().map_or(0, |last| last.end);
+        // What lies before the first sequence and behind the last is never read, whatever it is.
+        let unused = ranges.first().map_or(0, |first| first.start);
         let indices = indices[..used]
             .iter()
-            .map(|&page| {
-                let reason = "a page index cannot be negative";
-                usize::try_from(page).map_err(|_| operand::wrong_value(names.indices, page, reason))
+            .enumerate()
+            .map(|(place, &page)| match usize::try_from(page) {
+                _ if place < unused => Ok(0),
+                Ok(page) => Ok(page),
+                Err(_) => Err(operand::wrong_value(names.indices, page, "a page index cannot be negative")),
             })
             .collect::<Result<_, _>>()?;
         let meaning = format!("one for each of the sequences of `{}`", names.indptr);
@@ -156,7 +160,8 @@ impl PageTable {
         if cache.slots() != self.page_size {
             return Err(cache.wrong_shape(format!("pages of {} tokens, as planned", self.page_size)));
         }
-        match self.indices.iter().find(|&&page| page >= cache.pages()) {
+        let mut used = self.sequences.iter().flat_map(|sequence| &self.indices[sequence.pages.clone()]);
+        match used.find(|&&page| page >= cache.pages()) {
             Some(page) => {
                 let reason = format!("`{}` has {} pages", cache.name(), cache.pages());
                 Err(operand::wrong_value(self.names.indices, page, reason))

@@ -16,13 +16,13 @@ use crate::kv_layout::KvLayout;
 use crate::table::Wrapper;
 
 /// The object: its layout and its last plan.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct RaggedPrefill {
     layout: KvLayout,
     planned: Option<Planned>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Planned {
     plan: Plan,
     /// Rows of each sequence.
@@ -40,6 +40,10 @@ pub(crate) fn construct(arguments: &mut Bound<'_>) -> Result<Box<dyn Wrapper>, E
 }
 
 impl Wrapper for RaggedPrefill {
+    fn duplicate(&self) -> Box<dyn Wrapper> {
+        Box::new(self.clone())
+    }
+
     /// Keeps rows and keys of each sequence, heads, dtypes, options and masks.
     fn plan(&mut self, arguments: &mut Bound<'_>) -> Result<OwnedValue, ExecError> {
         self.planned = None;

@@ -77,6 +77,13 @@ impl JsonError {
         JsonError { fault: Box::new(Fault { offset, reason }) }
     }
 
+    /// Says which key's value it is in.
+    #[cold]
+    pub(crate) fn of_key(mut self, key: RawString<'_>) -> JsonError {
+        self.fault.reason = format!("`{}`: {}", key.to_string_lossy(), self.fault.reason);
+        self
+    }
+
     /// Returns the place, in bytes from the start of the text.
     pub fn offset(&self) -> usize {
         self.fault.offset
