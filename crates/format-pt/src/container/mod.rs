@@ -3,6 +3,7 @@
 //! The layout is that of torch's `PyTorchStreamWriter`: zip as PKWARE's APPNOTE 6.3 describes it, every entry's
 //! data at a multiple of 64 bytes, checksum and sizes behind the data, zip64 end records always present.
 
+mod checksum;
 mod directory;
 mod foreign;
 mod header;

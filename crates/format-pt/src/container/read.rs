@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use callbox_core::{Bytes, FormatError, Quoted};
 
+use super::checksum::crc32;
 use super::directory::Directory;
 use super::header::Header;
 use super::{DESCRIPTOR, DESCRIPTOR_FOLLOWS, UTF8_NAMES, foreign, inconsistent, is_plain};
@@ -194,7 +195,7 @@ impl<'a> Entry<'a> {
         if self.crc == 0 {
             return Ok(());
         }
-        let found = crc32fast::hash(data);
+        let found = crc32(data);
         if found != self.crc {
             return Err(FormatError::Checksum { entry: self.name.to_owned(), expected: self.crc, found });
         }
