@@ -61,6 +61,9 @@ pub trait TensorSerializer: Debug + Send + Sync {
     /// Writes a whole file. `Ok`: [`TensorSerializer::decode`] gives back equal tensors; an error may have
     /// left a part in `out`.
     fn encode<'a>(&self, group: &'a TensorGroup<'a>, out: &'a mut dyn Write) -> Result<(), FormatError>;
+    /// Looks at the first bytes of a file, 512 or all that it has. An error: `decode` would refuse the file,
+    /// whatever follows; so a large file of something else need not be read.
+    fn recognise(&self, head: &[u8]) -> Result<(), FormatError>;
     /// Reads a whole file. `Ok`: every tensor lies inside `bytes` (or a copy where the format needs one),
     /// checksums were verified, and nothing in the file was executed or looked up as code.
     fn decode(&self, bytes: Bytes) -> Result<TensorMap, FormatError>;

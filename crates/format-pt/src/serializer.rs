@@ -4,7 +4,7 @@ use std::io::Write;
 
 use callbox_core::{Bytes, FormatError, TensorGroup, TensorMap, TensorSerializer};
 
-use crate::{decode, encode};
+use crate::{container, decode, encode};
 
 /// Reads and writes files as `torch.save` makes them of a dictionary of tensors.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,6 +25,10 @@ impl TensorSerializer for PtSerializer {
 
     fn encode<'a>(&self, group: &'a TensorGroup<'a>, out: &'a mut dyn Write) -> Result<(), FormatError> {
         encode::encode(group, out)
+    }
+
+    fn recognise(&self, head: &[u8]) -> Result<(), FormatError> {
+        container::refuse_foreign(head)
     }
 
     fn decode(&self, bytes: Bytes) -> Result<TensorMap, FormatError> {

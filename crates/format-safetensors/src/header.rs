@@ -69,6 +69,25 @@ pub(crate) fn write(tensors: Vec<(String, TensorInfo)>) -> Result<Vec<u8>, Forma
     Ok(header)
 }
 
+/// Checks what the first bytes of a file say: the header's length, and how it begins.
+pub(crate) fn check_head(head: &[u8]) -> Result<(), FormatError> {
+    match head.split_first_chunk::<LENGTH_BYTES>() {
+        Some((length, _)) if u64::from_le_bytes(*length) > LONGEST_HEADER as u64 => {
+            Err(too_long(u64::from_le_bytes(*length)))
+        }
+        Some((_, json)) => check_begin(json),
+        None => Err(FormatError::Truncated(format!("no header in a file of {} bytes", head.len()))),
+    }
+}
+
+fn check_begin(json: &[u8]) -> Result<(), FormatError> {
+    if json.starts_with(b"{") {
+        return Ok(());
+    }
+    let reason = "its header does not begin with `{`".to_owned();
+    Err(FormatError::NotThisFormat { format: "safetensors", reason })
+}
+
 /// Splits a file into header and data.
 fn split(file: &[u8]) -> Result<(&[u8], &[u8]), FormatError> {
     let cut = |what: String| FormatError::Truncated(format!("{what} in a file of {} bytes", file.len()));
@@ -82,12 +101,7 @@ fn split(file: &[u8]) -> Result<(&[u8], &[u8]), FormatError> {
     let Some((json, data)) = rest.split_at_checked(length as usize) else {
         return Err(cut(format!("a header of {length} bytes")));
     };
-    if !json.starts_with(b"{") {
-        return Err(FormatError::NotThisFormat {
-            format: "safetensors",
-            reason: "its header does not begin with `{`".to_owned(),
-        });
-    }
+    check_begin(json)?;
     Ok((json, data))
 }
 

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use callbox_core::{Bytes, FormatError, TensorGroup, TensorMap, TensorSerializer};
 
-use crate::{decode, encode};
+use crate::{decode, encode, header};
 
 /// Reads and writes safetensors files.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,6 +25,10 @@ impl TensorSerializer for SafetensorsSerializer {
 
     fn encode<'a>(&self, group: &'a TensorGroup<'a>, out: &'a mut dyn Write) -> Result<(), FormatError> {
         encode::encode(group, out)
+    }
+
+    fn recognise(&self, head: &[u8]) -> Result<(), FormatError> {
+        header::check_head(head)
     }
 
     fn decode(&self, bytes: Bytes) -> Result<TensorMap, FormatError> {

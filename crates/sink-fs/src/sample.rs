@@ -134,6 +134,15 @@ impl TensorSerializer for Plain {
         Ok(())
     }
 
+    fn recognise(&self, head: &[u8]) -> Result<(), FormatError> {
+        match head.first() {
+            Some(0) => {
+                Err(FormatError::NotThisFormat { format: self.0, reason: "it begins with 0".to_owned() })
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
     fn decode(&self, bytes: Bytes) -> Result<TensorMap, FormatError> {
         let layout = callbox_core::Layout::contiguous(&[bytes.len()]).unwrap();
         let mut tensors = TensorMap::default();

@@ -1,6 +1,7 @@
 //! A folder that a recorder wrote, as a source of recorded calls.
 
 use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -113,6 +114,11 @@ impl FsSource {
         if len == 0 {
             return Err(format_error(FormatError::Truncated("the file is empty".to_owned())));
         }
+        if len > WORTH_A_LOOK {
+            let mut head = [0; HEAD_BYTES];
+            file.read_exact_at(&mut head, 0).map_err(read_error)?;
+            format.recognise(&head).map_err(format_error)?;
+        }
         let bytes = match self.options.mode {
             ReadMode::Buffered => self.pool.read(file, len),
             ReadMode::Mapped => mapped::map(&file),
@@ -120,6 +126,11 @@ impl FsSource {
         format.decode(bytes.map_err(read_error)?).map_err(format_error)
     }
 }
+
+/// What a format looks at first.
+const HEAD_BYTES: usize = 512;
+/// A larger file is looked at before it is read.
+const WORTH_A_LOOK: u64 = 1 << 20;
 
 impl DumpSource for FsSource {
     fn calls(&self) -> Result<Session, SourceError> {
@@ -209,6 +220,17 @@ mod tests {
         let found = load(source, call, Group::Inputs).unwrap_err();
         assert!(found.contains(error), "{found}");
         assert!(found.contains("inputs.first") || found.contains(&slot(1).to_string()), "{found}");
+    }
+
+    #[test]
+    fn a_large_file_of_something_else_is_not_read() {
+        let (sample, _) = one_call();
+        let path = sample.path().join(slot(1).to_string()).join("inputs.first");
+        // A terabyte of zeros that takes no room on the disk.
+        File::create(path).unwrap().set_len(1 << 40).unwrap();
+        let source = open(sample.path()).unwrap();
+        let call = &source.calls().unwrap().calls[0];
+        check_error(&source, call, "not a first file: it begins with 0");
     }
 
     #[test]

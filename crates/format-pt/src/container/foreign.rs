@@ -10,7 +10,7 @@ const LEGACY_MAGIC: &[u8] = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.";
 const TAR_MAGIC: (usize, &[u8]) = (257, b"ustar");
 
 /// Fails with what the file seems to be, unless it begins as a zip archive does.
-pub(super) fn refuse(bytes: &[u8]) -> Result<(), FormatError> {
+pub(crate) fn refuse(bytes: &[u8]) -> Result<(), FormatError> {
     if bytes.starts_with(&LOCAL_HEADER) {
         return Ok(());
     }

@@ -10,6 +10,7 @@ mod header;
 mod read;
 mod write;
 
+pub(crate) use foreign::refuse as refuse_foreign;
 pub(crate) use read::Archive;
 pub(crate) use write::{ALIGNMENT, ArchiveWriter, EntryWriter};
 

@@ -44,6 +44,7 @@ fn what_is_written_is_read_back(format: &dyn TensorSerializer) {
             }
             Err(error) => return Err(TestCaseError::fail(error.to_string())),
         };
+        prop_assert!(format.recognise(&file[..file.len().min(512)]).is_ok());
         let read = format.decode(file).map_err(|error| TestCaseError::fail(error.to_string()))?;
         for (key, written) in &tensors {
             same(format, &read, key, written)?;
@@ -72,6 +73,7 @@ fn same(
 }
 
 fn other_bytes_are_refused(format: &dyn TensorSerializer) {
+    assert!(format.recognise(&[0; 512]).is_err(), "zeros are no file of tensors");
     for bytes in [&b""[..], b"not a file of tensors", &[0; 64], &[0xff; 64]] {
         assert!(format.decode(Bytes::copy_from_slice(bytes)).is_err(), "{bytes:?}");
     }
