@@ -31,7 +31,7 @@ fn an_empty_group_is_a_file(format: &dyn TensorSerializer) {
 }
 
 fn what_is_written_is_read_back(format: &dyn TensorSerializer) {
-    let mut runner = TestRunner::new(Config::with_cases(200));
+    let mut runner = TestRunner::new(Config { failure_persistence: None, ..Config::with_cases(200) });
     let groups = prop::collection::btree_map("[a-zü_0-9]{1,12}", strategies::tensor(), 0..4);
     let outcome = runner.run(&groups, |tensors| {
         let tensors: Vec<_> = tensors.into_iter().collect();
