@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use callbox_core::Finding;
 use callbox_replay::{Counts, Replayed};
 use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
 
 use super::{Out, Report, details, flush};
 use crate::args::ReplayArgs;
@@ -57,7 +58,7 @@ impl Report for Lines {
 struct Object<'a> {
     arguments: &'a ReplayArgs,
     out: Out,
-    calls: Vec<serde_json::Value>,
+    calls: Vec<Box<RawValue>>,
     findings: Vec<Finding>,
 }
 
@@ -66,7 +67,7 @@ struct ReportJson<'a> {
     callbox: &'static str,
     dir: &'a str,
     device: String,
-    calls: &'a [serde_json::Value],
+    calls: &'a [Box<RawValue>],
     findings: Vec<json::FindingJson<'a>>,
     summary: SummaryJson,
     exit_code: u8,
@@ -113,7 +114,7 @@ impl Report for Object<'_> {
             comparison: replayed.comparison.as_ref().map(ComparisonJson::from),
             findings: json::findings(&replayed.findings),
         };
-        self.calls.push(serde_json::to_value(verdict)?);
+        self.calls.push(to_raw_value(&verdict)?);
         self.findings.extend(replayed.findings.iter().cloned());
         Ok(())
     }
