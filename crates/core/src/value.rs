@@ -170,27 +170,37 @@ impl<T> Value<T> {
         })
     }
 
-    /// Calls `visit` with every tensor of the tree, in recording order.
-    pub fn for_each_tensor<'a>(&'a self, visit: &mut dyn FnMut(&'a T)) {
+    /// Calls `visit` with this value and every value inside it, in recording order.
+    pub fn for_each<'a>(&'a self, visit: &mut dyn FnMut(&'a Value<T>)) {
+        visit(self);
         match self {
-            Value::Tensor(tensor) => visit(tensor),
             Value::List(items) | Value::Tuple { items, .. } => {
-                items.iter().for_each(|item| item.for_each_tensor(visit));
+                items.iter().for_each(|item| item.for_each(visit));
             }
             Value::Map(entries) => entries.iter().for_each(|(key, value)| {
-                key.for_each_tensor(visit);
-                value.for_each_tensor(visit);
+                key.for_each(visit);
+                value.for_each(visit);
             }),
-            Value::Enum { value, .. } => value.for_each_tensor(visit),
+            Value::Enum { value, .. } => value.for_each(visit),
             Value::None
             | Value::Bool(_)
             | Value::Int(_)
             | Value::Float(_)
             | Value::Text(_)
             | Value::DType(_)
+            | Value::Tensor(_)
             | Value::Truncated { .. }
             | Value::Opaque { .. } => {}
         }
+    }
+
+    /// Calls `visit` with every tensor of the tree, in recording order.
+    pub fn for_each_tensor<'a>(&'a self, visit: &mut dyn FnMut(&'a T)) {
+        self.for_each(&mut |value| {
+            if let Value::Tensor(tensor) = value {
+                visit(tensor);
+            }
+        });
     }
 }
 

@@ -9,23 +9,17 @@ use std::f32::consts::FRAC_1_SQRT_2;
 use callbox_core::{Bound, Contract, ExecError, OwnedValue, ResultRule};
 
 use crate::rows::Rows;
-use crate::table::{Function, Run};
+use crate::table::Function;
 use crate::{operand, output};
 
-pub(crate) const ROWS: &[Function] = &[
-    row("silu_and_mul", |arguments| gate(arguments, silu)),
-    row("gelu_and_mul", |arguments| gate(arguments, gelu)),
-    row("gelu_tanh_and_mul", |arguments| gate(arguments, gelu_tanh)),
-];
+const TO_OUT: Contract = Contract { writes: &["out"], results: &[ResultRule::Values] };
+const SIGNATURE: &str = "input, out=None, enable_pdl=None";
 
-const fn row(name: &'static str, run: fn(&mut Bound<'_>) -> Result<OwnedValue, ExecError>) -> Function {
-    Function {
-        name,
-        signature: "input, out=None, enable_pdl=None",
-        contract: Contract { writes: &["out"], results: &[ResultRule::Values] },
-        run: Run::Function(run),
-    }
-}
+pub(crate) const ROWS: &[Function] = &[
+    Function::new(TO_OUT, "silu_and_mul", SIGNATURE, |arguments| gate(arguments, silu)),
+    Function::new(TO_OUT, "gelu_and_mul", SIGNATURE, |arguments| gate(arguments, gelu)),
+    Function::new(TO_OUT, "gelu_tanh_and_mul", SIGNATURE, |arguments| gate(arguments, gelu_tanh)),
+];
 
 fn gate(arguments: &mut Bound<'_>, activation: fn(f32) -> f32) -> Result<OwnedValue, ExecError> {
     let input = Rows::read(arguments, "input")?;

@@ -4,24 +4,15 @@
 
 use callbox_core::{Bound, Contract, DType, ExecError, OwnedValue, ResultRule, Value};
 
-use crate::table::{Function, Run};
+use crate::table::Function;
 use crate::{operand, output};
 
-pub(crate) const ROWS: &[Function] =
-    &[row("merge_state", "v_a, s_a, v_b, s_b", merge_state), row("merge_states", "v, s", merge_states)];
+const STATE: Contract = Contract { writes: &[], results: &[ResultRule::Values, ResultRule::LogSumExp] };
 
-const fn row(
-    name: &'static str,
-    signature: &'static str,
-    run: fn(&mut Bound<'_>) -> Result<OwnedValue, ExecError>,
-) -> Function {
-    Function {
-        name,
-        signature,
-        contract: Contract { writes: &[], results: &[ResultRule::Values, ResultRule::LogSumExp] },
-        run: Run::Function(run),
-    }
-}
+pub(crate) const ROWS: &[Function] = &[
+    Function::new(STATE, "merge_state", "v_a, s_a, v_b, s_b", merge_state),
+    Function::new(STATE, "merge_states", "v, s", merge_states),
+];
 
 /// Merges two states; returns `(v, s)`.
 ///

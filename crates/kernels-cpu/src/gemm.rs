@@ -10,26 +10,38 @@ use callbox_core::{Bound, Contract, DType, DTypeKind, ExecError, OwnedValue, Res
 use rayon::prelude::*;
 
 use crate::matmul::{Matrix, sgemm};
-use crate::table::{Function, Run};
+use crate::table::Function;
 use crate::{operand, output};
 
 pub(crate) const ROWS: &[Function] = &[
-    row("bmm_fp8", "A, B, A_scale, B_scale, dtype, out=None, backend='cublas'", bmm_fp8),
-    row("mm_fp8", "a, b, alpha=None, out_dtype='bfloat16', out=None, backend='trtllm_low_latency'", mm_fp8),
-    row("mm_bf16", "a, b, bias=None, pdl=False, out=None, out_dtype='bfloat16', backend='cudnn'", mm_bf16),
-    row("bmm_bf16", "A, B, out=None, out_dtype='bfloat16', backend='cudnn'", bmm_bf16),
+    Function::new(
+        PRODUCT_TO_OUT,
+        "bmm_fp8",
+        "A, B, A_scale, B_scale, dtype, out=None, backend='cublas'",
+        bmm_fp8,
+    ),
+    Function::new(
+        PRODUCT_TO_OUT,
+        "mm_fp8",
+        "a, b, alpha=None, out_dtype='bfloat16', out=None, backend='trtllm_low_latency'",
+        mm_fp8,
+    ),
+    Function::new(
+        PRODUCT_TO_OUT,
+        "mm_bf16",
+        "a, b, bias=None, pdl=False, out=None, out_dtype='bfloat16', backend='cudnn'",
+        mm_bf16,
+    ),
+    Function::new(
+        PRODUCT_TO_OUT,
+        "bmm_bf16",
+        "A, B, out=None, out_dtype='bfloat16', backend='cudnn'",
+        bmm_bf16,
+    ),
 ];
 
 /// Rows of a product that one thread computes at a time.
 const PANEL: usize = 128;
-
-const fn row(
-    name: &'static str,
-    signature: &'static str,
-    run: fn(&mut Bound<'_>) -> Result<OwnedValue, ExecError>,
-) -> Function {
-    Function { name, signature, contract: PRODUCT_TO_OUT, run: Run::Function(run) }
-}
 
 /// The contract of every product.
 pub(crate) const PRODUCT_TO_OUT: Contract = Contract { writes: &["out"], results: &[ResultRule::Products] };

@@ -11,31 +11,20 @@ use callbox_core::{Bound, Contract, DType, ExecError, OwnedValue, ResultRule, Va
 
 use crate::operand::PerRow;
 use crate::rows::Rows;
-use crate::table::{Function, Run};
+use crate::table::Function;
 use crate::{operand, output, sum};
 
+const VALUES: Contract = Contract { writes: &[], results: &[ResultRule::Values] };
+
 pub(crate) const ROWS: &[Function] = &[
-    row("softmax", "logits, temperature=None, enable_pdl=None", softmax),
-    row("top_k_renorm_probs", "probs, top_k, is_deterministic=False", top_k_renorm_probs),
-    row("top_k_mask_logits", "logits, top_k", top_k_mask_logits),
-    row("top_p_renorm_probs", "probs, top_p, is_deterministic=False", top_p_renorm_probs),
+    Function::new(VALUES, "softmax", "logits, temperature=None, enable_pdl=None", softmax),
+    Function::new(VALUES, "top_k_renorm_probs", "probs, top_k, is_deterministic=False", top_k_renorm_probs),
+    Function::new(VALUES, "top_k_mask_logits", "logits, top_k", top_k_mask_logits),
+    Function::new(VALUES, "top_p_renorm_probs", "probs, top_p, is_deterministic=False", top_p_renorm_probs),
 ];
 
 /// A sum of kept probabilities counts as at least this much, so that a row of zeros stays zero.
 const SMALLEST_SUM: f32 = 1e-8;
-
-const fn row(
-    name: &'static str,
-    signature: &'static str,
-    run: fn(&mut Bound<'_>) -> Result<OwnedValue, ExecError>,
-) -> Function {
-    Function {
-        name,
-        signature,
-        contract: Contract { writes: &[], results: &[ResultRule::Values] },
-        run: Run::Function(run),
-    }
-}
 
 /// `e^(x - max) / sum e^(x - max)` with `x = logits / temperature`.
 ///

@@ -35,6 +35,18 @@ pub(crate) struct Function {
     pub(crate) run: Run,
 }
 
+impl Function {
+    /// Builds the row of a function that is no method.
+    pub(crate) const fn new(
+        contract: Contract,
+        name: &'static str,
+        signature: &'static str,
+        run: fn(&mut Bound<'_>) -> Result<OwnedValue, ExecError>,
+    ) -> Function {
+        Function { name, signature, contract, run: Run::Function(run) }
+    }
+}
+
 /// How a row is run.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Run {

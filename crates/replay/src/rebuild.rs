@@ -224,26 +224,17 @@ fn check_shared_keys(record: &CallRecord, tensors: &TensorMap) -> Result<(), Reb
 }
 
 fn refuse_truncated(key: &str, value: &MetaValue) -> Result<(), RebuildError> {
-    match value {
-        Value::Truncated { class, length } => {
-            Err(RebuildError::Truncated { key: key.to_owned(), class: class.clone(), length: *length })
+    let mut truncated = None;
+    value.for_each(&mut |value| {
+        if let Value::Truncated { class, length } = value {
+            truncated.get_or_insert((class, *length));
         }
-        Value::List(items) | Value::Tuple { items, .. } => {
-            items.iter().try_for_each(|item| refuse_truncated(key, item))
+    });
+    match truncated {
+        Some((class, length)) => {
+            Err(RebuildError::Truncated { key: key.to_owned(), class: class.clone(), length })
         }
-        Value::Map(entries) => entries.iter().try_for_each(|(entry_key, value)| {
-            refuse_truncated(key, entry_key)?;
-            refuse_truncated(key, value)
-        }),
-        Value::None
-        | Value::Bool(_)
-        | Value::Int(_)
-        | Value::Float(_)
-        | Value::Text(_)
-        | Value::DType(_)
-        | Value::Enum { .. }
-        | Value::Tensor(_)
-        | Value::Opaque { .. } => Ok(()),
+        None => Ok(()),
     }
 }
 

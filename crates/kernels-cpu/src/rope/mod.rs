@@ -9,54 +9,48 @@ mod rotation;
 
 use callbox_core::{Bound, Contract, DType, ExecError, OwnedValue, ResultRule, Value};
 
-use crate::table::{Function, Run};
+use crate::table::Function;
 use crate::{operand, output};
 
 use self::rotation::LlamaScaling;
 pub(crate) use self::rotation::{Pairing, Turn, frequencies};
 
+const VALUES: Contract = Contract { writes: &[], results: &[ResultRule::Values] };
+
 pub(crate) const ROWS: &[Function] = &[
-    row(
+    Function::new(
+        VALUES,
         "apply_rope",
         "q, k, indptr, offsets, rotary_dim=None, interleave=False, rope_scale=1, rope_theta=1e4",
         |arguments| apply_rope(arguments, positions_of_segments, divided),
     ),
-    row(
+    Function::new(
+        VALUES,
         "apply_rope_pos_ids",
         "q, k, pos_ids, rotary_dim=None, interleave=False, rope_scale=1, rope_theta=1e4",
         |arguments| apply_rope(arguments, positions_of_tokens, divided),
     ),
-    row(
+    Function::new(
+        VALUES,
         "apply_llama31_rope",
         "q, k, indptr, offsets, rotary_dim=None, interleave=False, rope_scale=8, rope_theta=5e5, \
          low_freq_factor=1, high_freq_factor=4, old_context_len=8192",
         |arguments| apply_rope(arguments, positions_of_segments, stretched),
     ),
-    row(
+    Function::new(
+        VALUES,
         "apply_llama31_rope_pos_ids",
         "q, k, pos_ids, rotary_dim=None, interleave=False, rope_scale=8, rope_theta=5e5, low_freq_factor=1, \
          high_freq_factor=4, old_context_len=8192",
         |arguments| apply_rope(arguments, positions_of_tokens, stretched),
     ),
-    row(
+    Function::new(
+        VALUES,
         "apply_rope_with_cos_sin_cache",
         "positions, query, key, head_size, cos_sin_cache, is_neox=True",
         apply_rope_with_cos_sin_cache,
     ),
 ];
-
-const fn row(
-    name: &'static str,
-    signature: &'static str,
-    run: fn(&mut Bound<'_>) -> Result<OwnedValue, ExecError>,
-) -> Function {
-    Function {
-        name,
-        signature,
-        contract: Contract { writes: &[], results: &[ResultRule::Values] },
-        run: Run::Function(run),
-    }
-}
 
 /// Turns `q` and `k` by angles computed from the positions.
 ///
