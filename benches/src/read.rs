@@ -35,7 +35,7 @@ fn measure_format(format: &Arc<dyn TensorSerializer>) -> anyhow::Result<Vec<Meas
 
     let open = |mode| FsSource::open(folder.path(), vec![format.clone()], ReadOptions { mode });
     let (buffered, mapped) = (open(ReadMode::Buffered)?, open(ReadMode::Mapped)?);
-    let extension = format.extension();
+    let extension = format.format().extension;
     let mut buffer = Vec::new();
     let read = vec![
         Variant::new(format!("plain read of a .{extension}"), || {

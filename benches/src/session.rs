@@ -51,7 +51,7 @@ pub(crate) fn record(root: &Path, call: &Call) -> anyhow::Result<()> {
             "output_size_bytes": size(&call.outputs),
         },
         "tensor_details": details(call),
-        "tensor_format": PtSerializer.name(),
+        "tensor_format": PtSerializer.format().name,
         "execution_status": "inputs_saved",
         "graph_capture": false,
         "self_id": call.self_id,
@@ -73,7 +73,7 @@ pub(crate) fn write_group(
     tensors: &[(&'static str, TensorBuf)],
     format: &dyn TensorSerializer,
 ) -> anyhow::Result<PathBuf> {
-    let path = folder.join(format!("{stem}.{}", format.extension()));
+    let path = folder.join(format!("{stem}.{}", format.format().extension));
     let group =
         TensorGroup { stem, tensors: tensors.iter().map(|(key, tensor)| (*key, tensor.as_view())).collect() };
     format

@@ -5,14 +5,19 @@ pub mod call;
 pub mod contract;
 pub mod device;
 pub mod dtype;
+pub mod dump_file;
 pub mod elements;
 pub mod error;
+pub mod event;
 pub mod filter;
 pub mod layout;
+pub mod level;
+pub mod live;
 mod logical;
 pub mod name;
 pub mod narrow_float;
 pub mod ports;
+pub mod process;
 pub mod quote;
 pub mod record;
 pub mod signature;
@@ -27,20 +32,25 @@ pub use call::{CallState, DumpedCall, Finding, GroupSummary, LoadedRecord, Proce
 pub use contract::{Contract, ResultRule};
 pub use device::Device;
 pub use dtype::{DType, DTypeKind};
+pub use dump_file::{FilePlan, Format, Line, Remark};
 pub use error::{ExecError, FormatError, SinkError, SourceError, StageError};
+pub use event::Event;
 pub use filter::Filter;
 pub use layout::{Layout, LayoutError, Run};
+pub use level::Level;
+pub use live::{ArgumentPlace, LiveArguments, LiveResult};
 pub use name::{FunctionName, Group, SlotName};
 pub use ports::{
-    Clock, DeviceMemory, DumpSink, DumpSlot, DumpSource, Executor, Instance, LogSink, TensorSerializer,
+    Clock, DeviceMemory, DumpSink, DumpSlot, DumpSource, Executor, Host, Instance, LogSink, TensorSerializer,
 };
+pub use process::Process;
 pub use quote::Quoted;
 pub use record::{CallRecord, ExecutionStatus, Origin, RecordedError, TensorInfo};
 pub use signature::Signature;
 pub use statistics::{SpecialCounts, Stats};
 pub use tensor::{
-    Flags, LoadedTensor, StorageBytes, StorageId, StorageView, TensorBuf, TensorGroup, TensorMap, TensorMeta,
-    TensorView,
+    Flags, HostBytes, LoadedTensor, StorageBytes, StorageId, StorageView, TensorBuf, TensorGroup, TensorMap,
+    TensorMeta, TensorView,
 };
 pub use text::Text;
-pub use value::{Int, MetaTensor, MetaValue, OwnedValue, Value};
+pub use value::{Int, LiveValue, MetaTensor, MetaValue, OwnedValue, Value};

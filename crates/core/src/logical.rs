@@ -41,7 +41,7 @@ impl TensorView<'_> {
         visit: &mut dyn FnMut(&[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
         let elements = Elements { dtype: self.dtype, layout: &self.layout, flags: self.flags };
-        let memory = match self.storage.bytes {
+        let memory = match &self.storage.bytes {
             StorageBytes::Host(bytes) => return elements.for_each_piece(bytes, 0, visit),
             StorageBytes::Device(_) if self.layout.numel() == 0 => return Ok(()),
             StorageBytes::Device(memory) => memory,

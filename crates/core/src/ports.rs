@@ -5,46 +5,80 @@
 use std::fmt::Debug;
 use std::io::Write;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use bytes::Bytes;
+use time::OffsetDateTime;
 
 use crate::arguments::Arguments;
 use crate::call::{DumpedCall, LoadedRecord, Session};
 use crate::contract::Contract;
 use crate::device::Device;
+use crate::dump_file::{FilePlan, Format, Line};
 use crate::error::{ExecError, FormatError, SinkError, SourceError, StageError};
+use crate::event::Event;
 use crate::layout::Layout;
 use crate::name::{FunctionName, Group, SlotName};
+use crate::process::Process;
 use crate::record::CallRecord;
 use crate::statistics::Stats;
 use crate::tensor::{TensorGroup, TensorMap};
 use crate::value::OwnedValue;
 
-/// Takes the text of the call log.
+/// Takes the events of the call log.
+///
+/// ```
+/// use callbox_core::{Event, LogSink, SinkError};
+///
+/// /// Counts calls and keeps no text.
+/// #[derive(Debug, Default)]
+/// struct Counter(std::sync::atomic::AtomicU64);
+///
+/// impl LogSink for Counter {
+///     fn emit<'a>(&self, event: &'a Event<'a>) -> Result<(), SinkError> {
+///         if let Event::CallNamed { .. } | Event::CallStarted { .. } = event {
+///             self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+///         }
+///         Ok(())
+///     }
+/// }
+/// ```
 #[cfg_attr(test, mockall::automock)]
 pub trait LogSink: Debug + Send + Sync {
-    /// Writes whole lines. `Ok`: they are on their way in one piece, never interleaved with other lines.
-    fn emit(&self, lines: &str) -> Result<(), SinkError>;
+    /// Writes an event's lines. `Ok`: they are on their way in one piece, never interleaved with those of
+    /// another event.
+    fn emit<'a>(&self, event: &'a Event<'a>) -> Result<(), SinkError>;
 }
 
 /// Takes dumps; low level on purpose, since the order of its calls is the core's rule.
 #[cfg_attr(test, mockall::automock)]
 pub trait DumpSink: Debug + Send + Sync {
+    /// Plans a group's file without writing it. `Ok` tells its format and exact size; the sink chooses a
+    /// format that can hold every tensor of the group.
+    fn plan<'a>(&self, tensors: &'a TensorGroup<'a>) -> Result<FilePlan, SinkError>;
     /// Opens the place of one call. `Ok`: it is fresh, empty and never handed out again.
     fn open(&self, name: &SlotName) -> Result<Box<dyn DumpSlot>, SinkError>;
-    /// Appends one line to the session. `Ok`: the whole line is in the log, in one piece.
-    fn log(&self, record: &CallRecord) -> Result<(), SinkError>;
+    /// Spells a record as the line that goes to the call's place and to the session alike.
+    fn encode(&self, record: &CallRecord) -> Result<Line, SinkError>;
+    /// Appends a line to the session. `Ok` gives the bytes written: the whole line is there, in one piece.
+    fn log(&self, line: &Line) -> Result<u64, SinkError>;
 }
 
 /// The place of one call's dump.
 #[cfg_attr(test, mockall::automock)]
 pub trait DumpSlot: Debug + Send {
-    /// Writes a group's tensors. `Ok` gives the bytes on disk: all of the file is visible; an error leaves
-    /// nothing visible.
-    fn put<'a>(&mut self, group: Group, tensors: &'a TensorGroup<'a>) -> Result<u64, SinkError>;
-    /// Appends one line of metadata. `Ok`: the whole line is there, in one piece.
-    fn append(&mut self, record: &CallRecord) -> Result<(), SinkError>;
+    /// Returns the place as a record names it in `dump_dir`.
+    fn location(&self) -> &str;
+    /// Writes a group's tensors as planned. `Ok` gives the bytes on disk: the whole file is visible under its
+    /// final name; an error leaves nothing visible.
+    fn put<'a>(
+        &mut self,
+        group: Group,
+        tensors: &'a TensorGroup<'a>,
+        plan: &FilePlan,
+    ) -> Result<u64, SinkError>;
+    /// Appends a line to the call's metadata. `Ok` gives the bytes written: the whole line is there, in one
+    /// piece, behind everything that was put before it.
+    fn append(&mut self, line: &Line) -> Result<u64, SinkError>;
     /// Gives the place up. `Ok`: nothing of it is left.
     fn discard(self: Box<Self>) -> Result<(), SinkError>;
 }
@@ -52,12 +86,10 @@ pub trait DumpSlot: Debug + Send {
 /// One file format for tensors, both directions.
 #[cfg_attr(test, mockall::automock)]
 pub trait TensorSerializer: Debug + Send + Sync {
-    /// Returns the name in a record's `tensor_format`.
-    fn name(&self) -> &'static str;
-    /// Returns the file extension without its dot.
-    fn extension(&self) -> &'static str;
-    /// Tells whether strides, offsets and shared storage survive.
-    fn keeps_layout(&self) -> bool;
+    /// Returns the format's name, its file extension and what it keeps.
+    fn format(&self) -> Format;
+    /// Plans a file without reading an element. `Ok` tells its exact size, and that every tensor can be held.
+    fn plan<'a>(&self, group: &'a TensorGroup<'a>) -> Result<FilePlan, FormatError>;
     /// Writes a whole file. `Ok`: [`TensorSerializer::decode`] gives back equal tensors; an error may have
     /// left a part in `out`.
     fn encode<'a>(&self, group: &'a TensorGroup<'a>, out: &'a mut dyn Write) -> Result<(), FormatError>;
@@ -124,10 +156,32 @@ pub trait DeviceMemory: Debug + Send + Sync {
 }
 
 /// Tells the time.
+///
+/// ```
+/// use callbox_core::Clock;
+/// use time::OffsetDateTime;
+///
+/// /// A clock that stands still, for tests.
+/// #[derive(Debug)]
+/// struct FixedClock;
+///
+/// impl Clock for FixedClock {
+///     fn now(&self) -> OffsetDateTime {
+///         OffsetDateTime::UNIX_EPOCH
+///     }
+/// }
+/// ```
 #[cfg_attr(test, mockall::automock)]
 pub trait Clock: Debug + Send + Sync {
-    /// Returns the present moment.
-    fn now(&self) -> SystemTime;
+    /// Returns the present moment in local time.
+    fn now(&self) -> OffsetDateTime;
+}
+
+/// Tells who records.
+#[cfg_attr(test, mockall::automock)]
+pub trait Host: Debug + Send + Sync {
+    /// Returns the identity of the present process: another one after a fork.
+    fn process(&self) -> Arc<Process>;
 }
 
 #[cfg(test)]
@@ -147,20 +201,22 @@ mod tests {
         let mut order = Sequence::new();
         let mut slot = MockDumpSlot::new();
         slot.expect_put()
-            .with(eq(Group::Inputs), always())
+            .with(eq(Group::Inputs), always(), always())
             .times(1)
             .in_sequence(&mut order)
-            .returning(|_, _| Ok(64));
+            .returning(|_, _, _| Ok(64));
         slot.expect_put()
-            .with(eq(Group::Outputs), always())
+            .with(eq(Group::Outputs), always(), always())
             .times(1)
             .in_sequence(&mut order)
-            .returning(|_, _| Ok(32));
+            .returning(|_, _, _| Ok(32));
         slot.expect_discard().times(1).in_sequence(&mut order).returning(|| Ok(()));
 
+        let format = Format { name: "torch", extension: "pt", keeps_layout: true };
+        let plan = FilePlan { format, bytes: 64, remarks: Vec::new() };
         let mut slot: Box<dyn DumpSlot> = Box::new(slot);
-        assert_eq!(slot.put(Group::Inputs, &group("inputs", Vec::new())).unwrap(), 64);
-        assert_eq!(slot.put(Group::Outputs, &group("outputs", Vec::new())).unwrap(), 32);
+        assert_eq!(slot.put(Group::Inputs, &group("inputs", Vec::new()), &plan).unwrap(), 64);
+        assert_eq!(slot.put(Group::Outputs, &group("outputs", Vec::new()), &plan).unwrap(), 32);
         slot.discard().unwrap();
     }
 
@@ -169,7 +225,7 @@ mod tests {
         let mut log = MockLogSink::new();
         log.expect_emit().returning(|_| Ok(()));
         let log: Box<dyn LogSink> = Box::new(log);
-        log.emit("line\n").unwrap();
+        log.emit(&Event::Notice { text: "a sentence" }).unwrap();
 
         let mut serializer = MockTensorSerializer::new();
         serializer.expect_decode().returning(|_| Ok(TensorMap::default()));
@@ -197,7 +253,7 @@ mod tests {
         let memory: Box<dyn DeviceMemory> = Box::new(memory);
         assert!(memory.capturing());
 
-        let _: (Box<dyn DumpSink>, Box<dyn Clock>) =
-            (Box::new(MockDumpSink::new()), Box::new(MockClock::new()));
+        let _: (Box<dyn DumpSink>, Box<dyn Clock>, Box<dyn Host>) =
+            (Box::new(MockDumpSink::new()), Box::new(MockClock::new()), Box::new(MockHost::new()));
     }
 }

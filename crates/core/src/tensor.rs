@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::ops::Deref;
+use std::rc::Rc;
 
 use bytes::Bytes;
 
@@ -31,6 +33,11 @@ impl StorageId {
     /// Wraps a number that is unique among the storages alive at the same time (an address, say).
     pub const fn new(id: usize) -> StorageId {
         StorageId(id)
+    }
+
+    /// Tells a storage from others by its address.
+    pub fn of(bytes: &[u8]) -> StorageId {
+        StorageId(bytes.as_ptr().addr())
     }
 }
 
@@ -111,7 +118,7 @@ impl TensorBuf {
 
     /// Returns what tells this storage from others.
     pub fn storage_id(&self) -> StorageId {
-        StorageId(self.storage.as_ptr().addr())
+        StorageId::of(&self.storage)
     }
 
     /// Returns the marks that torch keeps beside the elements.
@@ -134,7 +141,7 @@ impl TensorBuf {
         TensorView {
             dtype: self.dtype,
             layout: self.layout.clone(),
-            storage: StorageView { id: self.storage_id(), bytes: StorageBytes::Host(&self.storage) },
+            storage: StorageView { id: self.storage_id(), bytes: StorageBytes::host(&self.storage) },
             flags: self.flags,
             device: self.device,
         }
@@ -142,12 +149,7 @@ impl TensorBuf {
 
     /// Describes the tensor as a record does.
     pub fn to_meta(&self) -> TensorMeta {
-        TensorMeta {
-            shape: self.layout.shape().to_vec(),
-            strides: self.layout.strides().to_vec(),
-            dtype: self.dtype.to_string(),
-            device: self.device.to_string(),
-        }
+        self.as_view().to_meta()
     }
 
     /// Puts another layout over the same storage: a transpose, a slice, a reshape.
@@ -208,8 +210,58 @@ pub struct TensorView<'a> {
     pub device: Device,
 }
 
+impl<'a> TensorView<'a> {
+    /// Puts a checked layout over a storage in host memory; fails if the layout reaches past its end.
+    ///
+    /// The storage is told from others by its address.
+    ///
+    /// ```
+    /// use callbox_core::{DType, Layout, TensorView};
+    ///
+    /// let halves = [0x00, 0x3c, 0x00, 0x40]; // 1.0 and 2.0
+    /// let view = TensorView::new(DType::Float16, Layout::contiguous(&[2])?, &halves)?;
+    /// assert_eq!(view.byte_len(), 4);
+    /// # Ok::<(), callbox_core::layout::LayoutError>(())
+    /// ```
+    pub fn new(dtype: DType, layout: Layout, storage: &'a [u8]) -> Result<TensorView<'a>, LayoutError> {
+        layout.check_storage(storage.len() / dtype.item_size())?;
+        let id = StorageId::of(storage);
+        let storage = StorageView { id, bytes: StorageBytes::host(storage) };
+        Ok(TensorView { dtype, layout, storage, flags: Flags::default(), device: Device::Cpu })
+    }
+
+    /// Puts a checked layout over bytes that a holder keeps readable: the guard of a lock, or a copy.
+    ///
+    /// A copy should have an id of its own ([`StorageId::of`] its bytes).
+    pub fn held(
+        dtype: DType,
+        layout: Layout,
+        id: StorageId,
+        holder: impl AsRef<[u8]> + 'a,
+    ) -> Result<TensorView<'a>, LayoutError> {
+        layout.check_storage(holder.as_ref().len() / dtype.item_size())?;
+        let storage = StorageView { id, bytes: StorageBytes::held(holder) };
+        Ok(TensorView { dtype, layout, storage, flags: Flags::default(), device: Device::Cpu })
+    }
+
+    /// Returns the bytes that the logical elements take: their number times the size of one.
+    pub fn byte_len(&self) -> u64 {
+        (self.layout.numel() as u64).saturating_mul(self.dtype.item_size() as u64)
+    }
+
+    /// Describes the tensor as a record does.
+    pub fn to_meta(&self) -> TensorMeta {
+        TensorMeta {
+            shape: self.layout.shape().to_vec(),
+            strides: self.layout.strides().to_vec(),
+            dtype: self.dtype.to_string(),
+            device: self.device.to_string(),
+        }
+    }
+}
+
 /// A storage borrowed from its owner.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct StorageView<'a> {
     /// Tells storages apart.
     pub id: StorageId,
@@ -218,15 +270,45 @@ pub struct StorageView<'a> {
 }
 
 /// Where the bytes of a storage are.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub enum StorageBytes<'a> {
     /// In host memory.
-    Host(&'a [u8]),
+    Host(HostBytes<'a>),
     /// In device memory, readable in pieces.
     Device(&'a dyn DeviceMemory),
 }
 
-impl StorageBytes<'_> {
+/// Bytes in host memory: a slice, or something that keeps one readable for as long as the view is there.
+#[derive(Clone)]
+pub enum HostBytes<'a> {
+    /// A slice of the owner's.
+    Borrowed(&'a [u8]),
+    /// What a lock guards, or a copy made for the recording.
+    Held(Rc<dyn AsRef<[u8]> + 'a>),
+}
+
+impl Deref for HostBytes<'_> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            HostBytes::Borrowed(bytes) => bytes,
+            HostBytes::Held(holder) => (**holder).as_ref(),
+        }
+    }
+}
+
+impl<'a> StorageBytes<'a> {
+    /// Borrows host memory.
+    pub fn host(bytes: &'a [u8]) -> StorageBytes<'a> {
+        StorageBytes::Host(HostBytes::Borrowed(bytes))
+    }
+
+    /// Keeps a holder of host memory: the guard of a lock, or a copy.
+    pub fn held(holder: impl AsRef<[u8]> + 'a) -> StorageBytes<'a> {
+        StorageBytes::Host(HostBytes::Held(Rc::new(holder)))
+    }
+
     /// Returns the size in bytes.
     pub fn len(&self) -> usize {
         match self {
@@ -239,6 +321,14 @@ impl StorageBytes<'_> {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+
+    /// Tells whether the owner's stream is recording a graph: then nothing may be read.
+    pub fn is_capturing(&self) -> bool {
+        match self {
+            StorageBytes::Host(_) => false,
+            StorageBytes::Device(memory) => memory.capturing(),
+        }
+    }
 }
 
 /// Shows where the bytes are and how many, not the bytes.
@@ -248,6 +338,13 @@ impl fmt::Debug for StorageBytes<'_> {
             StorageBytes::Host(bytes) => write!(f, "Host({} bytes)", bytes.len()),
             StorageBytes::Device(memory) => write!(f, "Device({memory:?})"),
         }
+    }
+}
+
+/// Shows how many bytes there are, not the bytes.
+impl fmt::Debug for HostBytes<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes", self.len())
     }
 }
 

@@ -3,12 +3,13 @@
 use std::fmt;
 
 use crate::dtype::DType;
-use crate::tensor::{TensorBuf, TensorMeta};
+use crate::tensor::{TensorBuf, TensorMeta, TensorView};
 use crate::text::Text;
 
 /// A value with tensors of type `T` at its leaves.
 ///
-/// [`MetaValue`] is what a record says, [`OwnedValue`] what replay hands to a function.
+/// [`LiveValue`] borrows the caller's tensors during a call, [`MetaValue`] is what a record says of them, and
+/// [`OwnedValue`] what replay hands to a function.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value<T> {
     /// Python's `None`.
@@ -58,6 +59,9 @@ pub enum Value<T> {
         repr: Text,
     },
 }
+
+/// A value whose tensors are the caller's own, for the time of a call.
+pub type LiveValue<'a> = Value<TensorView<'a>>;
 
 /// What a record says of a value.
 ///

@@ -7,11 +7,13 @@ use std::num::TryFromIntError;
 use std::ops::Range;
 
 use callbox_core::{
-    DType, DTypeKind, DeviceMemory, FormatError, Layout, StorageBytes, StorageId, TensorGroup, TensorView,
+    DType, DTypeKind, DeviceMemory, FilePlan, FormatError, Layout, StorageBytes, StorageId, TensorGroup,
+    TensorView,
 };
 
 use crate::container::{ALIGNMENT, ArchiveWriter, BYTE_ORDER, EntryWriter, PICKLE, VERSION};
 use crate::pickle::PickleWriter;
+use crate::serializer::FORMAT;
 use crate::torch_names::{
     ORDERED_DICT, REBUILD_TENSOR_V2, REBUILD_TENSOR_V3, UNTYPED_STORAGE, UTILS, storage_class,
 };
@@ -26,6 +28,26 @@ const STAGING_BYTES: usize = 1 << 20;
 /// on a machine without the device; the call's record says where a tensor was.
 const LOCATION: &str = "cpu";
 
+/// Counts the bytes of the file.
+pub(crate) fn plan(group: &TensorGroup<'_>) -> Result<FilePlan, FormatError> {
+    let mut count = Count(0);
+    encode(group, &mut count)?;
+    Ok(FilePlan { format: FORMAT, bytes: count.0, remarks: Vec::new() })
+}
+
+struct Count(u64);
+
+impl Write for Count {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0 += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 pub(crate) fn encode(group: &TensorGroup<'_>, out: &mut dyn Write) -> Result<(), FormatError> {
     let plan = Plan::new(group)?;
     let mut archive = ArchiveWriter::new(out, group.stem)?;
@@ -36,9 +58,9 @@ pub(crate) fn encode(group: &TensorGroup<'_>, out: &mut dyn Write) -> Result<(),
     for (number, storage) in plan.storages.iter().enumerate() {
         let bytes = storage.bytes_range();
         let mut entry = archive.begin(&format!("data/{number}"), bytes.len() as u64)?;
-        match storage.bytes {
+        match &storage.bytes {
             StorageBytes::Host(host) => entry.write(&host[bytes])?,
-            StorageBytes::Device(memory) => stage(memory, bytes, &mut entry)?,
+            StorageBytes::Device(memory) => stage(*memory, bytes, &mut entry)?,
         }
         entry.end()?;
     }
@@ -116,7 +138,7 @@ impl<'a> Plan<'a> {
             if !keys.insert(*key) {
                 return Err(cannot_hold(key, "another tensor has the same key"));
             }
-            let bytes = tensor.storage.bytes;
+            let bytes = tensor.storage.bytes.clone();
             let place = *known.entry((tensor.storage.id, bytes.len(), tensor.dtype)).or_insert_with(|| {
                 plan.storages.push(Stored { dtype: tensor.dtype, bytes, elements: 0..0 });
                 plan.storages.len() - 1

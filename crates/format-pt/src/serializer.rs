@@ -2,25 +2,24 @@
 
 use std::io::Write;
 
-use callbox_core::{Bytes, FormatError, TensorGroup, TensorMap, TensorSerializer};
+use callbox_core::{Bytes, FilePlan, Format, FormatError, TensorGroup, TensorMap, TensorSerializer};
 
 use crate::{container, decode, encode};
+
+/// What records, file names and readers call the format.
+pub(crate) const FORMAT: Format = Format { name: "torch", extension: "pt", keeps_layout: true };
 
 /// Reads and writes files as `torch.save` makes them of a dictionary of tensors.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PtSerializer;
 
 impl TensorSerializer for PtSerializer {
-    fn name(&self) -> &'static str {
-        "torch"
+    fn format(&self) -> Format {
+        FORMAT
     }
 
-    fn extension(&self) -> &'static str {
-        "pt"
-    }
-
-    fn keeps_layout(&self) -> bool {
-        true
+    fn plan<'a>(&self, group: &'a TensorGroup<'a>) -> Result<FilePlan, FormatError> {
+        encode::plan(group)
     }
 
     fn encode<'a>(&self, group: &'a TensorGroup<'a>, out: &'a mut dyn Write) -> Result<(), FormatError> {

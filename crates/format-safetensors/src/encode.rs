@@ -5,11 +5,32 @@ use std::collections::HashSet;
 use std::io::{BufWriter, Write};
 
 use callbox_core::elements::check_expansion;
-use callbox_core::{FormatError, TensorGroup, TensorView};
+use callbox_core::{FilePlan, FormatError, TensorGroup, TensorView};
 use safetensors::tensor::TensorInfo;
 
 use crate::dtype::{last_size_factor, to_safetensors};
 use crate::header;
+use crate::serializer::FORMAT;
+
+/// Counts the bytes of the file.
+pub(crate) fn plan(group: &TensorGroup<'_>) -> Result<FilePlan, FormatError> {
+    let mut count = Count(0);
+    encode(group, &mut count)?;
+    Ok(FilePlan { format: FORMAT, bytes: count.0, remarks: Vec::new() })
+}
+
+struct Count(u64);
+
+impl Write for Count {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0 += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
 
 /// Writes the header, then each tensor's logical elements in row-major order, one tensor after the other.
 pub(crate) fn encode(group: &TensorGroup<'_>, out: &mut dyn Write) -> Result<(), FormatError> {

@@ -2,25 +2,25 @@
 
 use std::io::Write;
 
-use callbox_core::{Bytes, FormatError, TensorGroup, TensorMap, TensorSerializer};
+use callbox_core::{Bytes, FilePlan, Format, FormatError, TensorGroup, TensorMap, TensorSerializer};
 
 use crate::{decode, encode, header};
+
+/// What records, file names and readers call the format.
+pub(crate) const FORMAT: Format =
+    Format { name: "safetensors", extension: "safetensors", keeps_layout: false };
 
 /// Reads and writes safetensors files.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SafetensorsSerializer;
 
 impl TensorSerializer for SafetensorsSerializer {
-    fn name(&self) -> &'static str {
-        "safetensors"
+    fn format(&self) -> Format {
+        FORMAT
     }
 
-    fn extension(&self) -> &'static str {
-        "safetensors"
-    }
-
-    fn keeps_layout(&self) -> bool {
-        false
+    fn plan<'a>(&self, group: &'a TensorGroup<'a>) -> Result<FilePlan, FormatError> {
+        encode::plan(group)
     }
 
     fn encode<'a>(&self, group: &'a TensorGroup<'a>, out: &'a mut dyn Write) -> Result<(), FormatError> {

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use callbox_core::{
-    Bytes, CallState, DType, FormatError, LoadedTensor, Session, SlotName, SourceError, TensorBuf,
-    TensorGroup, TensorMap, TensorSerializer,
+    Bytes, CallState, DType, FilePlan, Format, FormatError, LoadedTensor, Session, SlotName, SourceError,
+    TensorBuf, TensorGroup, TensorMap, TensorSerializer,
 };
 use tempfile::TempDir;
 
@@ -118,16 +118,12 @@ pub(crate) fn state(state: &CallState) -> String {
 struct Plain(&'static str);
 
 impl TensorSerializer for Plain {
-    fn name(&self) -> &'static str {
-        self.0
+    fn format(&self) -> Format {
+        Format { name: self.0, extension: self.0, keeps_layout: false }
     }
 
-    fn extension(&self) -> &'static str {
-        self.0
-    }
-
-    fn keeps_layout(&self) -> bool {
-        false
+    fn plan<'a>(&self, _: &'a TensorGroup<'a>) -> Result<FilePlan, FormatError> {
+        Ok(FilePlan { format: self.format(), bytes: 0, remarks: Vec::new() })
     }
 
     fn encode<'a>(&self, _: &'a TensorGroup<'a>, _: &'a mut dyn std::io::Write) -> Result<(), FormatError> {

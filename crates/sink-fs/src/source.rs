@@ -92,10 +92,10 @@ impl FsSource {
         files: Vec<(&'a dyn TensorSerializer, PathBuf, File)>,
     ) -> Result<(&'a dyn TensorSerializer, PathBuf, File), SourceError> {
         let record = read_metadata(&self.root, &self.relative(call))?.record;
-        let names: Vec<_> = files.iter().map(|(format, ..)| format!("`{}`", format.name())).collect();
+        let names: Vec<_> = files.iter().map(|(format, ..)| format!("`{}`", format.format().name)).collect();
         let path = self.root.path_of(&self.relative(call));
         let mut files = files.into_iter();
-        files.find(|(format, ..)| format.name() == record.tensor_format).ok_or_else(|| {
+        files.find(|(format, ..)| format.format().name == record.tensor_format).ok_or_else(|| {
             let reason =
                 format!("tensor_format is `{}`, the files are {}", record.tensor_format, names.join(", "));
             SourceError::Format { path, source: FormatError::Unsupported(reason) }
@@ -150,7 +150,8 @@ impl DumpSource for FsSource {
     fn load(&self, call: &DumpedCall, group: Group) -> Result<Option<TensorMap>, SourceError> {
         let mut files = Vec::new();
         for format in &self.formats {
-            let relative = self.relative(call).join(format!("{}.{}", group.stem(), format.extension()));
+            let relative =
+                self.relative(call).join(format!("{}.{}", group.stem(), format.format().extension));
             if let Some(file) = self.root.file(&relative)? {
                 files.push((&**format, relative, file));
             }

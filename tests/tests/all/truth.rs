@@ -40,7 +40,7 @@ fn every_tensor_of_the_corpus_is_what_torch_reads() {
             Ok(tensors) => {
                 assert!(!expected.contains_key("error"), "{file}: torch refuses it");
                 counts.readable_files += 1;
-                check_file(file, &tensors, expected, serializer.keeps_layout(), &mut counts);
+                check_file(file, &tensors, expected, serializer.format().keeps_layout, &mut counts);
             }
         }
     }

@@ -12,7 +12,7 @@ use crate::strategies;
 ///
 /// Where the format breaks a promise of its port.
 pub fn serializer(format: &dyn TensorSerializer) {
-    assert!(!format.name().is_empty() && !format.extension().starts_with('.'));
+    assert!(!format.format().name.is_empty() && !format.format().extension.starts_with('.'));
     an_empty_group_is_a_file(format);
     what_is_written_is_read_back(format);
     other_bytes_are_refused(format);
@@ -66,7 +66,7 @@ fn same(
     prop_assert_eq!(tensor.dtype(), written.dtype());
     prop_assert_eq!(tensor.shape(), written.shape());
     prop_assert_eq!(tensor.to_bytes(), written.to_bytes());
-    if format.keeps_layout() {
+    if format.format().keeps_layout {
         prop_assert_eq!(tensor.layout(), written.layout());
     }
     Ok(())

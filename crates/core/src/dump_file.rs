@@ -1,0 +1,59 @@
+//! What a dump's files are: the format of tensors, a file that is planned, a line of records.
+
+/// A file format for tensors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Format {
+    /// Name in a record's `tensor_format`: `torch`, `safetensors`.
+    pub name: &'static str,
+    /// File extension without its dot.
+    pub extension: &'static str,
+    /// Strides, offsets and shared storage survive.
+    pub keeps_layout: bool,
+}
+
+/// A file of tensors that is still to be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FilePlan {
+    /// The format.
+    pub format: Format,
+    /// Exact size of the file in bytes.
+    pub bytes: u64,
+    /// What a user should know of how these tensors are kept; empty as a rule.
+    pub remarks: Vec<Remark>,
+}
+
+/// Something about a file that is told once, however many files it holds for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remark {
+    /// Of remarks of one kind the first is told.
+    pub kind: &'static str,
+    /// A sentence for the log.
+    pub text: String,
+}
+
+/// A record as it stands in a file: one line with its newline, of printable ASCII.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line(Box<[u8]>);
+
+impl Line {
+    /// Takes a line that ends with its only newline.
+    ///
+    /// # Panics
+    ///
+    /// On anything else: readers would see another number of records than were written.
+    pub fn new(line: Vec<u8>) -> Line {
+        let newline = line.iter().position(|&byte| byte == b'\n');
+        assert_eq!(newline.map(|place| place + 1), Some(line.len()), "a record is one whole line");
+        Line(line.into_boxed_slice())
+    }
+
+    /// Returns the bytes, the newline among them.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Returns the number of bytes, the newline among them.
+    pub fn byte_len(&self) -> u64 {
+        self.0.len() as u64
+    }
+}
