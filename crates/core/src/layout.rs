@@ -106,17 +106,7 @@ impl Layout {
 
     /// Tells whether the elements lie in row-major order without gaps, as torch's `is_contiguous` says it.
     pub fn is_contiguous(&self) -> bool {
-        if self.numel == 0 {
-            return true;
-        }
-        let mut expected = 1;
-        for (&size, &stride) in self.shape.iter().zip(&self.strides).rev() {
-            if size != 1 && stride != expected {
-                return false;
-            }
-            expected *= size;
-        }
-        true
+        is_contiguous(&self.shape, &self.strides)
     }
 
     /// Tells whether each storage element up to the last belongs to exactly one logical element: a contiguous
@@ -219,6 +209,21 @@ impl Iterator for Runs {
     fn size_hint(&self) -> (usize, Option<usize>) {
         (self.left, Some(self.left))
     }
+}
+
+/// The rule of [`Layout::is_contiguous`], for sizes and strides that may be anything.
+pub(crate) fn is_contiguous(shape: &[usize], strides: &[usize]) -> bool {
+    if shape.contains(&0) {
+        return true;
+    }
+    let mut expected: usize = 1;
+    for (&size, &stride) in shape.iter().zip(strides).rev() {
+        if size != 1 && stride != expected {
+            return false;
+        }
+        expected = expected.saturating_mul(size);
+    }
+    true
 }
 
 /// Returns the strides of a row-major tensor as torch gives them: a size of zero counts as one.

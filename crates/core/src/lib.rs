@@ -1,25 +1,32 @@
 #![doc = include_str!("../README.md")]
 
 pub mod arguments;
+pub mod budget;
 pub mod call;
+pub mod callsite;
 pub mod contract;
+mod describe;
 pub mod device;
 pub mod dtype;
+pub mod dump;
 pub mod dump_file;
 pub mod elements;
 pub mod error;
 pub mod event;
 pub mod filter;
+pub mod health;
 pub mod layout;
 pub mod level;
 pub mod live;
 mod logical;
 pub mod name;
 pub mod narrow_float;
+pub mod object_id;
 pub mod ports;
 pub mod process;
 pub mod quote;
 pub mod record;
+pub mod recorder;
 pub mod signature;
 pub mod statistics;
 pub mod tensor;
@@ -27,8 +34,10 @@ pub mod text;
 pub mod value;
 
 pub use arguments::{Arguments, Bound};
+pub use budget::Limits;
 pub use bytes::Bytes;
 pub use call::{CallState, DumpedCall, Finding, GroupSummary, LoadedRecord, ProcessKey, Session};
+pub use callsite::Callsite;
 pub use contract::{Contract, ResultRule};
 pub use device::Device;
 pub use dtype::{DType, DTypeKind};
@@ -36,16 +45,19 @@ pub use dump_file::{FilePlan, Format, Line, Remark};
 pub use error::{ExecError, FormatError, SinkError, SourceError, StageError};
 pub use event::Event;
 pub use filter::Filter;
+pub use health::{Ending, Fault, FaultKind, Health};
 pub use layout::{Layout, LayoutError, Run};
 pub use level::Level;
 pub use live::{ArgumentPlace, LiveArguments, LiveResult};
 pub use name::{FunctionName, Group, SlotName};
+pub use object_id::ObjectId;
 pub use ports::{
     Clock, DeviceMemory, DumpSink, DumpSlot, DumpSource, Executor, Host, Instance, LogSink, TensorSerializer,
 };
 pub use process::Process;
 pub use quote::Quoted;
 pub use record::{CallRecord, ExecutionStatus, Origin, RecordedError, TensorInfo};
+pub use recorder::{Adapters, PendingCall, Recorder, Settings};
 pub use signature::Signature;
 pub use statistics::{SpecialCounts, Stats};
 pub use tensor::{

@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use crate::device::Device;
 use crate::dtype::DType;
-use crate::layout::{Layout, LayoutError};
+use crate::layout::{self, Layout, LayoutError};
 use crate::ports::DeviceMemory;
 
 /// What a record says of a tensor without its elements. Sizes and strides count elements.
@@ -23,6 +23,13 @@ pub struct TensorMeta {
     pub dtype: String,
     /// Device as the record spells it: `cuda:0`.
     pub device: String,
+}
+
+impl TensorMeta {
+    /// Tells whether the elements lie in row-major order without gaps, as torch's `is_contiguous` says it.
+    pub fn is_contiguous(&self) -> bool {
+        layout::is_contiguous(&self.shape, &self.strides)
+    }
 }
 
 /// Tells storages apart: two tensors with the same id share their bytes.

@@ -76,8 +76,17 @@ pub type OwnedValue = Value<TensorBuf>;
 pub struct MetaTensor {
     /// Shape, strides, dtype, device.
     pub meta: TensorMeta,
+    /// Gradients are wanted.
+    pub requires_grad: bool,
     /// Key in the file of tensors.
     pub key: String,
+}
+
+impl MetaTensor {
+    /// Describes a tensor that goes to a file under a key.
+    pub fn of(tensor: &TensorView<'_>, key: String) -> MetaTensor {
+        MetaTensor { meta: tensor.to_meta(), requires_grad: tensor.flags.requires_grad, key }
+    }
 }
 
 /// An integer of any size.

@@ -270,7 +270,7 @@ mod tests {
             dtype: "torch.float32".to_owned(),
             device: "cpu".to_owned(),
         };
-        Value::Tensor(Box::new(MetaTensor { meta, key: key.to_owned() }))
+        Value::Tensor(Box::new(MetaTensor { meta, requires_grad: false, key: key.to_owned() }))
     }
 
     fn file(keys: &[&str]) -> TensorMap {

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod call_facts;
+mod encode;
 mod fields;
 mod folder;
 mod index;

@@ -51,6 +51,7 @@ fn read_object(json: &Json) -> Result<MetaValue, RecordError> {
     match class.as_str() {
         "torch.Tensor" => Ok(Value::Tensor(Box::new(MetaTensor {
             meta: read_tensor(fields)?,
+            requires_grad: fields.bool("requires_grad")?.unwrap_or_default(),
             key: fields.required_string("tensor_key")?,
         }))),
         "torch.dtype" => Ok(Value::DType(fields.required_string("value")?)),
@@ -158,7 +159,7 @@ mod tests {
     fn tensors_dtypes_and_enumerations_are_named_never_looked_up() {
         check(
             r#"{"type": "torch.Tensor", "shape": [8, 2], "dtype": "torch.float16", "stride": [2, 1],
-                "device": "cuda:0", "requires_grad": false, "is_contiguous": true, "tensor_key": "arg_2__0"}"#,
+                "device": "cuda:0", "requires_grad": true, "is_contiguous": true, "tensor_key": "arg_2__0"}"#,
             Value::Tensor(Box::new(MetaTensor {
                 meta: TensorMeta {
                     shape: vec![8, 2],
@@ -166,6 +167,7 @@ mod tests {
                     dtype: "torch.float16".to_owned(),
                     device: "cuda:0".to_owned(),
                 },
+                requires_grad: true,
                 key: "arg_2__0".to_owned(),
             })),
         );

@@ -3,10 +3,11 @@
 //! Everything else that the JSON standard (RFC 8259) does not know is refused, and so are keys that appear
 //! twice. [`parse`] builds a tree, [`Json::to_strict_string`] writes it for readers that know the standard
 //! only. Both the tree and the index of a session stand on one scanner, so that they agree on what a whole
-//! line is.
+//! line is; and both the strict text and a record's line are spelled by the same few functions.
 
 mod parse;
 mod scan;
+mod spell;
 mod token;
 mod write;
 
@@ -15,6 +16,9 @@ use thiserror::Error;
 
 pub use parse::parse;
 pub(crate) use scan::Scanner;
+pub(crate) use spell::{
+    Dialect, Entries, push_array, push_bool, push_float, push_int, push_object, push_str, push_text, push_unsigned,
+};
 pub(crate) use token::{Kind, RawString};
 
 /// Containers may lie this deep inside each other.

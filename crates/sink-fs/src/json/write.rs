@@ -1,10 +1,7 @@
 //! Writes trees as RFC 8259 has them.
 
-use std::fmt::Write;
-
-use callbox_core::Text;
-
 use super::Json;
+use super::spell::{Dialect, push_array, push_bool, push_float, push_object, push_text};
 
 impl Json {
     /// Writes the value for readers that know the standard only.
@@ -14,86 +11,28 @@ impl Json {
     /// Python's `repr` spells them, integers keep all their digits.
     pub fn to_strict_string(&self) -> String {
         let mut out = String::new();
-        write(self, &mut out);
+        write(&mut out, self);
         out
     }
 }
 
-fn write(value: &Json, out: &mut String) {
+fn write(out: &mut String, value: &Json) {
     match value {
         Json::Null => out.push_str("null"),
-        Json::Bool(value) => out.push_str(if *value { "true" } else { "false" }),
-        Json::Int(value) => append(out, format_args!("{value}")),
-        Json::Float(value) => write_float(*value, out),
-        Json::Text(text) => write_text(text, out),
-        Json::Array(items) => {
-            write_all(('[', ']'), items, out, write);
-        }
-        Json::Object(entries) => write_all(('{', '}'), entries, out, |(key, value), out| {
-            write_text(key, out);
-            out.push_str(": ");
-            write(value, out);
+        Json::Bool(value) => push_bool(out, *value),
+        Json::Int(value) => out.push_str(&value.to_string()),
+        Json::Float(value) => push_float(out, *value, Dialect::Strict),
+        Json::Text(text) => push_text(out, text, Dialect::Strict),
+        Json::Array(items) => push_array(out, items, write),
+        Json::Object(entries) => push_object(out, Dialect::Strict, |object| {
+            entries.iter().for_each(|(key, value)| write(object.text_key(key), value));
         }),
     }
 }
 
-fn write_all<T>(brackets: (char, char), items: &[T], out: &mut String, each: impl Fn(&T, &mut String)) {
-    out.push(brackets.0);
-    for (place, item) in items.iter().enumerate() {
-        if place > 0 {
-            out.push_str(", ");
-        }
-        each(item, out);
-    }
-    out.push(brackets.1);
-}
-
-fn write_float(value: f64, out: &mut String) {
-    if value.is_nan() {
-        return out.push_str("\"NaN\"");
-    }
-    if value.is_infinite() {
-        return out.push_str(if value > 0.0 { "\"Infinity\"" } else { "\"-Infinity\"" });
-    }
-    // Both languages print the fewest digits that read back as the same float; they differ in when an
-    // exponent is used, and in its form.
-    let scientific = format!("{value:e}");
-    let (digits, exponent) = scientific.split_once('e').expect("scientific notation has an exponent");
-    let exponent: i32 = exponent.parse().expect("the exponent is an integer");
-    if (-4..16).contains(&exponent) {
-        let plain = value.to_string();
-        out.push_str(&plain);
-        if !plain.contains('.') {
-            out.push_str(".0");
-        }
-    } else {
-        append(out, format_args!("{digits}e{exponent:+03}"));
-    }
-}
-
-fn write_text(text: &Text, out: &mut String) {
-    out.push('"');
-    for code_point in text.code_points() {
-        match char::from_u32(code_point) {
-            Some('"') => out.push_str("\\\""),
-            Some('\\') => out.push_str("\\\\"),
-            Some('\n') => out.push_str("\\n"),
-            Some('\r') => out.push_str("\\r"),
-            Some('\t') => out.push_str("\\t"),
-            Some(character) if !character.is_control() => out.push(character),
-            Some(_) | None => append(out, format_args!("\\u{code_point:04x}")),
-        }
-    }
-    out.push('"');
-}
-
-fn append(out: &mut String, text: std::fmt::Arguments<'_>) {
-    out.write_fmt(text).expect("a String takes any text");
-}
-
 #[cfg(test)]
 mod tests {
-    use callbox_core::Int;
+    use callbox_core::{Int, Text};
     use proptest::prelude::*;
 
     use super::super::parse;

@@ -1,0 +1,292 @@
+//! The crash-safe order of one dump, as types: inputs, then their line, then the call, then outputs, then theirs.
+//!
+//! A [`Dump`] moves through its stages by methods that consume it, so that no program can write a later file
+//! before an earlier one:
+//!
+//! ```text
+//! Dump<Opened> --save_inputs--> Dump<InputsSaved> --complete | fail | skip_outputs--> Dump<Ended>
+//! ```
+//!
+//! Outputs cannot be saved before inputs:
+//!
+//! ```compile_fail,E0599
+//! use callbox_core::dump::{Dump, Opened};
+//!
+//! fn outputs_first(dump: Dump<Opened>) {
+//!     let _ = dump.skip_outputs("the inputs are still in memory");
+//! }
+//! ```
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use crate::budget::Reservation;
+use crate::describe::{Described, add_outputs};
+use crate::dump_file::{FilePlan, Line, Remark};
+use crate::error::SinkError;
+use crate::name::{Group, SlotName};
+use crate::ports::{DumpSink, DumpSlot};
+use crate::record::{CallRecord, ExecutionStatus, RecordedError};
+use crate::tensor::TensorGroup;
+
+/// A closing line may be longer than the first by this much without asking the budget again.
+const CLOSING_EXTRA_BYTES: u64 = 1024;
+/// Letters of an error's type and text that always fit there, twelve bytes each at worst.
+const SHORT_TEXT: usize = 36;
+/// A line that begins behind a torn one closes it with a newline of its own.
+const REPAIR_BYTES: u64 = 1;
+
+/// The place is open and empty.
+#[derive(Debug)]
+pub struct Opened(());
+/// Inputs and their lines are on disk; the call may run.
+#[derive(Debug)]
+pub struct InputsSaved(());
+/// The last line is on disk.
+#[derive(Debug)]
+pub struct Ended(());
+
+/// One call's dump on its way to disk; `Stage` says how far it is.
+#[must_use = "a dump that goes no further looks like a crash of its call"]
+#[derive(Debug)]
+pub struct Dump<Stage> {
+    sink: Arc<dyn DumpSink>,
+    slot: Box<dyn DumpSlot>,
+    record: CallRecord,
+    reservation: Reservation,
+    remarks: Vec<Remark>,
+    stage: PhantomData<Stage>,
+}
+
+/// Why a dump did not come to its inputs. Nothing of it is left, unless `leftover` says otherwise.
+#[derive(Debug)]
+pub(crate) struct NotDumped {
+    pub(crate) cause: NotDumpedCause,
+    /// Why the place could not be removed again.
+    pub(crate) leftover: Option<SinkError>,
+}
+
+#[derive(Debug)]
+pub(crate) enum NotDumpedCause {
+    /// It needs more bytes than are left.
+    OverSize,
+    /// The sink failed.
+    Sink(SinkError),
+}
+
+impl From<SinkError> for NotDumped {
+    fn from(error: SinkError) -> NotDumped {
+        NotDumped { cause: NotDumpedCause::Sink(error), leftover: None }
+    }
+}
+
+impl<Stage> Dump<Stage> {
+    /// Returns the record as it stands.
+    pub fn record(&self) -> &CallRecord {
+        &self.record
+    }
+
+    /// Returns the place, as the record names it.
+    pub fn location(&self) -> &str {
+        &self.record.dump_dir
+    }
+
+    pub(crate) fn take_remarks(&mut self) -> Vec<Remark> {
+        std::mem::take(&mut self.remarks)
+    }
+
+    fn into_stage<Next>(self) -> Dump<Next> {
+        let Dump { sink, slot, record, reservation, remarks, stage: _ } = self;
+        Dump { sink, slot, record, reservation, remarks, stage: PhantomData }
+    }
+
+    /// Appends the record to the call's metadata, then to the session.
+    fn write_line(&mut self, line: &Line) -> Result<(), SinkError> {
+        let in_metadata = self.slot.append(line)?;
+        self.reservation.spend(in_metadata);
+        let in_session = self.sink.log(line)?;
+        self.reservation.spend(in_session);
+        Ok(())
+    }
+
+    fn put(&mut self, group: Group, tensors: &Described<'_>, plan: &FilePlan) -> Result<(), SinkError> {
+        let written = self.slot.put(group, &tensor_group(group, tensors), plan)?;
+        self.reservation.spend(written);
+        Ok(())
+    }
+}
+
+impl Dump<Opened> {
+    /// Opens the place of a call. `record` is the first one, but for its place and the tensors' format.
+    pub(crate) fn open(
+        sink: &Arc<dyn DumpSink>,
+        mut record: CallRecord,
+        reservation: Reservation,
+    ) -> Result<Dump<Opened>, SinkError> {
+        let slot = sink.open(&SlotName {
+            timestamp: record.timestamp.clone(),
+            process_id: record.process_id,
+            function: record.function.name().to_owned(),
+            call_sequence: record.call_sequence,
+        })?;
+        record.dump_dir = slot.location().to_owned();
+        let (sink, remarks, stage) = (sink.clone(), Vec::new(), PhantomData);
+        Ok(Dump { sink, slot, record, reservation, remarks, stage })
+    }
+
+    /// Writes the inputs, then their line to the call's metadata and to the session.
+    ///
+    /// `plan` is that of the inputs' file, for which the budget was asked; `None` where there is none: no
+    /// argument is a tensor, or they are captured into a graph and may not be read.
+    pub(crate) fn save_inputs(
+        mut self,
+        inputs: &Described<'_>,
+        plan: Option<&FilePlan>,
+    ) -> Result<Dump<InputsSaved>, NotDumped> {
+        match self.try_save_inputs(inputs, plan) {
+            Ok(()) => {
+                self.reservation.keep_call();
+                Ok(self.into_stage())
+            }
+            Err(cause) => Err(NotDumped { cause, leftover: self.slot.discard().err() }),
+        }
+    }
+
+    fn try_save_inputs(
+        &mut self,
+        inputs: &Described<'_>,
+        plan: Option<&FilePlan>,
+    ) -> Result<(), NotDumpedCause> {
+        let line = self.sink.encode(&self.record).map_err(NotDumpedCause::Sink)?;
+        if !self.reservation.grow(2 * opening_bytes(&line) + 2 * closing_bytes(&line)) {
+            return Err(NotDumpedCause::OverSize);
+        }
+        if let Some(plan) = plan {
+            self.remarks.extend(plan.remarks.iter().cloned());
+            self.put(Group::Inputs, inputs, plan).map_err(NotDumpedCause::Sink)?;
+        }
+        self.write_line(&line).map_err(NotDumpedCause::Sink)
+    }
+}
+
+impl Dump<InputsSaved> {
+    /// Writes outputs and after-images, then the lines that say `completed`.
+    ///
+    /// Outputs that do not fit the budget or cannot be written end the dump as `outputs_skipped`, which the
+    /// returned record tells.
+    pub(crate) fn complete(
+        mut self,
+        outputs: &Described<'_>,
+        written: &Described<'_>,
+    ) -> Result<Dump<Ended>, SinkError> {
+        if self.record.graph_capture {
+            add_outputs(&mut self.record, outputs, written);
+            return self.end();
+        }
+        match self.try_save_outputs(outputs, written) {
+            Ok(line) => {
+                self.write_line(&line)?;
+                Ok(self.into_stage())
+            }
+            Err(reason) => self.skip_outputs(&reason),
+        }
+    }
+
+    /// Ends the dump of a call that returned an error or panicked.
+    pub fn fail(mut self, error: RecordedError) -> Result<Dump<Ended>, SinkError> {
+        self.record.status = ExecutionStatus::Failed;
+        self.record.error = Some(error);
+        self.end()
+    }
+
+    /// Ends the dump of a call that returned, without its outputs.
+    pub fn skip_outputs(mut self, reason: &str) -> Result<Dump<Ended>, SinkError> {
+        self.record.status = ExecutionStatus::OutputsSkipped;
+        self.record.reason = Some(reason.to_owned());
+        self.end()
+    }
+
+    /// Gives the line to be written once all files are; an error is the reason why the outputs are skipped.
+    fn try_save_outputs(&mut self, outputs: &Described<'_>, written: &Described<'_>) -> Result<Line, String> {
+        let groups = [(Group::Outputs, outputs), (Group::ArgsAfter, written)];
+        let groups = groups.into_iter().filter(|(_, tensors)| !tensors.tensors.is_empty());
+        let mut plans = Vec::new();
+        for (group, tensors) in groups {
+            let plan =
+                self.sink.plan(&tensor_group(group, tensors)).map_err(|error| crate::error::chain(&error))?;
+            plans.push((group, tensors, plan));
+        }
+        let mut completed = CallRecord { status: ExecutionStatus::Completed, ..self.record.clone() };
+        add_outputs(&mut completed, outputs, written);
+        let line = self.sink.encode(&completed).map_err(|error| crate::error::chain(&error))?;
+        let file_bytes = plans.iter().fold(0u64, |sum, (_, _, plan)| sum.saturating_add(plan.bytes));
+        let bytes = file_bytes.saturating_add(2 * opening_bytes(&line));
+        // The closing lines' reserve stays: if a file cannot be written they say so.
+        if !self.reservation.grow(bytes) {
+            return Err(format!("the outputs take {file_bytes} bytes, more than the size limit leaves"));
+        }
+        for (group, tensors, plan) in &plans {
+            self.put(*group, tensors, plan).map_err(|error| crate::error::chain(&error))?;
+            self.remarks.extend(plan.remarks.iter().cloned());
+        }
+        self.record = completed;
+        Ok(line)
+    }
+
+    /// Writes the closing lines, shortened if they would not fit the budget.
+    fn end(mut self) -> Result<Dump<Ended>, SinkError> {
+        let mut line = self.sink.encode(&self.record)?;
+        let needed = 2 * opening_bytes(&line);
+        let missing = needed.saturating_sub(self.reservation.unspent());
+        if missing > 0 && !self.reservation.grow(missing) {
+            shorten(&mut self.record);
+            line = self.sink.encode(&self.record)?;
+        }
+        self.write_line(&line)?;
+        Ok(self.into_stage())
+    }
+}
+
+/// What a line may take in a file.
+fn opening_bytes(line: &Line) -> u64 {
+    line.byte_len() + REPAIR_BYTES
+}
+
+/// What the closing line of a call without outputs may take, given its first.
+fn closing_bytes(line: &Line) -> u64 {
+    opening_bytes(line) + CLOSING_EXTRA_BYTES
+}
+
+/// Brings a closing record down to what was reserved for it.
+fn shorten(record: &mut CallRecord) {
+    let cut = |text: &mut String| {
+        if let Some((place, _)) = text.char_indices().nth(SHORT_TEXT) {
+            text.truncate(place);
+            text.push_str("...");
+        }
+    };
+    if let Some(error) = &mut record.error {
+        cut(&mut error.type_name);
+        cut(&mut error.text);
+    }
+    if let Some(reason) = &mut record.reason {
+        cut(reason);
+    }
+    record.output_metadata.clear();
+}
+
+fn tensor_group<'a>(group: Group, described: &'a Described<'_>) -> TensorGroup<'a> {
+    let tensors = described.tensors.iter().map(|(key, tensor)| (key.as_str(), tensor.clone())).collect();
+    TensorGroup { stem: group.stem(), tensors }
+}
+
+/// Plans the file of a call's inputs; `None` where it has none.
+pub(crate) fn plan_inputs(
+    sink: &dyn DumpSink,
+    inputs: &Described<'_>,
+) -> Result<Option<FilePlan>, SinkError> {
+    if inputs.tensors.is_empty() || inputs.is_capturing() {
+        return Ok(None);
+    }
+    sink.plan(&tensor_group(Group::Inputs, inputs)).map(Some)
+}

@@ -1,0 +1,226 @@
+//! Before the call: names, arguments, inputs.
+
+use std::sync::Arc;
+
+use time::OffsetDateTime;
+
+use super::pending::{PendingCall, Work};
+use super::{Inner, guarded};
+use crate::budget::Reservation;
+use crate::callsite::Callsite;
+use crate::describe::Described;
+use crate::dump::{Dump, InputsSaved, NotDumped, NotDumpedCause, plan_inputs};
+use crate::dump_file::Remark;
+use crate::event::Event;
+use crate::health::{Ending, FaultKind};
+use crate::level::Level;
+use crate::live::LiveArguments;
+use crate::ports::{DeviceMemory, DumpSink};
+use crate::record::{CallRecord, ExecutionStatus, Origin, TensorInfo};
+use crate::tensor::StorageBytes;
+
+/// Version of the extra keys in a record.
+const ORIGIN_FORMAT: u32 = 1;
+
+/// What the caller's closure gives; it is called at most once.
+type Arguments<'c, 'v> = &'c mut (dyn FnMut() -> LiveArguments<'v> + 'c);
+
+#[cold]
+#[inline(never)]
+pub(super) fn begin<'v>(
+    inner: &Arc<Inner>,
+    callsite: &Callsite,
+    arguments: Arguments<'_, 'v>,
+) -> PendingCall {
+    inner.books.reach();
+    let at = inner.adapters.clock.now();
+    let function = callsite.function();
+    if inner.settings.level == Level::Names {
+        let logged = inner.emit(|| Event::CallNamed { at, function });
+        inner.end(if logged { Ending::Logged } else { Ending::NotRecorded });
+        return PendingCall::ended();
+    }
+    if !callsite.is_allowed(inner.number, &inner.settings.filter) {
+        inner.end(Ending::Filtered);
+        return PendingCall::ended();
+    }
+    let arguments = match guarded(|| Ok(arguments())) {
+        Ok(arguments) => arguments,
+        Err(text) => {
+            inner.fault(FaultKind::Values, &text);
+            inner.end(Ending::NotRecorded);
+            return PendingCall::ended();
+        }
+    };
+    let dump = dump_inputs(inner, callsite, &arguments, at);
+    let statistics = inner.takes_statistics();
+    let logged = inner.emit(|| Event::CallStarted { at, function, arguments: &arguments, statistics });
+    PendingCall::of(Work { inner: inner.clone(), dump, logged, device: device_memory(&arguments) })
+}
+
+/// Dumps the inputs; an error is the ending of a call that is not dumped.
+///
+/// At a lower level than 10 that ending is [`Ending::Logged`].
+fn dump_inputs(
+    inner: &Inner,
+    callsite: &Callsite,
+    arguments: &LiveArguments<'_>,
+    at: OffsetDateTime,
+) -> Result<Dump<InputsSaved>, Ending> {
+    let Some(sink) = inner.adapters.dumps.as_ref().filter(|_| inner.settings.level >= Level::Dumps) else {
+        return Err(Ending::Logged);
+    };
+    let dumped = guarded(|| Ok(try_dump_inputs(inner, sink, callsite, arguments, at)));
+    match dumped {
+        Ok(dumped) => dumped,
+        Err(panic) => {
+            inner.fault(FaultKind::Inputs, &panic);
+            Err(Ending::NotRecorded)
+        }
+    }
+}
+
+fn try_dump_inputs(
+    inner: &Inner,
+    sink: &Arc<dyn DumpSink>,
+    callsite: &Callsite,
+    arguments: &LiveArguments<'_>,
+    at: OffsetDateTime,
+) -> Result<Dump<InputsSaved>, Ending> {
+    let ledger = inner.ledger();
+    let Some(mut reservation) = ledger.budget.take_call() else {
+        let max_count = ledger.budget.limits().max_count;
+        inner.tell_once(
+            "count",
+            &format!("callbox: {max_count} calls are dumped, the most allowed; further calls are logged, not dumped"),
+        );
+        return Err(Ending::OverCount);
+    };
+    let mut record = first_record(callsite, arguments, at);
+    record.call_sequence = ledger.number(callsite.function());
+    record.process_id = ledger.process.id;
+    record.origin = Some(Origin {
+        format: ORIGIN_FORMAT,
+        host: ledger.process.host.clone(),
+        process: ledger.process.token.clone(),
+    });
+    record.versions.clone_from(&inner.settings.versions);
+
+    let inputs = Described::arguments(arguments);
+    let plan = match plan_inputs(&**sink, &inputs) {
+        Ok(plan) => plan,
+        Err(error) => return Err(not_dumped(inner, error.into())),
+    };
+    if let Some(plan) = &plan {
+        record.tensor_format = plan.format.name.to_owned();
+    }
+    add_inputs(&mut record, &inputs);
+    if !reserve(&mut reservation, plan.as_ref().map_or(0, |plan| plan.bytes)) {
+        return Err(not_dumped(inner, NotDumped { cause: NotDumpedCause::OverSize, leftover: None }));
+    }
+    let bytes = record.tensor_info.input_bytes;
+    let dump = Dump::open(sink, record, reservation).map_err(NotDumped::from);
+    let dump = dump.and_then(|dump| dump.save_inputs(&inputs, plan.as_ref()));
+    let mut dump = dump.map_err(|error| not_dumped(inner, error))?;
+    tell_remarks(inner, dump.take_remarks());
+    let (count, max_count) = (ledger.budget.calls(), ledger.budget.limits().max_count);
+    inner.emit(|| Event::InputsDumped { location: dump.location(), bytes, count, max_count });
+    ledger.add_elements(bytes);
+    Ok(dump)
+}
+
+/// Reserves a file; an over-long one is found before a folder is made for it.
+fn reserve(reservation: &mut Reservation, bytes: u64) -> bool {
+    bytes == 0 || reservation.grow(bytes)
+}
+
+fn first_record(callsite: &Callsite, arguments: &LiveArguments<'_>, at: OffsetDateTime) -> CallRecord {
+    CallRecord {
+        function: callsite.function().clone(),
+        call_sequence: 0,
+        timestamp: timestamp(at),
+        process_id: 0,
+        input_metadata: Vec::new(),
+        output_metadata: Vec::new(),
+        tensor_info: TensorInfo::default(),
+        tensor_details: Vec::new(),
+        tensor_format: "torch".to_owned(),
+        function_signature: callsite.signature().to_owned(),
+        versions: Vec::new(),
+        status: ExecutionStatus::InputsSaved,
+        graph_capture: false,
+        self_id: arguments.self_id,
+        dump_dir: String::new(),
+        origin: None,
+        error: None,
+        reason: None,
+    }
+}
+
+fn add_inputs(record: &mut CallRecord, inputs: &Described<'_>) {
+    record.input_metadata.clone_from(&inputs.metadata);
+    record.tensor_info.input_keys = inputs.tensor_keys();
+    record.tensor_info.input_bytes = inputs.element_bytes();
+    record.tensor_details = inputs.tensor_details().collect();
+    if inputs.is_capturing() {
+        record.graph_capture = true;
+        record.status = ExecutionStatus::GraphCapturePendingFlush;
+    }
+}
+
+fn not_dumped(inner: &Inner, error: NotDumped) -> Ending {
+    if let Some(leftover) = &error.leftover {
+        inner.sink_fault(FaultKind::Cleanup, leftover);
+    }
+    match error.cause {
+        NotDumpedCause::OverSize => {
+            let limit = inner.settings.limits.max_bytes;
+            inner.tell_once(
+                "size",
+                &format!(
+                    "callbox: a call needs more than what is left of {limit} bytes; calls that do not fit are logged, not dumped"
+                ),
+            );
+            Ending::OverSize
+        }
+        NotDumpedCause::Sink(error) => {
+            inner.sink_fault(FaultKind::Inputs, &error);
+            Ending::NotRecorded
+        }
+    }
+}
+
+pub(super) fn tell_remarks(inner: &Inner, remarks: Vec<Remark>) {
+    for Remark { kind, text } in remarks {
+        inner.tell_once(kind, &format!("callbox: {text}"));
+    }
+}
+
+/// Keeps one device memory of the call, so that its stream can be waited for when the call has returned.
+fn device_memory(arguments: &LiveArguments<'_>) -> Option<Arc<dyn DeviceMemory>> {
+    let keyword = arguments.keyword.iter().map(|(_, value)| value);
+    let mut found = None;
+    for value in arguments.positional.iter().chain(keyword) {
+        value.for_each_tensor(&mut |tensor| {
+            if let (None, StorageBytes::Device(memory)) = (&found, &tensor.storage.bytes) {
+                found = memory.retain();
+            }
+        });
+    }
+    found
+}
+
+/// Spells a moment as folder names do: `YYYYMMDD_HHMMSS_mmm`.
+fn timestamp(at: OffsetDateTime) -> String {
+    let (date, time) = (at.date(), at.time());
+    format!(
+        "{:04}{:02}{:02}_{:02}{:02}{:02}_{:03}",
+        date.year(),
+        u8::from(date.month()),
+        date.day(),
+        time.hour(),
+        time.minute(),
+        time.second(),
+        time.millisecond()
+    )
+}

@@ -1,0 +1,46 @@
+//! What a recorder keeps for the present process: after a fork the child begins anew.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::budget::{Budget, Limits};
+use crate::name::FunctionName;
+use crate::process::Process;
+
+#[derive(Debug)]
+pub(super) struct Ledger {
+    pub(super) process: Arc<Process>,
+    pub(super) budget: Arc<Budget>,
+    /// The last call number of each function name.
+    numbers: Mutex<HashMap<String, u64>>,
+    /// Bytes of the elements of all tensors dumped.
+    element_bytes: AtomicU64,
+}
+
+impl Ledger {
+    pub(super) fn new(process: Arc<Process>, limits: Limits) -> Ledger {
+        Ledger {
+            process,
+            budget: Arc::new(Budget::new(limits)),
+            numbers: Mutex::default(),
+            element_bytes: AtomicU64::new(0),
+        }
+    }
+
+    /// Counts a call among those of its function's name, from 1.
+    pub(super) fn number(&self, function: &FunctionName) -> u64 {
+        let mut numbers = self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(number) = numbers.get_mut(function.name()) {
+            *number += 1;
+            return *number;
+        }
+        numbers.insert(function.name().to_owned(), 1);
+        1
+    }
+
+    /// Adds dumped elements; returns the bytes of all so far.
+    pub(super) fn add_elements(&self, bytes: u64) -> u64 {
+        self.element_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes
+    }
+}

@@ -1,0 +1,225 @@
+//! The recorder: what happens around a call at each level.
+//!
+//! `begin.rs` has what happens before the call, `pending.rs` what happens after it, `ledger.rs` what is kept for
+//! the process. Whatever goes wrong in here is counted and told, and never reaches the application.
+
+mod begin;
+mod ledger;
+mod pending;
+
+use std::any::Any;
+use std::collections::HashSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use self::ledger::Ledger;
+pub use self::pending::PendingCall;
+use crate::budget::Limits;
+use crate::callsite::Callsite;
+use crate::error::{SinkError, chain};
+use crate::event::Event;
+use crate::filter::Filter;
+use crate::health::{Books, Ending, FaultKind, Health};
+use crate::level::Level;
+use crate::live::LiveArguments;
+use crate::ports::{Clock, DumpSink, Host, LogSink};
+
+/// What a recorder does.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// How much is recorded.
+    pub level: Level,
+    /// Which functions, from level 3 on.
+    pub filter: Filter,
+    /// The most that is dumped.
+    pub limits: Limits,
+    /// Label and value of each line that the log's header says about the system.
+    pub system: Vec<(String, String)>,
+    /// Versions of the libraries involved, by name, for the records.
+    pub versions: Vec<(String, String)>,
+}
+
+/// The adapters that a recorder works with.
+#[derive(Clone, Debug)]
+pub struct Adapters {
+    /// Where the call log goes; `None`: nowhere.
+    pub log: Option<Arc<dyn LogSink>>,
+    /// Where dumps go; `None`: level 10 is level 5.
+    pub dumps: Option<Arc<dyn DumpSink>>,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Tells who records.
+    pub host: Arc<dyn Host>,
+}
+
+/// Records calls. Cloning gives another handle to the same recorder.
+///
+/// ```
+/// # use callbox_core::{Clock, Host, LogSink, Event, Process, SinkError};
+/// # #[derive(Debug)] struct Fixed;
+/// # impl Clock for Fixed {
+/// #     fn now(&self) -> time::OffsetDateTime { time::OffsetDateTime::UNIX_EPOCH }
+/// # }
+/// # impl Host for Fixed {
+/// #     fn process(&self) -> std::sync::Arc<Process> {
+/// #         std::sync::Arc::new(Process { id: 1, host: "node".into(), token: "0".into() })
+/// #     }
+/// # }
+/// # impl LogSink for Fixed {
+/// #     fn emit<'a>(&self, _: &'a Event<'a>) -> Result<(), SinkError> { Ok(()) }
+/// # }
+/// use std::sync::Arc;
+///
+/// use callbox_core::{Adapters, Callsite, Ending, Level, LiveArguments, Recorder, Settings, Value};
+///
+/// static DOUBLE: Callsite = Callsite::new(module_path!(), "double", "(x: i64) -> i64");
+///
+/// let recorder = Recorder::new(
+///     Settings { level: Level::Values, ..Settings::default() },
+///     Adapters { log: Some(Arc::new(Fixed)), dumps: None, clock: Arc::new(Fixed), host: Arc::new(Fixed) },
+/// );
+///
+/// let x = 21;
+/// let call = recorder.begin(&DOUBLE, || LiveArguments {
+///     positional: vec![Value::int(x)],
+///     ..LiveArguments::default()
+/// });
+/// let (result, call) = call.run(|| x * 2);
+/// call.complete(|| Value::int(result).into());
+///
+/// assert_eq!(recorder.health().count(Ending::Logged), 1);
+/// ```
+#[derive(Clone, Debug)]
+pub struct Recorder(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    /// Tells recorders apart at a call site.
+    number: u64,
+    settings: Settings,
+    adapters: Adapters,
+    books: Books,
+    ledger: RwLock<Arc<Ledger>>,
+    /// What was told and is not told again.
+    told: Mutex<HashSet<&'static str>>,
+}
+
+impl Recorder {
+    /// Builds a recorder and writes the header of its log.
+    pub fn new(settings: Settings, adapters: Adapters) -> Recorder {
+        static NUMBER: AtomicU64 = AtomicU64::new(1);
+        let ledger = Ledger::new(adapters.host.process(), settings.limits);
+        let inner = Inner {
+            number: NUMBER.fetch_add(1, Ordering::Relaxed),
+            settings,
+            adapters,
+            books: Books::default(),
+            ledger: RwLock::new(Arc::new(ledger)),
+            told: Mutex::default(),
+        };
+        if inner.settings.level > Level::Off {
+            inner.emit(|| Event::Started { at: inner.adapters.clock.now(), system: &inner.settings.system });
+        }
+        Recorder(Arc::new(inner))
+    }
+
+    /// Returns the level.
+    pub fn level(&self) -> Level {
+        self.0.settings.level
+    }
+
+    /// Records what comes before a call; the call may run when this returns, whatever happened in here.
+    ///
+    /// `arguments` is asked for at level 3 and above, and what it gives is dropped before this returns.
+    pub fn begin<'v>(
+        &self,
+        callsite: &Callsite,
+        arguments: impl FnOnce() -> LiveArguments<'v>,
+    ) -> PendingCall {
+        if self.level() == Level::Off {
+            return PendingCall::ended();
+        }
+        let mut arguments = Some(arguments);
+        let mut once = || arguments.take().map(|arguments| arguments()).unwrap_or_default();
+        begin::begin(&self.0, callsite, &mut once)
+    }
+
+    /// Returns the books: what became of the calls so far.
+    pub fn health(&self) -> Health {
+        self.0.books.health()
+    }
+
+    /// Writes a sentence to the log.
+    pub fn tell(&self, text: &str) {
+        self.0.emit(|| Event::Notice { text });
+    }
+}
+
+impl Inner {
+    /// Sends an event to the log; tells whether it arrived, or nobody asked for it.
+    fn emit<'a>(&self, event: impl FnOnce() -> Event<'a>) -> bool {
+        let Some(log) = &self.adapters.log else {
+            return true;
+        };
+        let sent = guarded(|| log.emit(&event()).map_err(|error| chain(&error)));
+        if let Err(text) = &sent {
+            // It cannot be told in the log; the books keep it.
+            self.books.fault(FaultKind::Log, text);
+        }
+        sent.is_ok()
+    }
+
+    /// Counts a fault, and tells the first of its kind.
+    fn fault(&self, kind: FaultKind, text: &str) {
+        if self.books.fault(kind, text) {
+            let text = format!("callbox: {kind} failed: {text}; further failures are counted, not told");
+            self.emit(|| Event::Notice { text: &text });
+        }
+    }
+
+    fn sink_fault(&self, kind: FaultKind, error: &SinkError) {
+        self.fault(kind, &chain(error));
+    }
+
+    /// Tells something once.
+    fn tell_once(&self, key: &'static str, text: &str) {
+        if self.told.lock().unwrap_or_else(PoisonError::into_inner).insert(key) {
+            self.emit(|| Event::Notice { text });
+        }
+    }
+
+    /// Returns the ledger of the present process.
+    fn ledger(&self) -> Arc<Ledger> {
+        let process = self.adapters.host.process();
+        let known = self.ledger.read().unwrap_or_else(PoisonError::into_inner).clone();
+        if known.process == process {
+            return known;
+        }
+        let mut ledger = self.ledger.write().unwrap_or_else(PoisonError::into_inner);
+        if ledger.process != process {
+            *ledger = Arc::new(Ledger::new(process, self.settings.limits));
+        }
+        ledger.clone()
+    }
+
+    fn end(&self, ending: Ending) {
+        self.books.end(ending);
+    }
+
+    fn takes_statistics(&self) -> bool {
+        self.settings.level >= Level::Statistics
+    }
+}
+
+/// Runs code that may panic: an adapter's, or the application's own while it describes its values.
+fn guarded<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|panic| Err(format!("panicked: {}", panic_text(&*panic))))
+}
+
+/// Reads the message of a panic.
+fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no text".to_owned())
+}

@@ -1,0 +1,206 @@
+//! After the call: results, outputs, how it ended.
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
+
+use super::begin::tell_remarks;
+use super::{Inner, guarded, panic_text};
+use crate::describe::Described;
+use crate::dump::{Dump, Ended, InputsSaved};
+use crate::error::{SinkError, chain};
+use crate::event::Event;
+use crate::health::{Ending, FaultKind};
+use crate::live::LiveResult;
+use crate::ports::DeviceMemory;
+use crate::record::{ExecutionStatus, RecordedError};
+
+/// A call that runs, or is about to.
+///
+/// One that is dropped leaves its dump as a crash would, and counts as abandoned; dropped while its thread
+/// panics, it is recorded as failed.
+#[must_use = "complete the call with its result, or it counts as abandoned"]
+#[derive(Debug)]
+pub struct PendingCall(Option<Box<Work>>);
+
+/// What is left to do for a call.
+#[derive(Debug)]
+pub(super) struct Work {
+    pub(super) inner: Arc<Inner>,
+    /// The dump, or how the call ends without one.
+    pub(super) dump: Result<Dump<InputsSaved>, Ending>,
+    /// The call's first lines are in the log.
+    pub(super) logged: bool,
+    /// A device memory whose stream the call works on.
+    pub(super) device: Option<Arc<dyn DeviceMemory>>,
+}
+
+impl PendingCall {
+    /// A call for which nothing is left to do.
+    pub(super) fn ended() -> PendingCall {
+        PendingCall(None)
+    }
+
+    pub(super) fn of(work: Work) -> PendingCall {
+        PendingCall(Some(Box::new(work)))
+    }
+
+    /// Runs the call itself; a panic is recorded and goes on.
+    pub fn run<R>(self, body: impl FnOnce() -> R) -> (R, PendingCall) {
+        if self.0.is_none() {
+            return (body(), self);
+        }
+        // The closure's state is not seen again: the panic goes on as if nobody had caught it.
+        match catch_unwind(AssertUnwindSafe(body)) {
+            Ok(result) => (result, self),
+            Err(panic) => {
+                self.fail(|| RecordedError {
+                    kind: "panic".to_owned(),
+                    type_name: if panic.is::<&str>() { "&str" } else { "String" }.to_owned(),
+                    text: panic_text(&*panic),
+                });
+                resume_unwind(panic)
+            }
+        }
+    }
+
+    /// Records that the call returned. `result` is asked for where something is recorded.
+    pub fn complete<'v>(mut self, result: impl FnOnce() -> LiveResult<'v>) {
+        if let Some(work) = self.0.take() {
+            let mut result = Some(result);
+            work.complete(&mut || result.take().map(|result| result()));
+        }
+    }
+
+    /// Records that the call returned an error or panicked.
+    pub fn fail(mut self, error: impl FnOnce() -> RecordedError) {
+        if let Some(work) = self.0.take() {
+            let mut error = Some(error);
+            work.fail(&mut || error.take().map(|error| error()));
+        }
+    }
+}
+
+impl Drop for PendingCall {
+    fn drop(&mut self) {
+        let Some(work) = self.0.take() else { return };
+        if std::thread::panicking() {
+            work.fail(&mut || {
+                let (kind, type_name) = ("panic".to_owned(), String::new());
+                Some(RecordedError { kind, type_name, text: "the thread panicked".to_owned() })
+            });
+        } else {
+            work.inner.end(Ending::Abandoned);
+        }
+    }
+}
+
+impl Work {
+    #[cold]
+    #[inline(never)]
+    fn complete<'v>(self, result: &mut dyn FnMut() -> Option<LiveResult<'v>>) {
+        let described = guarded(|| result().ok_or_else(|| "the result was taken already".to_owned()));
+        let inner = self.inner.clone();
+        match described {
+            Ok(result) => {
+                let statistics = inner.takes_statistics();
+                let logged = inner.emit(|| Event::CallReturned { result: &result, statistics });
+                self.end(logged, |dump, device| dump_outputs(&inner, dump, device, &result));
+            }
+            Err(text) => {
+                inner.fault(FaultKind::Values, &text);
+                self.end(false, |dump, _| {
+                    dump.skip_outputs(&format!("the result could not be described: {text}"))
+                });
+            }
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn fail(self, error: &mut dyn FnMut() -> Option<RecordedError>) {
+        let inner = self.inner.clone();
+        let described = guarded(|| error().ok_or_else(|| "the error was taken already".to_owned()));
+        let error = described.unwrap_or_else(|text| {
+            inner.fault(FaultKind::Values, &text);
+            let (kind, type_name) = ("error".to_owned(), String::new());
+            RecordedError { kind, type_name, text: format!("its text could not be told: {text}") }
+        });
+        let logged = inner.emit(|| Event::CallFailed { error: &error });
+        self.end(logged, |dump, _| dump.fail(error));
+    }
+
+    /// Ends the dump, where there is one, and counts the call.
+    fn end(
+        self,
+        logged: bool,
+        end_dump: impl FnOnce(Dump<InputsSaved>, Option<&dyn DeviceMemory>) -> Result<Dump<Ended>, SinkError>,
+    ) {
+        let Work { inner, dump, logged: began, device } = self;
+        let ending = match dump {
+            // After a fork the child must not end what its parent began: there would be two endings.
+            Ok(dump) if dump.record().process_id != inner.adapters.host.process().id => Ending::Abandoned,
+            Ok(dump) => {
+                let ended = guarded(|| end_dump(dump, device.as_deref()).map_err(|error| chain(&error)));
+                match ended {
+                    Ok(mut dump) => {
+                        tell_remarks(&inner, dump.take_remarks());
+                        ending_of(&inner, &dump)
+                    }
+                    Err(text) => {
+                        inner.fault(FaultKind::Outputs, &text);
+                        Ending::Unfinished
+                    }
+                }
+            }
+            Err(Ending::Logged) if !(began && logged) => Ending::NotRecorded,
+            Err(ending) => ending,
+        };
+        inner.end(ending);
+    }
+}
+
+fn dump_outputs(
+    inner: &Inner,
+    dump: Dump<InputsSaved>,
+    device: Option<&dyn DeviceMemory>,
+    result: &LiveResult<'_>,
+) -> Result<Dump<Ended>, SinkError> {
+    // What the call left on its stream may still fail: `completed` is written only after it has finished.
+    if let Some(Err(error)) =
+        device.filter(|device| !device.capturing()).map(|device| device.read(0, &mut []))
+    {
+        return dump.fail(RecordedError {
+            kind: "error".to_owned(),
+            type_name: "StageError".to_owned(),
+            text: chain(&error),
+        });
+    }
+    let (outputs, written) = (Described::result(result), Described::written(result));
+    let dump = dump.complete(&outputs, &written)?;
+    if dump.record().status == ExecutionStatus::Completed {
+        let bytes = outputs.element_bytes();
+        let total_bytes = inner.ledger().add_elements(bytes);
+        inner.emit(|| Event::OutputsDumped { location: dump.location(), bytes, total_bytes });
+    }
+    Ok(dump)
+}
+
+fn ending_of(inner: &Inner, dump: &Dump<Ended>) -> Ending {
+    match dump.record().status {
+        ExecutionStatus::Completed => Ending::Recorded,
+        ExecutionStatus::Failed => Ending::Failed,
+        ExecutionStatus::OutputsSkipped => {
+            let reason = dump.record().reason.as_deref().unwrap_or_default();
+            inner.tell_once(
+                "outputs",
+                &format!(
+                    "callbox: outputs of {} were not dumped: {reason}; further ones are counted, not told",
+                    dump.location()
+                ),
+            );
+            Ending::OutputsSkipped
+        }
+        ExecutionStatus::GraphCapturePendingFlush => Ending::Captured,
+        ExecutionStatus::InputsSaved | ExecutionStatus::Other(_) => Ending::Unfinished,
+    }
+}
