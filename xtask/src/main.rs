@@ -16,6 +16,7 @@ Usage: cargo xtask COMMAND
 Commands:
   test [ARGS]    Run the workspace's tests and count them over all binaries. ARGS go to `cargo test`:
                  a filter, `-p PACKAGE`, `-- --nocapture`. Selecting no test at all is a failure.
+                 `--props` stands for the property tests of the filter and of the crash-safe order.
   tidy           Check what the compiler does not: which crate may depend on which, lengths, names,
                  where files, clocks, unsafe code and serialisation may appear, documents, leftovers.
   ci             Everything that must hold: fmt, clippy, tidy, test, doc, the README's own commands.

@@ -42,14 +42,25 @@ impl fmt::Display for Tally {
     }
 }
 
+/// What `--props` stands for: the property tests that check the filter's logic and the crash-safe order.
+const PROPS: [&str; 5] = ["-p", "callbox-tests", "--test", "all", "props::"];
+
 /// Runs the tests, says what is wrong and ends with the plain line; tells whether all is well.
 pub(crate) fn command(arguments: &[String]) -> bool {
-    let (tally, outcome) = run(arguments);
+    let (tally, outcome) = run(&with_props_spelled_out(arguments));
     if let Err(message) = &outcome {
         eprintln!("error: {message}");
     }
     println!("{tally}");
     outcome.is_ok()
+}
+
+fn with_props_spelled_out(arguments: &[String]) -> Vec<String> {
+    let spelled_out = arguments.iter().flat_map(|argument| match argument.as_str() {
+        "--props" => PROPS.map(str::to_owned).to_vec(),
+        other => vec![other.to_owned()],
+    });
+    spelled_out.collect()
 }
 
 /// Runs the tests; their output goes through as it comes. The tally holds whatever the outcome.
@@ -133,6 +144,16 @@ test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; fini
         let dead = tally("running 3 tests\ntest a ... ok\n");
         assert_eq!(dead.to_string(), "0 passed, 3 failed");
         assert!(judge(dead, false).is_err());
+    }
+
+    #[test]
+    fn props_selects_the_property_tests_alone() {
+        let arguments = ["--release", "--props", "--", "--nocapture"].map(str::to_owned);
+        let spelled_out = with_props_spelled_out(&arguments);
+        assert_eq!(
+            spelled_out.join(" "),
+            "--release -p callbox-tests --test all props:: -- --nocapture"
+        );
     }
 
     #[test]

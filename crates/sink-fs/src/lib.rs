@@ -1,18 +1,22 @@
 #![doc = include_str!("../README.md")]
 
 mod call_facts;
+mod disk;
 mod encode;
 mod fields;
 mod folder;
+mod formats;
 mod index;
 pub mod json;
 mod jsonl;
 mod line_facts;
+mod line_file;
 mod lines;
 mod mapped;
 mod metadata;
 mod open;
 mod order;
+mod place_name;
 mod pool;
 mod record;
 mod recurring;
@@ -20,7 +24,11 @@ mod recurring;
 mod sample;
 mod second_call;
 mod session;
+mod sink;
+mod slot;
 mod source;
 mod value;
 
+pub use disk::Durability;
+pub use sink::{FsSink, SinkOptions};
 pub use source::{FsSource, ReadMode, ReadOptions};

@@ -12,7 +12,7 @@
 //!
 //! The rule is that of Python 3.11's `fnmatch` module
 //! (<https://docs.python.org/3.11/library/fnmatch.html>), down to what it makes of hyphens and of ranges
-//! that run backwards; `tests/data/fnmatch.py` generates cases from Python itself.
+//! that run backwards; `tests/tests/data/fnmatch.py` generates answers from Python itself.
 
 use std::str::Chars;
 

@@ -6,6 +6,8 @@
 mod begin;
 mod ledger;
 mod pending;
+#[cfg(test)]
+mod tests;
 
 use std::any::Any;
 use std::collections::HashSet;

@@ -1,0 +1,242 @@
+//! Order and silence, by mocks; what holds for any program is in the workspace's property tests.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+
+use mockall::Sequence;
+use time::OffsetDateTime;
+
+use super::*;
+use crate::dtype::DType;
+use crate::dump_file::{FilePlan, Format, Line};
+use crate::layout::Layout;
+use crate::name::Group;
+use crate::ports::{
+    DeviceMemory, MockClock, MockDeviceMemory, MockDumpSink, MockDumpSlot, MockHost, MockLogSink,
+};
+use crate::process::Process;
+use crate::record::RecordedError;
+use crate::tensor::{StorageBytes, TensorView};
+use crate::value::{LiveValue, Value};
+
+static CALLSITE: Callsite = Callsite::new("engine::norm", "rms_norm", "(x)");
+
+fn clock() -> Arc<dyn Clock> {
+    let mut clock = MockClock::new();
+    clock.expect_now().returning(|| OffsetDateTime::UNIX_EPOCH);
+    Arc::new(clock)
+}
+
+fn host() -> Arc<dyn Host> {
+    let process = Arc::new(Process { id: 7, host: "node".into(), token: "01".into() });
+    let mut host = MockHost::new();
+    host.expect_process().returning(move || process.clone());
+    Arc::new(host)
+}
+
+fn recorder(level: Level, log: MockLogSink, dumps: MockDumpSink) -> Recorder {
+    let settings = Settings { level, ..Settings::default() };
+    let (log, dumps): (Arc<dyn LogSink>, Arc<dyn DumpSink>) = (Arc::new(log), Arc::new(dumps));
+    Recorder::new(settings, Adapters { log: Some(log), dumps: Some(dumps), clock: clock(), host: host() })
+}
+
+/// A log that takes everything and keeps the names of the events.
+fn log() -> (MockLogSink, Arc<Mutex<Vec<String>>>) {
+    let names: Arc<Mutex<Vec<String>>> = Arc::default();
+    let kept = names.clone();
+    let mut log = MockLogSink::new();
+    log.expect_emit().returning(move |event| {
+        let name = format!("{event:?}");
+        let name = name.split([' ', '{']).next().unwrap().to_owned();
+        kept.lock().unwrap().push(name);
+        Ok(())
+    });
+    (log, names)
+}
+
+fn plan() -> FilePlan {
+    let format = Format { name: "torch", extension: "pt", keeps_layout: true };
+    FilePlan { format, bytes: 64, remarks: Vec::new() }
+}
+
+/// A sink that takes one call, in this order and no other.
+fn ordered_sink(groups: &'static [Group]) -> MockDumpSink {
+    let mut order = Sequence::new();
+    let (mut sink, mut slot) = (MockDumpSink::new(), MockDumpSlot::new());
+    sink.expect_plan().returning(|_| Ok(plan()));
+    sink.expect_encode().returning(|_| Ok(Line::new(b"{}\n".to_vec())));
+    slot.expect_location().return_const("dumps/x".to_owned());
+    for group in groups {
+        slot.expect_put()
+            .withf(move |put, _, _| put == group)
+            .times(1)
+            .in_sequence(&mut order)
+            .returning(|_, _, _| Ok(64));
+        slot.expect_append().times(1).in_sequence(&mut order).returning(|_| Ok(3));
+        sink.expect_log().times(1).in_sequence(&mut order).returning(|_| Ok(3));
+    }
+    let slot = Mutex::new(Some(slot));
+    sink.expect_open().times(1).returning(move |_| Ok(Box::new(slot.lock().unwrap().take().unwrap())));
+    sink
+}
+
+fn tensor(bytes: &[u8]) -> LiveValue<'_> {
+    Value::Tensor(TensorView::new(DType::UInt8, Layout::contiguous(&[bytes.len()]).unwrap(), bytes).unwrap())
+}
+
+fn one<'a>(value: LiveValue<'a>) -> LiveArguments<'a> {
+    LiveArguments { positional: vec![value], ..LiveArguments::default() }
+}
+
+#[test]
+fn a_level_of_zero_calls_no_port_and_asks_for_no_value() {
+    let host = host();
+    let adapters = Adapters {
+        log: Some(Arc::new(MockLogSink::new())),
+        dumps: Some(Arc::new(MockDumpSink::new())),
+        clock: Arc::new(MockClock::new()),
+        host,
+    };
+    let recorder = Recorder::new(Settings::default(), adapters);
+    let call = recorder.begin(&CALLSITE, || panic!("nobody needs the arguments"));
+    let (result, call) = call.run(|| 5);
+    call.complete(|| panic!("nobody needs the result"));
+    assert_eq!((result, recorder.health().reached), (5, 0));
+}
+
+#[test]
+fn level_1_names_the_call_and_asks_for_no_value() {
+    let (log, names) = log();
+    let recorder = recorder(Level::Names, log, MockDumpSink::new());
+    let call = recorder.begin(&CALLSITE, || panic!("nobody needs the arguments"));
+    call.complete(|| panic!("nobody needs the result"));
+    assert_eq!(*names.lock().unwrap(), ["Started", "CallNamed"]);
+    assert_eq!(recorder.health().count(Ending::Logged), 1);
+}
+
+#[test]
+fn inputs_and_their_lines_come_before_the_call_and_outputs_and_theirs_after_it() {
+    let (log, names) = log();
+    let recorder = recorder(Level::Dumps, log, ordered_sink(&[Group::Inputs, Group::Outputs]));
+    let call = recorder.begin(&CALLSITE, || one(tensor(&[1, 2])));
+    let ((), call) = call.run(|| names.lock().unwrap().push("the call".to_owned()));
+    call.complete(|| tensor(&[3]).into());
+    assert_eq!(
+        *names.lock().unwrap(),
+        ["Started", "InputsDumped", "CallStarted", "the call", "CallReturned", "OutputsDumped"]
+    );
+    assert_eq!(recorder.health().count(Ending::Recorded), 1);
+}
+
+#[test]
+fn an_error_and_a_panic_are_recorded_and_go_on() {
+    for panics in [false, true] {
+        let (log, names) = log();
+        let recorder = recorder(Level::Values, log, MockDumpSink::new());
+        let call = recorder.begin(&CALLSITE, || one(tensor(&[1])));
+        if panics {
+            let panic = catch_unwind(AssertUnwindSafe(|| {
+                let _ = call.run(|| -> u8 { panic!("out of range") });
+            }));
+            assert_eq!(panic_text(&*panic.unwrap_err()), "out of range");
+        } else {
+            call.fail(|| RecordedError {
+                kind: "error".to_owned(),
+                type_name: "E".to_owned(),
+                text: "no".to_owned(),
+            });
+        }
+        assert_eq!(*names.lock().unwrap(), ["Started", "CallStarted", "CallFailed"], "panics: {panics}");
+    }
+}
+
+#[test]
+fn a_call_that_nobody_ends_is_abandoned() {
+    let (log, _) = log();
+    let recorder = recorder(Level::Values, log, MockDumpSink::new());
+    drop(recorder.begin(&CALLSITE, LiveArguments::default));
+    assert_eq!(recorder.health().count(Ending::Abandoned), 1);
+}
+
+#[test]
+fn values_that_panic_while_they_are_described_cost_their_call_alone() {
+    let (log, names) = log();
+    let recorder = recorder(Level::Values, log, MockDumpSink::new());
+    let call = recorder.begin(&CALLSITE, || panic!("no such tensor"));
+    let (result, call) = call.run(|| 5);
+    call.complete(|| Value::int(result).into());
+    assert_eq!(recorder.health().count(Ending::NotRecorded), 1);
+    assert_eq!(recorder.health().faults[0].first, "panicked: no such tensor");
+    assert_eq!(*names.lock().unwrap(), ["Started", "Notice"]);
+}
+
+#[test]
+fn nothing_is_read_while_a_graph_is_captured() {
+    let mut memory = MockDeviceMemory::new();
+    memory.expect_capturing().return_const(true);
+    memory.expect_byte_len().return_const(4usize);
+    memory.expect_retain().returning(|| None);
+    let memory: &dyn DeviceMemory = &memory;
+    let (log, _) = log();
+    let (mut sink, mut slot) = (MockDumpSink::new(), MockDumpSlot::new());
+    sink.expect_encode().returning(|record| {
+        assert!(record.graph_capture);
+        Ok(Line::new(format!("{}\n", record.status).into_bytes()))
+    });
+    slot.expect_location().return_const("dumps/x".to_owned());
+    let pending = |line: &Line| line.as_bytes() == b"graph_capture_pending_flush\n";
+    slot.expect_append().times(2).withf(pending).returning(|_| Ok(3));
+    sink.expect_log().times(2).withf(pending).returning(|_| Ok(3));
+    let slot = Mutex::new(Some(slot));
+    sink.expect_open().returning(move |_| Ok(Box::new(slot.lock().unwrap().take().unwrap())));
+
+    let recorder = recorder(Level::Dumps, log, sink);
+    let call = recorder.begin(&CALLSITE, || {
+        let mut view = TensorView::new(DType::UInt8, Layout::contiguous(&[4]).unwrap(), &[0; 4]).unwrap();
+        view.storage.bytes = StorageBytes::Device(memory);
+        one(Value::Tensor(view))
+    });
+    call.complete(|| Value::None.into());
+    assert_eq!(recorder.health().count(Ending::Captured), 1);
+}
+
+#[test]
+fn a_call_whose_stream_fails_afterwards_is_never_completed() {
+    let mut retained = MockDeviceMemory::new();
+    retained.expect_capturing().return_const(false);
+    retained
+        .expect_read()
+        .times(1)
+        .returning(|_, _| Err(crate::error::StageError::Device("an illegal address".into())));
+    let retained: Arc<dyn DeviceMemory> = Arc::new(retained);
+    let mut memory = MockDeviceMemory::new();
+    memory.expect_capturing().return_const(false);
+    memory.expect_byte_len().return_const(4usize);
+    memory.expect_retain().returning(move || Some(retained.clone()));
+    let memory: &dyn DeviceMemory = &memory;
+
+    let (log, _) = log();
+    let failed = Arc::new(Mutex::new(0));
+    let seen = failed.clone();
+    let (mut sink, mut slot) = (MockDumpSink::new(), MockDumpSlot::new());
+    sink.expect_plan().returning(|_| Ok(plan()));
+    sink.expect_encode().returning(move |record| {
+        *seen.lock().unwrap() += usize::from(record.status.as_str() == "failed");
+        Ok(Line::new(b"{}\n".to_vec()))
+    });
+    slot.expect_location().return_const("dumps/x".to_owned());
+    slot.expect_put().times(1).returning(|_, _, _| Ok(64));
+    slot.expect_append().times(2).returning(|_| Ok(3));
+    sink.expect_log().times(2).returning(|_| Ok(3));
+    let slot = Mutex::new(Some(slot));
+    sink.expect_open().returning(move |_| Ok(Box::new(slot.lock().unwrap().take().unwrap())));
+
+    let recorder = recorder(Level::Dumps, log, sink);
+    let call = recorder.begin(&CALLSITE, || {
+        let mut view = TensorView::new(DType::UInt8, Layout::contiguous(&[4]).unwrap(), &[0; 4]).unwrap();
+        view.storage.bytes = StorageBytes::Device(memory);
+        one(Value::Tensor(view))
+    });
+    call.complete(|| Value::None.into());
+    assert_eq!((recorder.health().count(Ending::Failed), *failed.lock().unwrap()), (1, 1));
+}

@@ -1,0 +1,290 @@
+//! The file operations of recording, all of them; a rename or a sync that is forgotten is forgotten here.
+//!
+//! Everything happens inside a [`Folder`] that is held open, by names without a slash: nothing that is put in a
+//! folder's place meanwhile, a symbolic link say, leads a write elsewhere.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use callbox_core::SinkError;
+use rustix::fd::OwnedFd;
+use rustix::fs::{AtFlags, CWD, FileType, FlockOperation, Mode, OFlags};
+use rustix::io::{Errno, retry_on_intr};
+
+/// Which crash a dump survives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// That of the process: what was written stays, however the process ends.
+    #[default]
+    Process,
+    /// That of the whole system, a reset or a loss of power: every file and folder is synced before the line that
+    /// speaks of it, and the line before its call goes on. Costs a few hundred microseconds a sync.
+    System,
+}
+
+/// Tensors of models and lines of arguments are nobody else's business.
+const FOLDER_MODE: Mode = Mode::RWXU;
+const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
+
+/// How often a lock is asked for before it counts as lost, and how long to wait in between. A holder writes one
+/// line; one that was stopped in the middle must not stop the application.
+const LOCK_TRIES: u32 = 10_000;
+const LOCK_PAUSE: Duration = Duration::from_micros(100);
+
+/// A folder that files are written to.
+#[derive(Debug)]
+pub(crate) struct Folder {
+    path: PathBuf,
+    descriptor: OwnedFd,
+    durability: Durability,
+}
+
+/// A file that is being written.
+#[derive(Debug)]
+pub(crate) struct DiskFile {
+    path: PathBuf,
+    descriptor: OwnedFd,
+}
+
+/// A file that nobody else who asks for the lock writes to.
+#[derive(Debug)]
+#[must_use = "the lock is held while this lives"]
+pub(crate) struct Locked<'a>(&'a DiskFile);
+
+impl Folder {
+    /// Opens a folder by its path; it and its parents are made where they are missing. The path is the user's own
+    /// and may lead through symbolic links.
+    pub(crate) fn open_or_create(path: &Path, durability: Durability) -> Result<Folder, SinkError> {
+        let opened = match open_folder(path) {
+            Err(Errno::NOENT) => {
+                create_with_parents(path, durability)?;
+                open_folder(path)
+            }
+            answer => answer,
+        };
+        let descriptor = opened.map_err(failed("open", path))?;
+        Ok(Folder { path: path.to_owned(), descriptor, durability })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn durability(&self) -> Durability {
+        self.durability
+    }
+
+    /// Tells whether the folder was removed since it was opened.
+    pub(crate) fn is_removed(&self) -> bool {
+        is_removed(&self.descriptor)
+    }
+
+    /// Makes a folder inside this one; `None` where the name is taken, by whatever it is.
+    pub(crate) fn create_folder(&self, name: &str) -> Result<Option<Folder>, SinkError> {
+        let path = self.path.join(name);
+        match rustix::fs::mkdirat(&self.descriptor, name, FOLDER_MODE) {
+            Ok(()) => {}
+            Err(Errno::EXIST) => return Ok(None),
+            Err(error) => return Err(failed("create", &path)(error)),
+        }
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let opened = rustix::fs::openat(&self.descriptor, name, flags, Mode::empty());
+        let opened = opened.map_err(failed("open", &path)).and_then(|descriptor| {
+            self.sync_if_asked()?;
+            Ok(descriptor)
+        });
+        match opened {
+            Ok(descriptor) => Ok(Some(Folder { path, descriptor, durability: self.durability })),
+            Err(error) => {
+                // An empty folder would look like a call that never started.
+                self.remove_folder(name).ok();
+                Err(error)
+            }
+        }
+    }
+
+    /// Makes a file; there must be none of that name.
+    pub(crate) fn create_file(&self, name: &str) -> Result<DiskFile, SinkError> {
+        self.open_file("create", name, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL)
+    }
+
+    /// Makes a file for lines at its end; there must be none of that name.
+    pub(crate) fn create_appended(&self, name: &str) -> Result<DiskFile, SinkError> {
+        let file = self.open_file("create", name, APPEND | OFlags::CREATE | OFlags::EXCL)?;
+        self.sync_if_asked()?;
+        Ok(file)
+    }
+
+    /// Opens a file for lines at its end, and makes it where it is missing. Other processes may write to it too.
+    ///
+    /// Whatever lies there was not put there by us: only a regular file will do, and no link to one.
+    pub(crate) fn open_appended(&self, name: &str) -> Result<DiskFile, SinkError> {
+        // O_NONBLOCK: opening a FIFO must not wait for a reader.
+        let file = self.open_file("open", name, APPEND | OFlags::CREATE | OFlags::NONBLOCK | OFlags::NOCTTY)?;
+        let stat = rustix::fs::fstat(&file.descriptor).map_err(failed("look at", &file.path))?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Err(file.error("open", io::Error::other("it is not a regular file")));
+        }
+        self.sync_if_asked()?;
+        Ok(file)
+    }
+
+    /// Gives a finished file its final name: from now on it is visible.
+    pub(crate) fn publish(&self, file: DiskFile, temporary: &str, name: &str) -> Result<(), SinkError> {
+        if self.durability == Durability::System {
+            file.sync()?;
+        }
+        drop(file);
+        rustix::fs::renameat(&self.descriptor, temporary, &self.descriptor, name)
+            .map_err(failed("rename", &self.path.join(temporary)))?;
+        self.sync_if_asked()
+    }
+
+    pub(crate) fn remove_file(&self, name: &str) -> Result<(), SinkError> {
+        rustix::fs::unlinkat(&self.descriptor, name, AtFlags::empty())
+            .map_err(failed("remove", &self.path.join(name)))
+    }
+
+    /// Removes a folder, which must be empty.
+    pub(crate) fn remove_folder(&self, name: &str) -> Result<(), SinkError> {
+        rustix::fs::unlinkat(&self.descriptor, name, AtFlags::REMOVEDIR)
+            .map_err(failed("remove", &self.path.join(name)))
+    }
+
+    fn open_file(&self, act: &'static str, name: &str, flags: OFlags) -> Result<DiskFile, SinkError> {
+        let path = self.path.join(name);
+        let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        match rustix::fs::openat(&self.descriptor, name, flags, FILE_MODE) {
+            Ok(descriptor) => Ok(DiskFile { path, descriptor }),
+            Err(Errno::LOOP) => {
+                let reason = io::Error::other("it is a symbolic link, and those are not followed");
+                Err(SinkError::Io { act, path, source: reason })
+            }
+            Err(error) => Err(failed(act, &path)(error)),
+        }
+    }
+
+    /// Makes new names in this folder survive a crash of the system.
+    fn sync_if_asked(&self) -> Result<(), SinkError> {
+        match self.durability {
+            Durability::Process => Ok(()),
+            Durability::System => sync(&self.descriptor).map_err(failed("sync", &self.path)),
+        }
+    }
+}
+
+/// Reading: the last byte is looked at before a line is appended.
+const APPEND: OFlags = OFlags::RDWR.union(OFlags::APPEND);
+
+impl DiskFile {
+    /// Returns the size in bytes.
+    pub(crate) fn byte_len(&self) -> Result<u64, SinkError> {
+        let stat = rustix::fs::fstat(&self.descriptor).map_err(failed("look at", &self.path))?;
+        Ok(u64::try_from(stat.st_size).unwrap_or_default())
+    }
+
+    /// Tells whether the file was removed since it was opened.
+    pub(crate) fn is_removed(&self) -> bool {
+        is_removed(&self.descriptor)
+    }
+
+    /// Writes bytes, or as many of them as there is room for.
+    pub(crate) fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(retry_on_intr(|| rustix::io::write(&self.descriptor, bytes))?)
+    }
+
+    /// Reads one byte; `None` behind the end.
+    pub(crate) fn byte_at(&self, offset: u64) -> Result<Option<u8>, SinkError> {
+        let mut byte = [0];
+        let len = retry_on_intr(|| rustix::io::pread(&self.descriptor, &mut byte, offset));
+        let len = len.map_err(failed("read", &self.path))?;
+        Ok((len == 1).then_some(byte[0]))
+    }
+
+    /// Cuts the file.
+    pub(crate) fn truncate(&self, len: u64) -> Result<(), SinkError> {
+        rustix::fs::ftruncate(&self.descriptor, len).map_err(failed("cut", &self.path))
+    }
+
+    /// Asks for all of a file's blocks at once: faster than one by one, and a full disk shows before anything is
+    /// written. File systems that cannot are not asked again.
+    pub(crate) fn allocate(&self, len: u64) -> Result<(), SinkError> {
+        #[cfg(target_os = "linux")]
+        if let Err(error @ (Errno::NOSPC | Errno::DQUOT | Errno::FBIG)) =
+            rustix::fs::fallocate(&self.descriptor, rustix::fs::FallocateFlags::empty(), 0, len)
+        {
+            return Err(failed("reserve space for", &self.path)(error));
+        }
+        Ok(())
+    }
+
+    /// Waits for the lock that writers of one file take in turn; gives up after about a second.
+    ///
+    /// Some network file systems have no locks: there the appending write alone keeps lines apart.
+    pub(crate) fn lock(&self) -> Result<Locked<'_>, SinkError> {
+        for _ in 0..LOCK_TRIES {
+            match rustix::fs::flock(&self.descriptor, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) | Err(Errno::NOSYS | Errno::OPNOTSUPP | Errno::NOLCK) => return Ok(Locked(self)),
+                Err(Errno::WOULDBLOCK | Errno::INTR) => thread::sleep(LOCK_PAUSE),
+                Err(error) => return Err(failed("lock", &self.path)(error)),
+            }
+        }
+        let reason = "another process holds the lock and does not let go";
+        Err(self.error("lock", io::Error::new(io::ErrorKind::TimedOut, reason)))
+    }
+
+    /// Makes the contents survive a crash of the system. After an error nobody knows what is on the disk: trying
+    /// again would succeed and prove nothing.
+    pub(crate) fn sync(&self) -> Result<(), SinkError> {
+        sync(&self.descriptor).map_err(failed("sync", &self.path))
+    }
+
+    /// Builds the error of something that failed with this file.
+    pub(crate) fn error(&self, act: &'static str, source: io::Error) -> SinkError {
+        SinkError::Io { act, path: self.path.clone(), source }
+    }
+}
+
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        // It cannot fail for a lock that is held, and closing the file gives it back too.
+        rustix::fs::flock(&self.0.descriptor, FlockOperation::Unlock).ok();
+    }
+}
+
+fn create_with_parents(path: &Path, durability: Durability) -> Result<(), SinkError> {
+    let mut created = rustix::fs::mkdir(path, FOLDER_MODE);
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    if let (Err(Errno::NOENT), Some(parent)) = (created, parent) {
+        create_with_parents(parent, durability)?;
+        created = rustix::fs::mkdir(path, FOLDER_MODE);
+    }
+    match created {
+        Ok(()) if durability == Durability::System => {
+            let parent = parent.unwrap_or(Path::new("."));
+            open_folder(parent).and_then(|parent| sync(&parent)).map_err(failed("sync", parent))
+        }
+        // Another process may have been quicker.
+        Ok(()) | Err(Errno::EXIST) => Ok(()),
+        Err(error) => Err(failed("create", path)(error)),
+    }
+}
+
+fn open_folder(path: &Path) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::openat(CWD, path, flags, Mode::empty())
+}
+
+fn sync(descriptor: &OwnedFd) -> Result<(), Errno> {
+    rustix::fs::fsync(descriptor)
+}
+
+fn is_removed(descriptor: &OwnedFd) -> bool {
+    rustix::fs::fstat(descriptor).is_ok_and(|stat| stat.st_nlink == 0)
+}
+
+fn failed(act: &'static str, path: &Path) -> impl FnOnce(Errno) -> SinkError {
+    move |error| SinkError::Io { act, path: path.to_owned(), source: error.into() }
+}

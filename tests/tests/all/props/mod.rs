@@ -1,0 +1,4 @@
+//! Laws that hold for any input: `cargo xtask test --props` runs these alone.
+
+mod filter;
+mod fnmatch;
