@@ -33,12 +33,19 @@ pub(crate) struct Variant<'a> {
     what: String,
     target: Option<Target>,
     run: Box<dyn FnMut() -> anyhow::Result<()> + 'a>,
+    clear: Box<dyn FnMut() -> anyhow::Result<()> + 'a>,
 }
 
 impl<'a> Variant<'a> {
     /// Names a piece of work.
     pub(crate) fn new(what: impl Into<String>, run: impl FnMut() -> anyhow::Result<()> + 'a) -> Variant<'a> {
-        Variant { what: what.into(), target: None, run: Box::new(run) }
+        Variant { what: what.into(), target: None, run: Box::new(run), clear: Box::new(|| Ok(())) }
+    }
+
+    /// Undoes after each round, outside of its time, what the round left behind.
+    pub(crate) fn cleared_by(mut self, clear: impl FnMut() -> anyhow::Result<()> + 'a) -> Variant<'a> {
+        self.clear = Box::new(clear);
+        self
     }
 
     /// Says what is aimed at.
@@ -68,6 +75,7 @@ pub(crate) fn race(
             let start = Instant::now();
             (variant.run)()?;
             let time = start.elapsed();
+            (variant.clear)()?;
             if round > 0 {
                 times.push(time);
             }

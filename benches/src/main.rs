@@ -9,6 +9,7 @@ mod replay;
 mod report;
 mod scan;
 mod session;
+mod write;
 
 use std::env;
 use std::process::ExitCode;
@@ -17,8 +18,12 @@ use crate::harness::Measurement;
 
 type Bench = fn() -> anyhow::Result<Vec<Measurement>>;
 
-const BENCHES: [(&str, Bench); 3] =
-    [("read", read::measure), ("scan", scan::measure), ("replay", replay::measure)];
+const BENCHES: [(&str, Bench); 4] = [
+    ("read", read::measure),
+    ("scan", scan::measure),
+    ("replay", replay::measure),
+    ("write", write::measure),
+];
 
 const HELP: &str = "\
 Usage: cargo xtask bench [--json] [NAME]...
@@ -27,6 +32,7 @@ Names (all, if none is given):
   read     load and touch a 64 MiB tensor from .pt and .safetensors, read and mapped
   scan     list a session of 100,000 calls
   replay   replay a batch decode on the CPU
+  write    write tensors of 1 KiB to 512 MiB as .pt and .safetensors, and whole tiny calls
 
   --json   print one JSON array and nothing else
 ";

@@ -68,10 +68,6 @@ impl Folder {
         Ok(Folder { path: path.to_owned(), descriptor, durability })
     }
 
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
     pub(crate) fn durability(&self) -> Durability {
         self.durability
     }
@@ -113,7 +109,7 @@ impl Folder {
     /// Makes a file for lines at its end; there must be none of that name.
     pub(crate) fn create_appended(&self, name: &str) -> Result<DiskFile, SinkError> {
         let file = self.open_file("create", name, APPEND | OFlags::CREATE | OFlags::EXCL)?;
-        self.sync_if_asked()?;
+        self.sync_or_remove(name)?;
         Ok(file)
     }
 
@@ -122,7 +118,8 @@ impl Folder {
     /// Whatever lies there was not put there by us: only a regular file will do, and no link to one.
     pub(crate) fn open_appended(&self, name: &str) -> Result<DiskFile, SinkError> {
         // O_NONBLOCK: opening a FIFO must not wait for a reader.
-        let file = self.open_file("open", name, APPEND | OFlags::CREATE | OFlags::NONBLOCK | OFlags::NOCTTY)?;
+        let file =
+            self.open_file("open", name, APPEND | OFlags::CREATE | OFlags::NONBLOCK | OFlags::NOCTTY)?;
         let stat = rustix::fs::fstat(&file.descriptor).map_err(failed("look at", &file.path))?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             return Err(file.error("open", io::Error::other("it is not a regular file")));
@@ -131,7 +128,7 @@ impl Folder {
         Ok(file)
     }
 
-    /// Gives a finished file its final name: from now on it is visible.
+    /// Gives a finished file its final name. `Ok`: it is visible; an error: it is not.
     pub(crate) fn publish(&self, file: DiskFile, temporary: &str, name: &str) -> Result<(), SinkError> {
         if self.durability == Durability::System {
             file.sync()?;
@@ -139,18 +136,24 @@ impl Folder {
         drop(file);
         rustix::fs::renameat(&self.descriptor, temporary, &self.descriptor, name)
             .map_err(failed("rename", &self.path.join(temporary)))?;
-        self.sync_if_asked()
+        self.sync_or_remove(name)
     }
 
+    /// Removes a file, if it is there.
     pub(crate) fn remove_file(&self, name: &str) -> Result<(), SinkError> {
-        rustix::fs::unlinkat(&self.descriptor, name, AtFlags::empty())
-            .map_err(failed("remove", &self.path.join(name)))
+        self.remove(name, AtFlags::empty())
     }
 
-    /// Removes a folder, which must be empty.
+    /// Removes a folder, if it is there; it must be empty.
     pub(crate) fn remove_folder(&self, name: &str) -> Result<(), SinkError> {
-        rustix::fs::unlinkat(&self.descriptor, name, AtFlags::REMOVEDIR)
-            .map_err(failed("remove", &self.path.join(name)))
+        self.remove(name, AtFlags::REMOVEDIR)
+    }
+
+    fn remove(&self, name: &str, flags: AtFlags) -> Result<(), SinkError> {
+        match rustix::fs::unlinkat(&self.descriptor, name, flags) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(error) => Err(failed("remove", &self.path.join(name))(error)),
+        }
     }
 
     fn open_file(&self, act: &'static str, name: &str, flags: OFlags) -> Result<DiskFile, SinkError> {
@@ -164,6 +167,13 @@ impl Folder {
             }
             Err(error) => Err(failed(act, &path)(error)),
         }
+    }
+
+    fn sync_or_remove(&self, name: &str) -> Result<(), SinkError> {
+        self.sync_if_asked().inspect_err(|_| {
+            // The error at hand says more than one of removing would.
+            self.remove_file(name).ok();
+        })
     }
 
     /// Makes new names in this folder survive a crash of the system.

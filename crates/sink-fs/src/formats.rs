@@ -14,14 +14,14 @@ pub(crate) struct Formats {
 impl Formats {
     /// Plans a group's file in the first format that can hold all of its tensors.
     pub(crate) fn plan(&self, tensors: &TensorGroup<'_>) -> Result<FilePlan, SinkError> {
-        let refused = match (self.primary.plan(tensors), &self.fallback) {
-            (Err(FormatError::CannotHold { key, reason }), Some(fallback)) => (key, reason, fallback),
-            (answer, _) => return Ok(answer?),
-        };
-        let (key, reason, fallback) = refused;
-        let mut plan = fallback.plan(tensors)?;
-        plan.remarks.insert(0, self.remark(tensors, &key, &reason, fallback.as_ref()));
-        Ok(plan)
+        match (self.primary.plan(tensors), &self.fallback) {
+            (Err(FormatError::CannotHold { key, reason }), Some(fallback)) => {
+                let mut plan = fallback.plan(tensors)?;
+                plan.remarks.insert(0, self.remark(tensors, &key, &reason, fallback.as_ref()));
+                Ok(plan)
+            }
+            (answer, _) => Ok(answer?),
+        }
     }
 
     /// Finds the format that a plan was made in.

@@ -35,9 +35,10 @@ impl LineFile {
         let len = self.file.byte_len()?;
         let ends_as_we_left_it = self.end.take() == Some(len) || len == 0;
         let is_torn = !ends_as_we_left_it && self.file.byte_at(len - 1)? != Some(b'\n');
-        let bytes = match is_torn {
-            true => Cow::Owned([b"\n", line.as_bytes()].concat()),
-            false => Cow::Borrowed(line.as_bytes()),
+        let bytes = if is_torn {
+            Cow::Owned([b"\n", line.as_bytes()].concat())
+        } else {
+            Cow::Borrowed(line.as_bytes())
         };
         write_whole(&self.file, len, &bytes)?;
         let written = bytes.len() as u64;

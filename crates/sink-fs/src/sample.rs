@@ -1,6 +1,7 @@
 //! Sessions for this crate's tests, as FlashInfer writes them.
 
 use std::fs;
+use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -113,20 +114,31 @@ pub(crate) fn state(state: &CallState) -> String {
     }
 }
 
-/// A format whose files are the elements of one tensor, `bytes`.
+/// A format whose files are the elements of their tensors, which read back as one tensor of bytes by the format's
+/// name. It has no complex numbers, unless its name is `second`.
 #[derive(Debug)]
-struct Plain(&'static str);
+pub(crate) struct Plain(pub(crate) &'static str);
 
 impl TensorSerializer for Plain {
     fn format(&self) -> Format {
         Format { name: self.0, extension: self.0, keeps_layout: false }
     }
 
-    fn plan<'a>(&self, _: &'a TensorGroup<'a>) -> Result<FilePlan, FormatError> {
-        Ok(FilePlan { format: self.format(), bytes: 0, remarks: Vec::new() })
+    fn plan<'a>(&self, group: &'a TensorGroup<'a>) -> Result<FilePlan, FormatError> {
+        for (key, tensor) in &group.tensors {
+            if tensor.dtype == DType::Complex128 && self.0 != "second" {
+                let reason = "it is too complex".to_owned();
+                return Err(FormatError::CannotHold { key: (*key).to_owned(), reason });
+            }
+        }
+        let bytes = group.tensors.iter().map(|(_, tensor)| tensor.byte_len()).sum();
+        Ok(FilePlan { format: self.format(), bytes, remarks: Vec::new() })
     }
 
-    fn encode<'a>(&self, _: &'a TensorGroup<'a>, _: &'a mut dyn std::io::Write) -> Result<(), FormatError> {
+    fn encode<'a>(&self, group: &'a TensorGroup<'a>, out: &'a mut dyn Write) -> Result<(), FormatError> {
+        for (_, tensor) in &group.tensors {
+            tensor.for_each_piece(&mut |piece| out.write_all(piece).map_err(FormatError::Write))?;
+        }
         Ok(())
     }
 

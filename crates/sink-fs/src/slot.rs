@@ -47,7 +47,8 @@ impl FsSlot {
         plan: &FilePlan,
     ) -> Result<(), SinkError> {
         let file = self.folder.create_file(temporary)?;
-        let published = self.write(&file, tensors, plan).and_then(|()| self.folder.publish(file, temporary, name));
+        let published =
+            self.write(&file, tensors, plan).and_then(|()| self.folder.publish(file, temporary, name));
         if published.is_err() {
             // The error at hand says more than one of removing would.
             self.folder.remove_file(temporary).ok();

@@ -1,8 +1,11 @@
 #![doc = include_str!("../README.md")]
 
 pub mod conformance;
+pub mod fixed;
 pub mod memory;
+pub mod memory_sink;
 pub mod sample;
 pub mod strategies;
 
 pub use memory::MemorySource;
+pub use memory_sink::{MemorySink, Operation};

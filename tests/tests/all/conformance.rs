@@ -1,15 +1,20 @@
 //! Every adapter passes its port's suite.
 
+use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use callbox_core::{Arguments, DType, FunctionName, Group, TensorBuf, Value};
+use callbox_core::{
+    Arguments, DType, ExecutionStatus, FunctionName, Group, TensorBuf, TensorSerializer, Value,
+};
 use callbox_format_pt::PtSerializer;
 use callbox_format_safetensors::SafetensorsSerializer;
 use callbox_kernels_cpu::CpuExecutor;
-use callbox_sink_fs::{FsSource, ReadMode, ReadOptions};
-use callbox_testkit::conformance::ExecutorCase;
-use callbox_testkit::{MemorySource, conformance, sample};
+use callbox_sink_fs::json::{self, Json};
+use callbox_sink_fs::{Durability, FsSink, FsSource, ReadMode, ReadOptions, SinkOptions};
+use callbox_testkit::conformance::{Contents, ExecutorCase, SinkCase};
+use callbox_testkit::{MemorySink, MemorySource, Operation, conformance, sample};
+use tempfile::TempDir;
 
 #[test]
 fn pt_files_are_a_format() {
@@ -55,4 +60,107 @@ fn memory_is_a_source() {
     source.push(sample::record("module", "function"), &[(Group::Inputs, &[("arg_0", tensor)])]);
     source.push(sample::record("module", "function"), &[]);
     conformance::source(&source);
+}
+
+#[test]
+fn a_folder_is_a_sink_in_each_format_and_durability() {
+    let formats: [Arc<dyn TensorSerializer>; 2] = [Arc::new(PtSerializer), Arc::new(SafetensorsSerializer)];
+    for format in formats {
+        for durability in [Durability::Process, Durability::System] {
+            conformance::dump_sink(&|| folder_case(format.clone(), durability));
+        }
+    }
+}
+
+fn folder_case(format: Arc<dyn TensorSerializer>, durability: Durability) -> SinkCase {
+    let folder = TempDir::new().unwrap();
+    let root = folder.path().join("dumps");
+    let sink = FsSink::new(SinkOptions { root: root.clone(), format, fallback: None, durability });
+    let session = move || {
+        let _kept = &folder;
+        records(&root.join("session.jsonl")).iter().map(|record| number(record, "call_sequence")).collect()
+    };
+    SinkCase { sink: Box::new(sink), contents: Box::new(folder_contents), session: Box::new(session) }
+}
+
+fn folder_contents(location: &str) -> Option<Contents> {
+    let mut contents = Contents::default();
+    for entry in fs::read_dir(location).ok()? {
+        let path = entry.unwrap().path();
+        let stem = path.file_stem().unwrap().to_str().unwrap();
+        match Group::ALL.into_iter().find(|group| group.stem() == stem) {
+            Some(group) => assert!(contents.groups.insert(group)),
+            None => assert_eq!(stem, "metadata"),
+        }
+    }
+    let metadata = Path::new(location).join("metadata.jsonl");
+    let statuses = records(&metadata).into_iter().map(|record| match record.get("execution_status") {
+        Some(Json::Text(status)) => ExecutionStatus::from_name(&status.to_string_lossy()),
+        other => panic!("{other:?} is no status"),
+    });
+    contents.statuses = statuses.collect();
+    Some(contents)
+}
+
+fn records(file: &Path) -> Vec<Json> {
+    let lines = fs::read(file).unwrap_or_default();
+    lines
+        .split_inclusive(|byte| *byte == b'\n')
+        .map(|line| json::parse(line.trim_ascii_end()).unwrap())
+        .collect()
+}
+
+fn number(record: &Json, key: &str) -> u64 {
+    let Some(Json::Int(number)) = record.get(key) else { panic!("{key} is no number") };
+    number.to_string().parse().unwrap()
+}
+
+#[test]
+fn memory_is_a_sink() {
+    conformance::dump_sink(&|| {
+        let sink = MemorySink::default();
+        let (contents, session) = (sink.clone(), sink.clone());
+        SinkCase {
+            sink: Box::new(sink),
+            contents: Box::new(move |location| memory_contents(&contents.operations(), location)),
+            session: Box::new(move || logged(&session.operations())),
+        }
+    });
+}
+
+fn memory_contents(operations: &[Operation], location: &str) -> Option<Contents> {
+    let mut contents = None;
+    for operation in operations {
+        match operation {
+            Operation::Open { place } if place == location => {
+                assert!(contents.replace(Contents::default()).is_none());
+            }
+            Operation::Put { place, group, .. } if place == location => {
+                contents.as_mut()?.groups.insert(*group);
+            }
+            Operation::Append { place, record } if place == location => {
+                contents.as_mut()?.statuses.push(record.status.clone());
+            }
+            Operation::Discard { place } if place == location => contents = None,
+            Operation::Plan
+            | Operation::Open { .. }
+            | Operation::Put { .. }
+            | Operation::Append { .. }
+            | Operation::Log { .. }
+            | Operation::Discard { .. } => {}
+        }
+    }
+    contents
+}
+
+fn logged(operations: &[Operation]) -> Vec<u64> {
+    let lines = operations.iter().filter_map(|operation| match operation {
+        Operation::Log { record } => Some(record.call_sequence),
+        Operation::Plan
+        | Operation::Open { .. }
+        | Operation::Put { .. }
+        | Operation::Append { .. }
+        | Operation::Discard { .. } => None,
+    });
+    lines.collect()
 }

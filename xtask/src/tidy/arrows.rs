@@ -29,7 +29,7 @@ pub(super) const ROWS: [Row; 12] = [
             "anstream", "anstyle", "anyhow", "clap", "indicatif", "serde", "serde_json", "sha2", "terminal_size",
         ],
     },
-    Row { folder: "crates/testkit", ours: &["core"], external: &["proptest"] },
+    Row { folder: "crates/testkit", ours: &["core"], external: &["proptest", "time"] },
     Row { folder: "tests", ours: &[], external: &[] },
     Row {
         folder: "benches",

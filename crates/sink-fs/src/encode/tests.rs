@@ -101,7 +101,8 @@ fn our_own_keys_follow_behind_those_of_flashinfer() {
 #[test]
 fn each_kind_of_value_has_its_form() {
     let size = Value::Tuple { class: Some("Size".to_owned()), items: vec![Value::int(4), Value::int(-1)] };
-    let mode = Value::Enum { name: "Mode.FAST".to_owned(), value: Box::new(Value::List(vec![Value::int(1)])) };
+    let mode =
+        Value::Enum { name: "Mode.FAST".to_owned(), value: Box::new(Value::List(vec![Value::int(1)])) };
     let nested = MetaTensor { meta: meta(&[2, 3], &[1, 2]), requires_grad: true, key: "arg_0__0".to_owned() };
     for (value, expected) in [
         (Value::None, "null"),
@@ -141,7 +142,8 @@ fn each_kind_of_value_has_its_form() {
 
 #[test]
 fn u47_a_member_whose_value_json_cannot_hold_costs_its_value_alone() {
-    let dtype = Value::Enum { name: "Mode.HALF".to_owned(), value: Box::new(Value::DType("half".to_owned())) };
+    let dtype =
+        Value::Enum { name: "Mode.HALF".to_owned(), value: Box::new(Value::DType("half".to_owned())) };
     let mut record = record();
     record.input_metadata = vec![("arg_0".to_owned(), dtype)];
     let read = read_record(&json::parse(line(&record).as_bytes()).unwrap()).unwrap();

@@ -3,9 +3,7 @@
 use callbox_core::{Int, MetaTensor, MetaValue, TensorMeta, Value};
 
 use super::{object, string};
-use crate::json::{
-    Dialect, Entries, push_array, push_bool, push_float, push_int, push_text, push_unsigned,
-};
+use crate::json::{Dialect, Entries, push_array, push_bool, push_float, push_int, push_text, push_unsigned};
 
 /// Writes a value: numbers, strings and None as they are, everything else as an object with a `type`.
 pub(super) fn push_value(out: &mut String, value: &MetaValue) {
@@ -50,8 +48,9 @@ pub(super) fn push_value(out: &mut String, value: &MetaValue) {
 
 /// Writes what a record says of a tensor, in tensor_details and among the values.
 pub(super) fn push_meta(fields: &mut Entries<'_>, tensor: &TensorMeta) {
-    let sizes =
-        |out: &mut String, sizes: &[usize]| push_array(out, sizes, |out, size| push_unsigned(out, *size as u64));
+    let sizes = |out: &mut String, sizes: &[usize]| {
+        push_array(out, sizes, |out, size| push_unsigned(out, *size as u64))
+    };
     sizes(fields.key("shape"), &tensor.shape);
     string(fields.key("dtype"), &tensor.dtype);
     sizes(fields.key("stride"), &tensor.strides);

@@ -17,7 +17,8 @@ use thiserror::Error;
 pub use parse::parse;
 pub(crate) use scan::Scanner;
 pub(crate) use spell::{
-    Dialect, Entries, push_array, push_bool, push_float, push_int, push_object, push_str, push_text, push_unsigned,
+    Dialect, Entries, push_array, push_bool, push_float, push_int, push_object, push_str, push_text,
+    push_unsigned,
 };
 pub(crate) use token::{Kind, RawString};
 

@@ -2,8 +2,10 @@
 
 mod executor;
 mod serializer;
+mod sink;
 mod source;
 
 pub use executor::{ExecutorCase, executor};
 pub use serializer::serializer;
+pub use sink::{Contents, SinkCase, dump_sink};
 pub use source::source;

@@ -1,0 +1,183 @@
+//! How an application records: from the environment, or built in code.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use callbox_core::{
+    Adapters, DumpSink, Filter, Host, Level, Limits, LogSink, Recorder, Settings, SinkError, TensorSerializer,
+};
+use callbox_format_pt::PtSerializer;
+use callbox_format_safetensors::SafetensorsSerializer;
+use callbox_sink_fs::{Durability, FsSink, SinkOptions};
+use callbox_sink_stdio::{LogDestination, StdioSink};
+use callbox_system::{SystemClock, SystemHost};
+
+use crate::variables::{Variables, Warning, gigabytes, whole_number};
+
+/// The prefix of FlashInfer's own variables.
+pub const DEFAULT_PREFIX: &str = "FLASHINFER_";
+
+/// What is recorded, and where it goes. The defaults are FlashInfer's.
+///
+/// | variable | field | default |
+/// |---|---|---|
+/// | `FLASHINFER_LOGLEVEL` | `level` | 0 |
+/// | `FLASHINFER_LOGDEST` | `log_destination` | `stdout` |
+/// | `FLASHINFER_DUMP_DIR` | `dump_dir` | `flashinfer_dumps` |
+/// | `FLASHINFER_DUMP_MAX_SIZE_GB` | `limits.max_bytes` | 20 |
+/// | `FLASHINFER_DUMP_MAX_COUNT` | `limits.max_count` | 1000 |
+/// | `FLASHINFER_DUMP_INCLUDE` | `include` | (empty) |
+/// | `FLASHINFER_DUMP_EXCLUDE` | `exclude` | (empty) |
+/// | `FLASHINFER_DUMP_SAFETENSORS` | `format` | 0 |
+/// | `FLASHINFER_DUMP_DURABILITY` | `durability` | `process` |
+///
+/// `%i` stands for the process id in `FLASHINFER_LOGDEST` and `FLASHINFER_DUMP_DIR`.
+///
+/// ```no_run
+/// use callbox::{Config, Level};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let config = Config { level: Level::Dumps, include: "*norm*".to_owned(), ..Config::default() };
+/// let recording = callbox::install(config.recorder()?);
+/// // ... calls of annotated functions are recorded here ...
+/// drop(recording);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// How much is recorded.
+    pub level: Level,
+    /// Where the call log goes.
+    pub log_destination: LogDestination,
+    /// The folder of the dumps; `%i` stands for the process id.
+    pub dump_dir: PathBuf,
+    /// The most that this process dumps.
+    pub limits: Limits,
+    /// Patterns of functions to record, between commas; empty: all.
+    pub include: String,
+    /// Patterns of functions not to record, between commas.
+    pub exclude: String,
+    /// The format of the files of tensors.
+    pub format: DumpFormat,
+    /// Which crash a dump survives.
+    pub durability: Durability,
+}
+
+/// A format of the files of tensors.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DumpFormat {
+    /// `torch.save` files, `.pt`: strides, offsets and shared storage are kept.
+    #[default]
+    Torch,
+    /// `.safetensors` files: every tensor is contiguous.
+    Safetensors,
+}
+
+/// Writes what `FLASHINFER_DUMP_SAFETENSORS` has to say for it.
+impl fmt::Display for DumpFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            DumpFormat::Torch => "0 (torch.save files, .pt)",
+            DumpFormat::Safetensors => "1 (.safetensors files)",
+        })
+    }
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            level: Level::Off,
+            log_destination: LogDestination::Stdout,
+            dump_dir: PathBuf::from("flashinfer_dumps"),
+            limits: Limits::default(),
+            include: String::new(),
+            exclude: String::new(),
+            format: DumpFormat::Torch,
+            durability: Durability::Process,
+        }
+    }
+}
+
+impl Config {
+    /// Reads the environment, with FlashInfer's prefix or another. Bad values give warnings and defaults.
+    pub fn from_env(prefix: &str) -> (Config, Vec<Warning>) {
+        #[expect(clippy::disallowed_methods, reason = "the one place where recording reads the environment")]
+        Config::from_variables(prefix, &|name| std::env::var_os(name))
+    }
+
+    /// Reads variables from anywhere: `get` gives the value of a variable by its full name.
+    pub fn from_variables(prefix: &str, get: &dyn Fn(&str) -> Option<OsString>) -> (Config, Vec<Warning>) {
+        let mut variables = Variables::new(prefix, get);
+        let default = Config::default();
+        let number = "a whole number, 0 or more";
+        let level = variables.parsed("LOGLEVEL", number, 0, whole_number);
+        let max_count = variables.parsed("DUMP_MAX_COUNT", number, default.limits.max_count, whole_number);
+        let max_size = variables.parsed(
+            "DUMP_MAX_SIZE_GB",
+            "a number of gigabytes, 0 or more",
+            Gigabytes(default.limits.max_bytes),
+            |text| gigabytes(text).map(Gigabytes),
+        );
+        let format =
+            variables.parsed("DUMP_SAFETENSORS", "0 or 1", default.format, |text| match text.trim() {
+                "0" => Some(DumpFormat::Torch),
+                "1" => Some(DumpFormat::Safetensors),
+                _ => None,
+            });
+        let durability = variables
+            .parsed("DUMP_DURABILITY", "`process` or `system`", default.durability, |text| text.parse().ok());
+        let config = Config {
+            level: Level::from_number(level),
+            log_destination: variables.raw("LOGDEST").map_or(default.log_destination, LogDestination::parse),
+            dump_dir: variables.raw("DUMP_DIR").map_or(default.dump_dir, PathBuf::from),
+            limits: Limits { max_count, max_bytes: max_size.0 },
+            include: variables.text("DUMP_INCLUDE"),
+            exclude: variables.text("DUMP_EXCLUDE"),
+            format,
+            durability,
+        };
+        (config, variables.into_warnings())
+    }
+
+    /// Builds the recorder. An error: the log's file could not be opened.
+    pub fn recorder(&self) -> Result<Recorder, SinkError> {
+        let log: Option<Arc<dyn LogSink>> = match self.level {
+            Level::Off => None,
+            Level::Names | Level::Values | Level::Statistics | Level::Dumps => {
+                Some(Arc::new(StdioSink::open(&self.log_destination)?))
+            }
+        };
+        let host = SystemHost::new();
+        let dumps: Arc<dyn DumpSink> = Arc::new(FsSink::new(self.sink_options(&host)));
+        let settings = Settings {
+            level: self.level,
+            filter: Filter::new(&self.include, &self.exclude),
+            limits: self.limits,
+            system: crate::system_lines(),
+            versions: crate::versions(),
+        };
+        let adapters = Adapters {
+            log,
+            dumps: Some(dumps),
+            clock: Arc::new(SystemClock::new()),
+            host: Arc::new(host),
+        };
+        Ok(Recorder::new(settings, adapters))
+    }
+
+    fn sink_options(&self, host: &SystemHost) -> SinkOptions {
+        let torch: Arc<dyn TensorSerializer> = Arc::new(PtSerializer);
+        let (format, fallback) = match self.format {
+            DumpFormat::Torch => (torch, None),
+            DumpFormat::Safetensors => {
+                let safetensors: Arc<dyn TensorSerializer> = Arc::new(SafetensorsSerializer);
+                (safetensors, Some(torch))
+            }
+        };
+        let root = with_process_id(&self.dump_dir, host.process().id);
+        SinkOptions { root, format, fallback, durability: self.durability }
+    }
+}

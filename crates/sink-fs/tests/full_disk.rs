@@ -1,0 +1,74 @@
+//! A disk that fills up, as a limit on the size of files. The limit is the whole process's, so this is a binary of
+//! its own with one test.
+
+use std::fs;
+use std::io::Write;
+use std::sync::Arc;
+
+use callbox_core::error::chain;
+use callbox_core::{
+    Bytes, DumpSink, FilePlan, Format, FormatError, Line, SlotName, TensorGroup, TensorMap, TensorSerializer,
+};
+use callbox_sink_fs::{Durability, FsSink, SinkOptions};
+use rustix::process::{Resource, getrlimit, setrlimit};
+
+/// A format that no test here uses.
+#[derive(Debug)]
+struct Unused;
+
+impl TensorSerializer for Unused {
+    fn format(&self) -> Format {
+        Format { name: "unused", extension: "unused", keeps_layout: false }
+    }
+
+    fn plan<'a>(&self, _: &'a TensorGroup<'a>) -> Result<FilePlan, FormatError> {
+        Ok(FilePlan { format: self.format(), bytes: 0, remarks: Vec::new() })
+    }
+
+    fn encode<'a>(&self, _: &'a TensorGroup<'a>, _: &'a mut dyn Write) -> Result<(), FormatError> {
+        Ok(())
+    }
+
+    fn recognise(&self, _: &[u8]) -> Result<(), FormatError> {
+        Ok(())
+    }
+
+    fn decode(&self, _: Bytes) -> Result<TensorMap, FormatError> {
+        Ok(TensorMap::default())
+    }
+}
+
+fn limit_files_to(bytes: Option<u64>) {
+    let limit = getrlimit(Resource::Fsize);
+    setrlimit(Resource::Fsize, rustix::process::Rlimit { current: bytes, ..limit }).unwrap();
+}
+
+#[test]
+fn u07_a_line_without_room_leaves_no_part_of_itself_and_the_next_one_fits_when_space_returns() {
+    let folder = tempfile::tempdir().unwrap();
+    let sink = FsSink::new(SinkOptions {
+        root: folder.path().join("dumps"),
+        format: Arc::new(Unused),
+        fallback: None,
+        durability: Durability::Process,
+    });
+    let name = SlotName::parse("20260101_000000_000_pid1_f_call0001").unwrap();
+    let mut slot = sink.open(&name).unwrap();
+    let line = |letter: u8| Line::new([vec![letter; 99], vec![b'\n']].concat());
+
+    let mut append = |letter: u8| [slot.append(&line(letter)), sink.log(&line(letter))];
+    append(b'a').map(|written| assert_eq!(written.unwrap(), 100));
+    limit_files_to(Some(150));
+    append(b'b').map(|written| {
+        let error = chain(&written.unwrap_err());
+        assert!(error.ends_with("there was room for 50 of 100 bytes"), "{error}");
+    });
+    limit_files_to(None);
+    append(b'c').map(|written| assert_eq!(written.unwrap(), 100));
+
+    let expected = [line(b'a').as_bytes(), line(b'c').as_bytes()].concat();
+    let metadata = folder.path().join("dumps").join(name.to_string()).join("metadata.jsonl");
+    for file in [folder.path().join("dumps/session.jsonl"), metadata] {
+        assert_eq!(fs::read(&file).unwrap(), expected, "{}", file.display());
+    }
+}

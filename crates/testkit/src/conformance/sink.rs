@@ -1,0 +1,207 @@
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::thread;
+
+use callbox_core::{
+    CallRecord, DType, Device, DeviceMemory, DumpSink, DumpSlot, ExecutionStatus, FilePlan, Flags, Group,
+    Layout, Line, SinkError, SlotName, StageError, Stats, StorageBytes, StorageId, StorageView, TensorBuf,
+    TensorGroup, TensorView,
+};
+
+use crate::sample;
+
+/// Threads that write at the same time.
+const THREADS: u64 = 16;
+/// Places or lines of each.
+const EACH: u64 = 8;
+
+/// A fresh sink of 32-bit floats, and a look behind it.
+pub struct SinkCase {
+    /// The sink.
+    pub sink: Box<dyn DumpSink>,
+    /// Tells what is visible at a place, by its location; `None` where nothing of it is left.
+    pub contents: Box<dyn Fn(&str) -> Option<Contents>>,
+    /// Returns the `call_sequence` of each whole line of the session, in order.
+    pub session: Box<dyn Fn() -> Vec<u64>>,
+}
+
+/// What is visible at a place.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Contents {
+    /// The groups that have a file.
+    pub groups: BTreeSet<Group>,
+    /// The status of each line, in order.
+    pub statuses: Vec<ExecutionStatus>,
+}
+
+/// Shows the sink.
+impl std::fmt::Debug for SinkCase {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SinkCase").field("sink", &self.sink).finish_non_exhaustive()
+    }
+}
+
+/// Checks what every sink of dumps must do; `make` gives a fresh one each time.
+///
+/// # Panics
+///
+/// Where the sink breaks a promise of its port.
+pub fn dump_sink(make: &dyn Fn() -> SinkCase) {
+    places_are_fresh_and_never_shared(&make());
+    a_file_is_there_as_planned_or_not_at_all(&make());
+    lines_stand_in_the_order_in_which_they_were_appended(&make());
+    what_is_discarded_is_gone(&make());
+    lines_of_many_threads_stay_whole(&make());
+}
+
+fn record(number: u64, status: ExecutionStatus) -> CallRecord {
+    CallRecord { call_sequence: number, status, ..sample::record("module", "function") }
+}
+
+fn line(sink: &dyn DumpSink, number: u64, status: ExecutionStatus) -> Line {
+    sink.encode(&record(number, status)).expect("a record can be spelled")
+}
+
+fn open(sink: &dyn DumpSink) -> Box<dyn DumpSlot> {
+    let name = SlotName {
+        timestamp: "20260101_000000_000".to_owned(),
+        process_id: 1,
+        function: "function".to_owned(),
+        call_sequence: 1,
+    };
+    sink.open(&name).expect("a place can be opened")
+}
+
+fn places_are_fresh_and_never_shared(case: &SinkCase) {
+    let sink = &*case.sink;
+    let open_some = || (0..EACH).map(|_| open(sink).location().to_owned()).collect::<Vec<_>>();
+    let locations: Vec<String> = thread::scope(|scope| {
+        let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(open_some)).collect();
+        threads.into_iter().flat_map(|thread| thread.join().expect("opening does not panic")).collect()
+    });
+    let unique: BTreeSet<_> = locations.iter().collect();
+    assert_eq!(unique.len() as u64, THREADS * EACH, "no two calls share a place, whatever they are called");
+    for location in &locations {
+        assert_eq!((case.contents)(location), Some(Contents::default()), "{location} is empty");
+    }
+}
+
+fn a_file_is_there_as_planned_or_not_at_all(case: &SinkCase) {
+    let sink = &*case.sink;
+    let mut place = open(sink);
+    let location = place.location().to_owned();
+    let tensor = TensorBuf::from_f32(DType::Float32, &[4], &[1.0; 4]).expect("four values for four elements");
+    let group = TensorGroup { stem: Group::Inputs.stem(), tensors: vec![("arg_0", tensor.as_view())] };
+    let plan = sink.plan(&group).expect("floats can be kept");
+
+    for bytes in [plan.bytes - 1, plan.bytes + 1] {
+        let answer = place.put(Group::Inputs, &group, &FilePlan { bytes, ..plan.clone() });
+        assert!(answer.is_err(), "{bytes} bytes were planned, {} came: {answer:?}", plan.bytes);
+    }
+    let answer = put_from_a_lost_device(sink, &mut *place);
+    assert!(answer.is_err(), "the device was lost: {answer:?}");
+    assert_eq!((case.contents)(&location), Some(Contents::default()), "nothing is visible of what failed");
+
+    for group_of in [Group::Inputs, Group::Outputs, Group::ArgsAfter] {
+        let group = TensorGroup { stem: group_of.stem(), ..group.clone() };
+        let plan = sink.plan(&group).expect("floats can be kept");
+        let written = place.put(group_of, &group, &plan).expect("the file can be written");
+        assert_eq!(written, plan.bytes, "the plan is exact");
+    }
+    let groups = BTreeSet::from([Group::Inputs, Group::Outputs, Group::ArgsAfter]);
+    assert_eq!((case.contents)(&location), Some(Contents { groups, statuses: Vec::new() }));
+}
+
+fn put_from_a_lost_device(sink: &dyn DumpSink, place: &mut dyn DumpSlot) -> Result<u64, SinkError> {
+    let layout = Layout::contiguous(&[4]).expect("a small layout");
+    let device = LostDevice { byte_len: 16 };
+    let storage = StorageView { id: StorageId::new(0), bytes: StorageBytes::Device(&device) };
+    let view = TensorView {
+        dtype: DType::Float32,
+        layout,
+        storage,
+        flags: Flags::default(),
+        device: device.device(),
+    };
+    let group = TensorGroup { stem: Group::Inputs.stem(), tensors: vec![("arg_0", view)] };
+    let plan = sink.plan(&group).expect("a plan reads no element");
+    place.put(Group::Inputs, &group, &plan)
+}
+
+fn lines_stand_in_the_order_in_which_they_were_appended(case: &SinkCase) {
+    let sink = &*case.sink;
+    let mut place = open(sink);
+    let statuses = [ExecutionStatus::InputsSaved, ExecutionStatus::Failed, ExecutionStatus::Completed];
+    for status in &statuses {
+        let line = line(sink, 1, status.clone());
+        assert_eq!(place.append(&line).expect("a line can be appended"), line.byte_len());
+    }
+    let contents = (case.contents)(place.location()).expect("the place is there");
+    assert_eq!(contents, Contents { groups: BTreeSet::new(), statuses: statuses.into() });
+}
+
+fn what_is_discarded_is_gone(case: &SinkCase) {
+    let sink = &*case.sink;
+    let (mut given_up, kept) = (open(sink), open(sink));
+    let location = given_up.location().to_owned();
+    let group = TensorGroup { stem: Group::Inputs.stem(), tensors: Vec::new() };
+    let plan = sink.plan(&group).expect("an empty group can be planned");
+    given_up.put(Group::Inputs, &group, &plan).expect("and written");
+    given_up.append(&line(sink, 1, ExecutionStatus::InputsSaved)).expect("a line can be appended");
+    given_up.discard().expect("the place can be given up");
+    assert_eq!((case.contents)(&location), None, "nothing is left of it");
+    assert_eq!((case.contents)(kept.location()), Some(Contents::default()), "its neighbour stays");
+}
+
+fn lines_of_many_threads_stay_whole(case: &SinkCase) {
+    let sink = &*case.sink;
+    thread::scope(|scope| {
+        for thread in 0..THREADS {
+            scope.spawn(move || {
+                for number in thread * EACH..(thread + 1) * EACH {
+                    let line = line(sink, number, ExecutionStatus::Completed);
+                    assert_eq!(sink.log(&line).expect("a line can be logged"), line.byte_len());
+                }
+            });
+        }
+    });
+    let logged = (case.session)();
+    let of_thread = |thread: u64| logged.iter().filter(move |number| **number / EACH == thread).copied();
+    for thread in 0..THREADS {
+        let expected = thread * EACH..(thread + 1) * EACH;
+        assert!(of_thread(thread).eq(expected), "each line once, in the order of its thread: {logged:?}");
+    }
+    assert_eq!(logged.len() as u64, THREADS * EACH);
+}
+
+/// A device that fell off the bus.
+#[derive(Debug)]
+struct LostDevice {
+    byte_len: usize,
+}
+
+impl DeviceMemory for LostDevice {
+    fn device(&self) -> Device {
+        Device::Cuda(0)
+    }
+
+    fn byte_len(&self) -> usize {
+        self.byte_len
+    }
+
+    fn read(&self, _: usize, _: &mut [u8]) -> Result<(), StageError> {
+        Err(StageError::Device("it fell off the bus".into()))
+    }
+
+    fn capturing(&self) -> bool {
+        false
+    }
+
+    fn statistics(&self, _: &Layout) -> Option<Stats> {
+        None
+    }
+
+    fn retain(&self) -> Option<Arc<dyn DeviceMemory>> {
+        None
+    }
+}
