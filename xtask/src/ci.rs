@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::cargo::{cargo, program, root, run};
 use crate::test::{self, Tally};
-use crate::{readme, tidy};
+use crate::{level_off, readme, tidy};
 
 /// The README's way to run the tests; the step `test` has done it by then.
 const TEST_COMMAND: &str = "cargo xtask test";
@@ -18,7 +18,7 @@ struct Progress {
 
 type Step = fn(&mut Progress) -> Result<(), String>;
 
-const STEPS: [(&str, Step); 6] = [
+const STEPS: [(&str, Step); 7] = [
     ("fmt", |_| run(cargo(&["fmt", "--all", "--check"]), "`cargo fmt --check`")),
     ("clippy", |_| {
         let arguments = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
@@ -35,6 +35,7 @@ const STEPS: [(&str, Step); 6] = [
         command.env("RUSTDOCFLAGS", "-D warnings");
         run(command, "`cargo doc`")
     }),
+    ("level-off", |_| level_off::command().map(|text| println!("{text}"))),
     ("readme", |_| run_readme()),
 ];
 
@@ -89,7 +90,7 @@ fn table(times: &[(&str, Duration)]) -> String {
         .iter()
         .copied()
         .chain([("total", total)])
-        .map(|(name, time)| format!("{name:<8} {:>8}\n", seconds(time)))
+        .map(|(name, time)| format!("{name:<9} {:>8}\n", seconds(time)))
         .collect()
 }
 
@@ -104,6 +105,6 @@ mod tests {
     #[test]
     fn the_times_add_up() {
         let times = [("fmt", Duration::from_millis(400)), ("test", Duration::from_millis(61_250))];
-        assert_eq!(table(&times), "fmt         0.4 s\ntest       61.2 s\ntotal      61.6 s\n");
+        assert_eq!(table(&times), "fmt          0.4 s\ntest        61.2 s\ntotal       61.6 s\n");
     }
 }

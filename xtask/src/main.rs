@@ -3,6 +3,7 @@
 
 mod cargo;
 mod ci;
+mod level_off;
 mod readme;
 mod test;
 mod tidy;
@@ -21,6 +22,8 @@ Commands:
                  where files, clocks, unsafe code and serialisation may appear, documents, leftovers.
   ci             Everything that must hold: fmt, clippy, tidy, test, doc, the README's own commands.
                  Stops at the first failure.
+  level-off      Compare the machine code of an annotated function with that of the plain one, in a build that
+                 leaves recording out.
   bench [NAME]   Measure against baselines of the same run; `bench --help` lists the measurements.
 
 Each ends with exit code 0 if all is well and with 1 if not.
@@ -36,12 +39,16 @@ fn main() -> ExitCode {
         "test" => Ok(test::command(rest)),
         "tidy" if rest.is_empty() => tidy::run().map(|()| true),
         "ci" if rest.is_empty() => Ok(ci::command()),
+        "level-off" if rest.is_empty() => level_off::command().map(|text| {
+            println!("{text}");
+            true
+        }),
         "bench" => cargo::bench(rest).map(|()| true),
         "help" | "-h" | "--help" => {
             print!("{HELP}");
             Ok(true)
         }
-        "tidy" | "ci" => Err(format!("`{command}` takes no arguments\n\n{HELP}")),
+        "tidy" | "ci" | "level-off" => Err(format!("`{command}` takes no arguments\n\n{HELP}")),
         other => Err(format!("there is no command `{other}`\n\n{HELP}")),
     };
     match outcome {

@@ -48,13 +48,20 @@ pub(crate) fn tensor(tensor: &TensorBuf) -> String {
 }
 
 fn statistics(stats: &Stats) -> String {
-    let value = |value: f32| number(f64::from(value));
-    let mut text = format!("min {}  max {}  mean {}", value(stats.min), value(stats.max), value(stats.mean));
-    if let Some(special) = stats.special.filter(|special| special.nan + special.infinite > 0) {
-        let counts = format!("  {} NaN, {} infinite", special.nan, special.infinite);
-        text.push_str(&style::paint(style::red(), &counts));
+    match *stats {
+        Stats::Integer { min, max, mean } => {
+            format!("min {min}  max {max}  mean {}", number(f64::from(mean)))
+        }
+        Stats::Float { min, max, mean, special } => {
+            let [min, max, mean] = [min, max, mean].map(|value| number(f64::from(value)));
+            let mut text = format!("min {min}  max {max}  mean {mean}");
+            if special.nan + special.infinite > 0 {
+                let counts = format!("  {} NaN, {} infinite", special.nan, special.infinite);
+                text.push_str(&style::paint(style::red(), &counts));
+            }
+            text
+        }
     }
-    text
 }
 
 /// Writes an element with five significant digits; whole numbers have all of theirs.

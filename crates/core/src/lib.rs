@@ -59,7 +59,7 @@ pub use quote::Quoted;
 pub use record::{CallRecord, ExecutionStatus, Origin, RecordedError, TensorInfo};
 pub use recorder::{Adapters, PendingCall, Recorder, Settings};
 pub use signature::Signature;
-pub use statistics::{SpecialCounts, Stats};
+pub use statistics::{SpecialCounts, Statistics, Stats};
 pub use tensor::{
     Flags, HostBytes, LoadedTensor, StorageBytes, StorageId, StorageView, TensorBuf, TensorGroup, TensorMap,
     TensorMeta, TensorView,

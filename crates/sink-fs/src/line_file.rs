@@ -125,4 +125,16 @@ mod tests {
         assert_eq!(text.lines().count(), 200);
         assert!(text.lines().all(|line| line.len() == 3000 && line.bytes().all(|b| b == line.as_bytes()[0])));
     }
+
+    #[test]
+    fn a_lock_that_is_never_given_back_is_an_error() {
+        let folder = TempDir::new().unwrap();
+        let holder = open(folder.path());
+        let lock = holder.file.lock().unwrap();
+        let mut lines = open(folder.path());
+        let error = lines.append(&line("a\n")).unwrap_err().to_string();
+        assert!(error.starts_with("failed to lock "), "{error}");
+        drop(lock);
+        assert_eq!(lines.append(&line("a\n")).unwrap(), 2);
+    }
 }

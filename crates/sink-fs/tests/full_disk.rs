@@ -1,6 +1,8 @@
 //! A disk that fills up, as a limit on the size of files. The limit is the whole process's, so this is a binary of
 //! its own with one test.
 
+#![expect(clippy::unwrap_used, reason = "a step of a test that fails is a failed test")]
+
 use std::fs;
 use std::io::Write;
 use std::sync::Arc;
@@ -10,7 +12,7 @@ use callbox_core::{
     Bytes, DumpSink, FilePlan, Format, FormatError, Line, SlotName, TensorGroup, TensorMap, TensorSerializer,
 };
 use callbox_sink_fs::{Durability, FsSink, SinkOptions};
-use rustix::process::{Resource, getrlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// A format that no test here uses.
 #[derive(Debug)]
@@ -40,7 +42,7 @@ impl TensorSerializer for Unused {
 
 fn limit_files_to(bytes: Option<u64>) {
     let limit = getrlimit(Resource::Fsize);
-    setrlimit(Resource::Fsize, rustix::process::Rlimit { current: bytes, ..limit }).unwrap();
+    setrlimit(Resource::Fsize, Rlimit { current: bytes, ..limit }).unwrap();
 }
 
 #[test]
@@ -57,14 +59,18 @@ fn u07_a_line_without_room_leaves_no_part_of_itself_and_the_next_one_fits_when_s
     let line = |letter: u8| Line::new([vec![letter; 99], vec![b'\n']].concat());
 
     let mut append = |letter: u8| [slot.append(&line(letter)), sink.log(&line(letter))];
-    append(b'a').map(|written| assert_eq!(written.unwrap(), 100));
+    for written in append(b'a') {
+        assert_eq!(written.unwrap(), 100);
+    }
     limit_files_to(Some(150));
-    append(b'b').map(|written| {
+    for written in append(b'b') {
         let error = chain(&written.unwrap_err());
         assert!(error.ends_with("there was room for 50 of 100 bytes"), "{error}");
-    });
+    }
     limit_files_to(None);
-    append(b'c').map(|written| assert_eq!(written.unwrap(), 100));
+    for written in append(b'c') {
+        assert_eq!(written.unwrap(), 100);
+    }
 
     let expected = [line(b'a').as_bytes(), line(b'c').as_bytes()].concat();
     let metadata = folder.path().join("dumps").join(name.to_string()).join("metadata.jsonl");

@@ -113,10 +113,3 @@ impl FromValueError {
         FromValueError::Inside { place, source: Box::new(self) }
     }
 }
-
-/// Takes a value as it is.
-impl FromValue for OwnedValue {
-    fn from_value(value: OwnedValue) -> Result<OwnedValue, FromValueError> {
-        Ok(value)
-    }
-}

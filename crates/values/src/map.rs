@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, Hash};
 
-use callbox_core::{Int, OwnedValue, LiveValue, Value};
+use callbox_core::{Int, LiveValue, OwnedValue, Value};
 
 use crate::from_value::{FromValue, FromValueError};
 use crate::to_value::ToValue;
@@ -19,7 +19,8 @@ impl<K: ToValue, V: ToValue> ToValue for BTreeMap<K, V> {
 /// every run: numbers by size, texts by their characters. Keys that have no order come as the map has them.
 impl<K: ToValue, V: ToValue, S: BuildHasher> ToValue for HashMap<K, V, S> {
     fn to_value(&self) -> LiveValue<'_> {
-        let mut entries: Vec<_> = self.iter().map(|(key, value)| (key.to_value(), value.to_value())).collect();
+        let mut entries: Vec<_> =
+            self.iter().map(|(key, value)| (key.to_value(), value.to_value())).collect();
         entries.sort_by(|(left, _), (right, _)| in_key_order(left, right));
         Value::Map(entries)
     }
@@ -121,7 +122,8 @@ mod tests {
     fn equal_maps_give_equal_records() {
         let names = ["w", "b", "scale", "a", "zero"];
         let forwards: HashMap<_, _> = names.iter().copied().zip(0..).collect();
-        let backwards: HashMap<_, _> = names.iter().copied().zip(0..).collect::<Vec<_>>().into_iter().rev().collect();
+        let backwards: HashMap<_, _> =
+            names.iter().copied().zip(0..).collect::<Vec<_>>().into_iter().rev().collect();
         let sorted: BTreeMap<_, _> = names.iter().copied().zip(0..).collect();
         for map in [forwards, backwards] {
             assert_eq!(format!("{:?}", map.to_value()), format!("{:?}", sorted.to_value()));

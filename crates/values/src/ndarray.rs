@@ -4,14 +4,14 @@
 //! are recorded. A view with gaps, with an axis that runs backwards or with one that is broadcast is copied in
 //! row-major order: ndarray shows the bytes of such a view to unsafe code only.
 
-use callbox_core::{Layout, LayoutError, LiveValue, OwnedValue, StorageId, TensorBuf, TensorView, Value};
+use callbox_core::{Layout, LayoutError, LiveValue, OwnedValue, StorageId, TensorBuf, TensorView};
 use ndarray::{
     ArcArray, Array, ArrayBase, ArrayD, ArrayRef, Data, Dimension, IxDyn, ShapeBuilder, ShapeError,
 };
 
 use crate::element::Element;
 use crate::from_value::{FromValue, FromValueError};
-use crate::tensor::{elements_of, tensor_or_text};
+use crate::tensor::{elements_of, reached, tensor_or_text};
 use crate::to_value::ToValue;
 
 /// An owned array, a shared one, a view.
@@ -84,11 +84,8 @@ fn strided<A: Element>(tensor: &TensorBuf) -> Result<Option<ArrayD<A>>, FromValu
     if layout.numel() == 0 {
         return Ok(None);
     }
-    let reached = Layout::new(&[layout.end() - layout.offset()], &[1], layout.offset())
-        .and_then(|reached| tensor.with_layout(reached))
-        .expect("the elements from the first to the last are in the storage");
     let shape = IxDyn(layout.shape()).strides(IxDyn(layout.strides()));
-    Ok(ArrayD::from_shape_vec(shape, elements_of(&reached)?).ok())
+    Ok(ArrayD::from_shape_vec(shape, elements_of(&reached(tensor))?).ok())
 }
 
 fn refused(error: ShapeError) -> FromValueError {

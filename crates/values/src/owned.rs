@@ -1,8 +1,6 @@
 //! Keeping what a value borrows.
 
-use callbox_core::{
-    Bytes, Layout, LiveValue, OwnedValue, StageError, StorageBytes, TensorBuf, TensorView,
-};
+use callbox_core::{Bytes, Layout, LiveValue, OwnedValue, StageError, StorageBytes, TensorBuf, TensorView};
 
 /// Copies a value with its tensors, so that it outlives the call: for the result of a replayed function.
 ///

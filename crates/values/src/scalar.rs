@@ -151,10 +151,7 @@ mod tests {
         assert_eq!(text(u8::from_value(Value::int(256)).unwrap_err()), "256 does not fit into u8");
         assert_eq!(text(usize::from_value(Value::int(-1)).unwrap_err()), "-1 does not fit into usize");
         let big = Value::Int(Int::from_decimal("9223372036854775808"));
-        assert_eq!(
-            text(i64::from_value(big).unwrap_err()),
-            "9223372036854775808 does not fit into i64"
-        );
+        assert_eq!(text(i64::from_value(big).unwrap_err()), "9223372036854775808 does not fit into i64");
         let error = i32::from_value(Value::Float(1.0)).unwrap_err();
         assert_eq!(text(error), "expected an integer, found a value of type float");
     }
@@ -177,7 +174,10 @@ mod tests {
     fn a_character_is_a_text_of_one() {
         assert_eq!(char::from_value(Value::text("é")).unwrap(), 'é');
         for text in ["", "ab"] {
-            assert!(matches!(char::from_value(Value::text(text)), Err(FromValueError::Text { .. })), "{text:?}");
+            assert!(
+                matches!(char::from_value(Value::text(text)), Err(FromValueError::Text { .. })),
+                "{text:?}"
+            );
         }
     }
 }

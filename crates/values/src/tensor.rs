@@ -49,7 +49,7 @@ pub fn elements_of<T: Element>(tensor: &TensorBuf) -> Result<Vec<T>, FromValueEr
     tensor.for_each_piece(&mut |piece| {
         // A piece need not be aligned for the element.
         let lanes = piece.chunks_exact(size_of::<T>());
-        elements.extend(lanes.map_while(|lane| bytemuck::checked::try_pod_read_unaligned::<T>(lane).ok()));
+        elements.extend(lanes.flat_map(bytemuck::checked::try_pod_read_unaligned::<T>));
     });
     if elements.len() != tensor.numel() {
         return Err(FromValueError::Bits(T::DTYPE));
@@ -85,6 +85,16 @@ pub(crate) fn tensor_or_text<'a>(class: &str, view: Result<TensorView<'a>, Layou
         Ok(view) => Value::Tensor(view),
         Err(error) => crate::python_class::opaque(class, format!("<not recordable: {error}>")),
     }
+}
+
+/// The storage from the tensor's first element to its last, as a row.
+#[cfg(any(feature = "candle", feature = "ndarray"))]
+pub(crate) fn reached(tensor: &TensorBuf) -> TensorBuf {
+    let layout = tensor.layout();
+    let len = layout.end().saturating_sub(layout.offset());
+    Layout::new(&[len], &[1], layout.offset())
+        .and_then(|row| tensor.with_layout(row))
+        .expect("the elements from the first to the last are in the storage")
 }
 
 #[cfg(test)]

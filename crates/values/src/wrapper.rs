@@ -1,7 +1,6 @@
-//! Types that stand for what they hold: references, pointers, options, and values themselves.
+//! Types that stand for what they hold: references, pointers, options.
 
 use std::borrow::Cow;
-use std::convert::Infallible;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -72,20 +71,5 @@ impl<T: FromValue> FromValue for Option<T> {
             Value::None => Ok(None),
             other => T::from_value(other).map(Some),
         }
-    }
-}
-
-/// A value stands for itself.
-impl ToValue for LiveValue<'_> {
-    fn to_value(&self) -> LiveValue<'_> {
-        self.clone()
-    }
-}
-
-/// A value stands for itself; its tensors are borrowed.
-impl ToValue for OwnedValue {
-    fn to_value(&self) -> LiveValue<'_> {
-        let Ok(value) = self.try_map::<_, Infallible>(&mut |tensor| Ok(tensor.as_view()));
-        value
     }
 }

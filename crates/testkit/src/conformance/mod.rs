@@ -7,5 +7,5 @@ mod source;
 
 pub use executor::{ExecutorCase, executor};
 pub use serializer::serializer;
-pub use sink::{Contents, SinkCase, dump_sink};
+pub use sink::{Contents, ContentsOf, SinkCase, dump_sink};
 pub use source::source;

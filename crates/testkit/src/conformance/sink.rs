@@ -15,12 +15,15 @@ const THREADS: u64 = 16;
 /// Places or lines of each.
 const EACH: u64 = 8;
 
+/// Tells what is visible at a place, by its location; `None` where nothing of it is left.
+pub type ContentsOf = dyn Fn(&str) -> Option<Contents>;
+
 /// A fresh sink of 32-bit floats, and a look behind it.
 pub struct SinkCase {
     /// The sink.
     pub sink: Box<dyn DumpSink>,
-    /// Tells what is visible at a place, by its location; `None` where nothing of it is left.
-    pub contents: Box<dyn Fn(&str) -> Option<Contents>>,
+    /// Looks at a place.
+    pub contents: Box<ContentsOf>,
     /// Returns the `call_sequence` of each whole line of the session, in order.
     pub session: Box<dyn Fn() -> Vec<u64>>,
 }
@@ -98,7 +101,7 @@ fn a_file_is_there_as_planned_or_not_at_all(case: &SinkCase) {
         let answer = place.put(Group::Inputs, &group, &FilePlan { bytes, ..plan.clone() });
         assert!(answer.is_err(), "{bytes} bytes were planned, {} came: {answer:?}", plan.bytes);
     }
-    let answer = put_from_a_lost_device(sink, &mut *place);
+    let answer = put_from_a_lost_device(&mut *place, &plan);
     assert!(answer.is_err(), "the device was lost: {answer:?}");
     assert_eq!((case.contents)(&location), Some(Contents::default()), "nothing is visible of what failed");
 
@@ -112,20 +115,18 @@ fn a_file_is_there_as_planned_or_not_at_all(case: &SinkCase) {
     assert_eq!((case.contents)(&location), Some(Contents { groups, statuses: Vec::new() }));
 }
 
-fn put_from_a_lost_device(sink: &dyn DumpSink, place: &mut dyn DumpSlot) -> Result<u64, SinkError> {
-    let layout = Layout::contiguous(&[4]).expect("a small layout");
+/// Writes a tensor of the planned size, whose elements cannot be read.
+fn put_from_a_lost_device(place: &mut dyn DumpSlot, plan: &FilePlan) -> Result<u64, SinkError> {
     let device = LostDevice { byte_len: 16 };
-    let storage = StorageView { id: StorageId::new(0), bytes: StorageBytes::Device(&device) };
     let view = TensorView {
         dtype: DType::Float32,
-        layout,
-        storage,
+        layout: Layout::contiguous(&[4]).expect("a small layout"),
+        storage: StorageView { id: StorageId::new(0), bytes: StorageBytes::Device(&device) },
         flags: Flags::default(),
         device: device.device(),
     };
     let group = TensorGroup { stem: Group::Inputs.stem(), tensors: vec![("arg_0", view)] };
-    let plan = sink.plan(&group).expect("a plan reads no element");
-    place.put(Group::Inputs, &group, &plan)
+    place.put(Group::Inputs, &group, plan)
 }
 
 fn lines_stand_in_the_order_in_which_they_were_appended(case: &SinkCase) {

@@ -1,12 +1,10 @@
 //! Tensors and variables.
 
-use std::sync::RwLockReadGuard;
-
 use callbox_core::{
-    DType, Device, Flags, Layout, LayoutError, LiveValue, OwnedValue, StorageId, TensorBuf, TensorView, Value,
+    DType, Flags, Layout, LayoutError, LiveValue, OwnedValue, StorageId, TensorBuf, TensorView,
 };
 use candle_core::backend::BackendStorage;
-use candle_core::{CpuStorage, Storage, Tensor, Var};
+use candle_core::{CpuStorage, Storage, StorageRef, Tensor, Var};
 
 use super::names::{from_candle, recorded_device};
 use super::strided;
@@ -49,12 +47,12 @@ fn described<'a>(tensor: &Tensor, reason: &str) -> LiveValue<'a> {
 
 /// A storage whose bytes the host can read.
 enum Readable<'a> {
-    Locked(RwLockReadGuard<'a, Storage>),
+    Locked(StorageRef<'a>),
     Copied(CpuStorage),
 }
 
 impl<'a> Readable<'a> {
-    fn of(storage: RwLockReadGuard<'a, Storage>) -> candle_core::Result<Readable<'a>> {
+    fn of(storage: StorageRef<'a>) -> candle_core::Result<Readable<'a>> {
         match &*storage {
             Storage::Cpu(_) => Ok(Readable::Locked(storage)),
             Storage::Cuda(device) => device.to_cpu_storage().map(Readable::Copied),
@@ -106,7 +104,9 @@ impl FromValue for Tensor {
     fn from_value(value: OwnedValue) -> Result<Tensor, FromValueError> {
         let recorded = TensorBuf::from_value(value)?;
         let tensor = strided::build(&recorded)?;
-        if recorded.flags().requires_grad && recorded.device() == Device::Cpu {}
+        if recorded.flags().requires_grad {
+            return Var::from_tensor(&tensor).map(Var::into_inner).map_err(refused);
+        }
         Ok(tensor)
     }
 }
