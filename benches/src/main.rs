@@ -9,6 +9,7 @@ mod replay;
 mod report;
 mod scan;
 mod session;
+mod statistics;
 mod write;
 
 use std::env;
@@ -18,10 +19,11 @@ use crate::harness::Measurement;
 
 type Bench = fn() -> anyhow::Result<Vec<Measurement>>;
 
-const BENCHES: [(&str, Bench); 4] = [
+const BENCHES: [(&str, Bench); 5] = [
     ("read", read::measure),
     ("scan", scan::measure),
     ("replay", replay::measure),
+    ("statistics", statistics::measure),
     ("write", write::measure),
 ];
 
@@ -29,12 +31,13 @@ const HELP: &str = "\
 Usage: cargo xtask bench [--json] [NAME]...
 
 Names (all, if none is given):
-  read     load and touch a 64 MiB tensor from .pt and .safetensors, read and mapped
-  scan     list a session of 100,000 calls
-  replay   replay a batch decode on the CPU
-  write    write tensors of 1 KiB to 512 MiB as .pt and .safetensors, and whole tiny calls
+  read        load and touch a 64 MiB tensor from .pt and .safetensors, read and mapped
+  scan        list a session of 100,000 calls
+  replay      replay a batch decode on the CPU
+  statistics  statistics of 64 MiB tensors of several dtypes, of a view with gaps, and of small tensors
+  write       write tensors of 1 KiB to 512 MiB as .pt and .safetensors, and whole tiny calls
 
-  --json   print one JSON array and nothing else
+  --json      print one JSON array and nothing else
 ";
 
 fn main() -> ExitCode {

@@ -1,42 +1,72 @@
-//! Statistics of a tensor.
+//! Statistics of tensors in memory.
 
 use std::hint::black_box;
 
-use anyhow::Context;
-use callbox_core::{DType, Layout, Stats, TensorBuf};
+use callbox_core::{DType, Layout, Statistics, TensorBuf};
 
 use crate::harness::{Measurement, Target, Variant, race};
 
 const ROUNDS: usize = 25;
 const BYTES: usize = 64 << 20;
-/// Tensors of 256 bytes.
-const N_SMALL: usize = 10_000;
+const N_SMALL: usize = 1000;
+const SMALL_BYTES: usize = 256;
 
-/// Measures large tensors of several dtypes, and many small ones.
+/// Measures a large tensor of each of several dtypes, a large view with gaps, and small tensors.
 pub(crate) fn measure() -> anyhow::Result<Vec<Measurement>> {
     let float32 = tensor(DType::Float32, BYTES)?;
-    let mut variants = vec![Variant::new("plain sum of 64 MiB as f32", || {
-        black_box(plain_sum(float32.storage()));
-        Ok(())
-    })];
     let large = [
         ("float32", float32.clone(), Target::Ratio(0.8)),
         ("float16", tensor(DType::Float16, BYTES)?, Target::Ratio(0.8)),
         ("bfloat16", tensor(DType::BFloat16, BYTES)?, Target::Ratio(0.7)),
         ("float8_e4m3fn", tensor(DType::Float8E4M3Fn, BYTES)?, Target::GigabytesPerSecond(3.0)),
-        ("int64", tensor(DType::Int64, BYTES)?, Target::GigabytesPerSecond(3.0)),
     ];
-    for (name, tensor, target) in &large {
-        variants.push(Variant::new(*name, || take(tensor)).with_target(*target));
-    }
-    let half = half_of_each_row(&float32)?;
-    variants.push(Variant::new("float16, every other 256 bytes", move || take(&half)));
-    let mut measurements = race(ROUNDS, Some(BYTES as u64), variants)?;
-
-    let small = tensor(DType::Float32, 256)?;
-    let many = Variant::new("10,000 float32 tensors of 256 bytes", || {
-        (0..N_SMALL).try_for_each(|_| take(black_box(&small)))
+    let sum = Variant::new("plain sum of 64 MiB as float32", || {
+        black_box(plain_sum(black_box(float32.storage())));
+        Ok(())
     });
-    measurements.extend(race(ROUNDS, None, vec![many])?);
+    let statistics = large.iter().map(|(name, tensor, target)| {
+        Variant::new(format!("statistics of {name}"), || take(tensor)).with_target(*target)
+    });
+    let mut measurements = race(ROUNDS, Some(BYTES as u64), [sum].into_iter().chain(statistics).collect())?;
+
+    let rows = TensorBuf::with_layout(&large[1].1, Layout::new(&[BYTES / 512, 128], &[256, 1], 0)?)?;
+    let gaps = Variant::new("float16, every second 256 bytes", || take(&rows));
+    measurements.extend(race(ROUNDS, Some(BYTES as u64 / 2), vec![gaps])?);
+
+    let small = tensor(DType::Float32, SMALL_BYTES)?;
+    let many = Variant::new("1,000 float32 of 256 bytes", || (0..N_SMALL).try_for_each(|_| take(&small)));
+    measurements.extend(race(ROUNDS, Some((N_SMALL * SMALL_BYTES) as u64), vec![many])?);
     Ok(measurements)
+}
+
+fn take(tensor: &TensorBuf) -> anyhow::Result<()> {
+    match Statistics::of(&black_box(tensor).as_view()) {
+        Statistics::Taken(stats) => {
+            black_box(stats);
+            Ok(())
+        }
+        other => anyhow::bail!("no statistics: {other:?}"),
+    }
+}
+
+/// Fills a tensor with values between -8 and 8 of all magnitudes: some are subnormal in float16.
+fn tensor(dtype: DType, bytes: usize) -> anyhow::Result<TensorBuf> {
+    let numel = bytes / dtype.item_size();
+    let values: Vec<f32> = (0..numel.min(1 << 20) as u32)
+        .map(|i| (i.wrapping_mul(0x9e37_79b9) as f32 / (1u32 << 30) as f32 - 2.0).powi(3))
+        .collect();
+    let part = TensorBuf::from_f32(dtype, &[values.len()], &values)?;
+    let elements = part.storage().repeat(numel / values.len());
+    Ok(TensorBuf::from_elements(dtype, &[numel], elements)?)
+}
+
+/// Adds up little-endian f32, in as many sums side by side as the memory needs to be the limit.
+fn plain_sum(bytes: &[u8]) -> f32 {
+    let mut sums = [0.0; 64];
+    for values in bytes.as_chunks().0.as_chunks::<64>().0 {
+        for (sum, value) in sums.iter_mut().zip(values) {
+            *sum += f32::from_le_bytes(*value);
+        }
+    }
+    sums.iter().sum()
 }

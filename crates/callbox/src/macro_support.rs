@@ -1,7 +1,55 @@
 //! What the attribute `record` expands to. Not for use by hand: it changes with the macro.
 
+use std::any::type_name;
+use std::fmt::{Debug, Display};
+
 pub use callbox_core::{
     ArgumentPlace, Callsite, LiveArguments, LiveResult, LiveValue, ObjectId, PendingCall, RecordedError, Value,
 };
+pub use callbox_values::{Returned, ToValue, returned_debug};
 
 pub use crate::global::{begin, enabled};
+
+/// Begins the arguments of a method whose object has no [`ObjectId`]: only its address tells it from others.
+pub fn of_address<'v, T: ?Sized>(class: &str, object: &T) -> LiveArguments<'v> {
+    of_text(class, format!("<{class} object at {:p}>", &raw const *object))
+}
+
+/// Begins the arguments of a constructor whose object will have no [`ObjectId`].
+pub fn of_unborn<'v>(class: &str) -> LiveArguments<'v> {
+    of_text(class, format!("<{class} object>"))
+}
+
+fn of_text<'v>(class: &str, repr: String) -> LiveArguments<'v> {
+    let object = Value::Opaque { class: class.to_owned(), repr: repr.into() };
+    LiveArguments { positional: vec![object], keyword: Vec::new(), self_id: None }
+}
+
+/// Stands for a result that is no value.
+pub fn not_recorded<'v, T: ?Sized>(_result: &T) -> LiveValue<'v> {
+    Value::Opaque { class: type_name::<T>().to_owned(), repr: "<not recorded>".into() }
+}
+
+/// Stands for what a constructor returns.
+pub fn constructed<'v, T: ?Sized>(_object: &T) -> LiveValue<'v> {
+    Value::None
+}
+
+/// Describes an error by its text.
+pub fn error_display<E: Display>(error: &E) -> RecordedError {
+    recorded_error::<E>(error.to_string())
+}
+
+/// Describes an error by its `{:?}` text.
+pub fn error_debug<E: Debug>(error: &E) -> RecordedError {
+    recorded_error::<E>(format!("{error:?}"))
+}
+
+/// Describes an error that has no text.
+pub fn error_opaque<E>(_error: &E) -> RecordedError {
+    recorded_error::<E>("<not recorded>".to_owned())
+}
+
+fn recorded_error<E>(text: String) -> RecordedError {
+    RecordedError { kind: "error".to_owned(), type_name: type_name::<E>().to_owned(), text }
+}

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 
 use crate::device::Device;
-use crate::dtype::DType;
+use crate::dtype::{DType, DTypeKind};
 use crate::layout::{self, Layout, LayoutError};
 use crate::ports::DeviceMemory;
 
@@ -70,6 +70,25 @@ pub struct Flags {
     pub conj: bool,
     /// The stored bytes are the negatives of the logical elements.
     pub neg: bool,
+}
+
+impl Flags {
+    /// Names the mark that says nothing of elements of this dtype, if one is set: a conjugate that is not
+    /// complex, or a negative without a sign bit.
+    ///
+    /// torch makes negative views of the imaginary parts of conjugates alone, so these are real floats.
+    pub fn meaningless_mark(self, dtype: DType) -> Option<&'static str> {
+        if self.conj && dtype.kind() != DTypeKind::Complex {
+            return Some("a conjugate");
+        }
+        let has_sign_bit = match dtype.kind() {
+            // The scale type has an exponent and nothing else.
+            DTypeKind::Float => dtype != DType::Float8E8M0Fnu,
+            DTypeKind::Complex => true,
+            DTypeKind::PackedFloat | DTypeKind::Integer | DTypeKind::Bool | DTypeKind::Quantized => false,
+        };
+        (self.neg && !has_sign_bit).then_some("a negative")
+    }
 }
 
 impl TensorBuf {

@@ -5,7 +5,7 @@
 
 use callbox_core::layout::MAX_DIMS;
 use callbox_core::{
-    Bytes, DType, DTypeKind, Device, Flags, FormatError, Layout, LoadedTensor, Quoted, TensorBuf,
+    Bytes, DType, Device, Flags, FormatError, Layout, LoadedTensor, Quoted, TensorBuf,
 };
 
 use crate::container::Archive;
@@ -226,11 +226,8 @@ impl<'a> Call<'_, 'a> {
                 other => return Err(self.wrong(&format!("has {} for a mark", other.kind()))),
             }
         }
-        if flags.conj && dtype.kind() != DTypeKind::Complex {
-            return Err(self.wrong(&format!("is {dtype} and marked as a conjugate")));
-        }
-        if flags.neg && !has_sign_bits(dtype) {
-            return Err(self.wrong(&format!("is {dtype} and marked as a negative")));
+        if let Some(mark) = flags.meaningless_mark(dtype) {
+            return Err(self.wrong(&format!("is {dtype} and marked as {mark}")));
         }
         Ok(flags)
     }
@@ -271,16 +268,5 @@ impl<'a> Call<'_, 'a> {
 
     fn wrong(&self, what: &str) -> FormatError {
         FormatError::Inconsistent(format!("{} {what}", self.quoted()))
-    }
-}
-
-/// Tells whether an element is negated by flipping bits, which is what torch's negative views stand for: it
-/// takes them of the imaginary parts of conjugates.
-fn has_sign_bits(dtype: DType) -> bool {
-    match dtype.kind() {
-        // The scale type has an exponent and nothing else.
-        DTypeKind::Float => dtype != DType::Float8E8M0Fnu,
-        DTypeKind::Complex => true,
-        DTypeKind::PackedFloat | DTypeKind::Integer | DTypeKind::Bool | DTypeKind::Quantized => false,
     }
 }

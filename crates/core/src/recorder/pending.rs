@@ -71,6 +71,15 @@ impl PendingCall {
         }
     }
 
+    /// Records how the call ended: with a result, or with an error of its own. `outcome` is asked for where
+    /// something is recorded.
+    pub fn end<'v>(mut self, outcome: impl FnOnce() -> Result<LiveResult<'v>, RecordedError>) {
+        if let Some(work) = self.0.take() {
+            let mut outcome = Some(outcome);
+            work.end_as(&mut || outcome.take().map(|outcome| outcome()));
+        }
+    }
+
     /// Records that the call returned an error or panicked.
     pub fn fail(mut self, error: impl FnOnce() -> RecordedError) {
         if let Some(work) = self.0.take() {
@@ -98,7 +107,21 @@ impl Work {
     #[cold]
     #[inline(never)]
     fn complete<'v>(self, result: &mut dyn FnMut() -> Option<LiveResult<'v>>) {
-        let described = guarded(|| result().ok_or_else(|| "the result was taken already".to_owned()));
+        self.completed(guarded(|| result().ok_or_else(|| "the result was taken already".to_owned())));
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn end_as<'v>(self, outcome: &mut dyn FnMut() -> Option<Result<LiveResult<'v>, RecordedError>>) {
+        match guarded(|| outcome().ok_or_else(|| "the result was taken already".to_owned())) {
+            Ok(Ok(result)) => self.completed(Ok(result)),
+            Ok(Err(error)) => self.failed(Ok(error)),
+            Err(text) => self.completed(Err(text)),
+        }
+    }
+
+    /// Takes the result, or why it could not be described.
+    fn completed(self, described: Result<LiveResult<'_>, String>) {
         let inner = self.inner.clone();
         match described {
             Ok(result) => {
@@ -118,8 +141,12 @@ impl Work {
     #[cold]
     #[inline(never)]
     fn fail(self, error: &mut dyn FnMut() -> Option<RecordedError>) {
+        self.failed(guarded(|| error().ok_or_else(|| "the error was taken already".to_owned())));
+    }
+
+    /// Takes the error, or why it could not be described.
+    fn failed(self, described: Result<RecordedError, String>) {
         let inner = self.inner.clone();
-        let described = guarded(|| error().ok_or_else(|| "the error was taken already".to_owned()));
         let error = described.unwrap_or_else(|text| {
             inner.fault(FaultKind::Values, &text);
             let (kind, type_name) = ("error".to_owned(), String::new());

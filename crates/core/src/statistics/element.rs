@@ -2,6 +2,9 @@
 
 use super::{SpecialCounts, Stats};
 
+/// Elements that are converted and added at a time.
+pub(super) const LANES: usize = 64;
+
 /// Turns f16 codes into their values.
 pub(super) trait Widen: Fn([u16; 8]) -> [f32; 8] {}
 
@@ -14,21 +17,49 @@ pub(super) trait Element {
     /// An integer that is ordered as the elements are.
     type Key: Key;
 
-    /// What the sum of [`Element::values`] is to be multiplied by.
+    /// What a sum of elements is to be multiplied by.
     const SCALE: f64 = 1.0;
 
     /// Cuts bytes into elements.
     fn codes(bytes: &[u8]) -> &[Self::Code];
     /// Returns the place of an element in the order.
     fn key(code: Self::Code) -> Self::Key;
-    /// Converts finite elements to f32, each rounded once; `widen` is there for those that are an f16 inside.
-    fn values(codes: &[Self::Code; 8], widen: impl Widen) -> [f32; 8];
+    /// Converts finite elements to f32, each rounded once, and adds each to the sum of its lane; `widen` is there
+    /// for those that are an f16 inside.
+    fn add(sums: &mut [f32; LANES], codes: &[Self::Code; LANES], widen: impl Widen);
     /// Tells whether an element is neither infinite nor NaN. Those that are lie at the ends of the order.
     fn is_finite(key: Self::Key) -> bool;
     /// Tells whether an element is NaN.
     fn is_nan(key: Self::Key) -> bool;
     /// Puts the results together.
     fn stats(min: Self::Key, max: Self::Key, mean: f32, special: SpecialCounts) -> Stats;
+}
+
+/// Adds elements that `value` converts.
+#[inline(always)]
+pub(super) fn add_each<C: Copy>(sums: &mut [f32; LANES], codes: &[C; LANES], value: impl Fn(C) -> f32) {
+    for (sum, code) in sums.iter_mut().zip(codes) {
+        *sum += value(*code);
+    }
+}
+
+/// Adds elements that `half` turns into f16 codes.
+#[inline(always)]
+pub(super) fn add_halves<C: Copy>(
+    sums: &mut [f32; LANES],
+    codes: &[C; LANES],
+    widen: impl Widen,
+    half: impl Fn(C) -> u16,
+) {
+    let mut halves = [0; LANES];
+    for (slot, code) in halves.iter_mut().zip(codes) {
+        *slot = half(*code);
+    }
+    for (sums, halves) in sums.as_chunks_mut::<8>().0.iter_mut().zip(halves.as_chunks().0) {
+        for (sum, value) in sums.iter_mut().zip(widen(*halves)) {
+            *sum += value;
+        }
+    }
 }
 
 /// An integer that elements are compared by.
@@ -67,8 +98,8 @@ macro_rules! integers {
             }
 
             #[inline(always)]
-            fn values(codes: &[Self::Code; 8], _: impl Widen) -> [f32; 8] {
-                codes.map(|code| <$int>::from_le_bytes(code) as f32)
+            fn add(sums: &mut [f32; LANES], codes: &[Self::Code; LANES], _: impl Widen) {
+                add_each(sums, codes, |code| <$int>::from_le_bytes(code) as f32);
             }
 
             #[inline(always)]

@@ -2,7 +2,7 @@
 
 use half::{bf16, f16};
 
-use super::element::{Element, Widen};
+use super::element::{Element, LANES, Widen, add_each, add_halves};
 use super::{SpecialCounts, Stats};
 use crate::narrow_float::{E4M3FN_VALUES, E5M2_VALUES};
 
@@ -18,7 +18,7 @@ macro_rules! float {
         not_finite: $not_finite:literal,
         scale: $scale:literal,
         value: $value:expr,
-        values: |$codes:ident, $widen:pat_param| $values:expr $(,)?
+        add: |$sums:ident, $codes:ident, $widen:pat_param| $add:expr $(,)?
     ) => {
         $(#[$doc])*
         pub(super) enum $float {}
@@ -51,8 +51,8 @@ macro_rules! float {
             }
 
             #[inline(always)]
-            fn values($codes: &[$code; 8], $widen: impl Widen) -> [f32; 8] {
-                $values
+            fn add($sums: &mut [f32; LANES], $codes: &[$code; LANES], $widen: impl Widen) {
+                $add;
             }
 
             #[inline(always)]
@@ -84,7 +84,7 @@ float! {
     not_finite: 0x7f80_0000,
     scale: 1.0,
     value: |bits: i32| f32::from_bits(bits.cast_unsigned()),
-    values: |codes, _| codes.map(|code| f64::from_le_bytes(code) as f32),
+    add: |sums, codes, _| add_each(sums, codes, |code| f64::from_le_bytes(code) as f32),
 }
 
 float! {
@@ -93,7 +93,7 @@ float! {
     not_finite: 0x7f80_0000,
     scale: 1.0,
     value: |bits: i32| f32::from_bits(bits.cast_unsigned()),
-    values: |codes, _| codes.map(f32::from_le_bytes),
+    add: |sums, codes, _| add_each(sums, codes, f32::from_le_bytes),
 }
 
 float! {
@@ -102,8 +102,8 @@ float! {
     not_finite: 0x7f80,
     scale: 1.0,
     value: |bits: i16| bf16::from_bits(bits.cast_unsigned()).to_f32(),
-    values: |codes, _| {
-        codes.map(|code| f32::from_bits(u32::from(u16::from_le_bytes(code)) << 16))
+    add: |sums, codes, _| {
+        add_each(sums, codes, |code| f32::from_bits(u32::from(u16::from_le_bytes(code)) << 16))
     },
 }
 
@@ -113,7 +113,7 @@ float! {
     not_finite: 0x7c00,
     scale: 1.0,
     value: |bits: i16| f16::from_bits(bits.cast_unsigned()).to_f32(),
-    values: |codes, widen| widen(codes.map(u16::from_le_bytes)),
+    add: |sums, codes, widen| add_halves(sums, codes, widen, u16::from_le_bytes),
 }
 
 float! {
@@ -123,7 +123,7 @@ float! {
     not_finite: 0x7c,
     scale: 1.0,
     value: |bits: i8| E5M2_VALUES[usize::from(bits.cast_unsigned())],
-    values: |codes, widen| widen(codes.map(|[code]| u16::from(code) << 8)),
+    add: |sums, codes, widen| add_halves(sums, codes, widen, |[code]| u16::from(code) << 8),
 }
 
 float! {
@@ -133,7 +133,8 @@ float! {
     not_finite: 0x7f,
     scale: 256.0,
     value: |bits: i8| E4M3FN_VALUES[usize::from(bits.cast_unsigned())],
-    values: |codes, widen| {
-        widen(codes.map(|[code]| (u16::from(code & 0x80) << 8) | (u16::from(code & 0x7f) << 7)))
+    add: |sums, codes, widen| {
+        // The sign is extended over what is to be the first bit of the exponent, and cleared from there.
+        add_halves(sums, codes, widen, |code| (i16::from(i8::from_le_bytes(code)) << 7).cast_unsigned() & 0xbf80)
     },
 }

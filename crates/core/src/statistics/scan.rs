@@ -3,13 +3,11 @@
 use multiversion::multiversion;
 use multiversion::target::match_target;
 
-use super::element::{Element, Key, Widen};
+use super::element::{Element, Key, LANES, Widen};
 use super::{SpecialCounts, Stats, widen};
 
 /// Elements that are compared and summed before anyone asks whether all of them were finite.
 const BLOCK: usize = 1024;
-/// Sums of a block that grow side by side.
-const LANES: usize = 64;
 
 /// What is known of the elements so far.
 ///
@@ -86,42 +84,48 @@ fn add<E: Element>(scan: &mut Scan<E>, codes: &[E::Code]) {
     }
 }
 
+/// Sums finite elements in f32, sixteen in a row at most.
 #[inline(always)]
 fn sum<E: Element>(codes: &[E::Code], widen: impl Widen) -> [f64; 8] {
-    let mut sums = [[0.0; 8]; LANES / 8];
-    let mut add = |group: &[E::Code; LANES]| {
-        for (sums, codes) in sums.iter_mut().zip(group.as_chunks().0) {
-            for (sum, value) in sums.iter_mut().zip(E::values(codes, &widen)) {
-                *sum += value;
-            }
-        }
-    };
+    let mut sums = [0.0; LANES];
     let (groups, rest) = codes.as_chunks();
-    groups.iter().for_each(&mut add);
-    if !rest.is_empty() {
-        let mut padded = [E::Code::default(); LANES];
-        padded[..rest.len()].copy_from_slice(rest);
-        add(&padded);
+    for group in groups {
+        E::add(&mut sums, group, &widen);
     }
+    if !rest.is_empty() {
+        E::add(&mut sums, &padded(rest), &widen);
+    }
+    fold(&sums)
+}
+
+/// Sums finite elements in f64.
+#[cold]
+#[inline(never)]
+fn sum_of_large<E: Element>(codes: &[E::Code]) -> [f64; 8] {
     let mut totals = [0.0; 8];
-    for eight in sums {
-        for (total, sum) in totals.iter_mut().zip(eight) {
-            *total += f64::from(sum);
+    for codes in codes.chunks(LANES) {
+        let mut values = [0.0; LANES];
+        E::add(&mut values, &padded(codes), widen::by_bits);
+        for (total, sum) in totals.iter_mut().zip(fold(&values)) {
+            *total += sum;
         }
     }
     totals
 }
 
-/// Sums elements of which sixteen are beyond f32 together.
-#[cold]
-#[inline(never)]
-fn sum_of_large<E: Element>(codes: &[E::Code]) -> [f64; 8] {
+#[inline(always)]
+fn padded<C: Copy + Default>(codes: &[C]) -> [C; LANES] {
+    let mut padded = [C::default(); LANES];
+    padded[..codes.len()].copy_from_slice(codes);
+    padded
+}
+
+#[inline(always)]
+fn fold(sums: &[f32; LANES]) -> [f64; 8] {
     let mut totals = [0.0; 8];
-    for codes in codes.chunks(8) {
-        let mut padded = [E::Code::default(); 8];
-        padded[..codes.len()].copy_from_slice(codes);
-        for (total, value) in totals.iter_mut().zip(E::values(&padded, widen::by_bits)) {
-            *total += f64::from(value);
+    for eight in sums.as_chunks::<8>().0 {
+        for (total, sum) in totals.iter_mut().zip(eight) {
+            *total += f64::from(*sum);
         }
     }
     totals

@@ -5,14 +5,16 @@
 
 mod checksum;
 mod directory;
+mod entry;
 mod foreign;
 mod header;
 mod read;
 mod write;
 
+pub(crate) use entry::ALIGNMENT;
 pub(crate) use foreign::refuse as refuse_foreign;
 pub(crate) use read::Archive;
-pub(crate) use write::{ALIGNMENT, ArchiveWriter, EntryWriter};
+pub(crate) use write::{ArchivePlan, ArchiveWriter, EntryWriter};
 
 use callbox_core::FormatError;
 
