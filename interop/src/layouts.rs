@@ -61,7 +61,8 @@ fn layouts(dtype: DType, storage: &Storage) -> Call {
     if matches!(dtype, DType::Complex64 | DType::Complex128) {
         tensors.push(marks(Flags { conj: true, neg: true, ..Flags::default() }));
     }
-    if matches!(dtype, DType::Float64 | DType::Float32 | DType::Float16 | DType::BFloat16) {
+    // Of shorter ones torch changes the bits of a NaN when it negates.
+    if matches!(dtype, DType::Float64 | DType::Float32) {
         tensors.push(marks(Flags { neg: true, ..Flags::default() }));
     }
     let mut call = Call::echo("layouts", tensors.into_iter().map(Value::Tensor).collect());

@@ -69,7 +69,7 @@ impl Tensor {
             "shape": self.shape,
             "stride": self.strides,
             "storage_offset": self.offset,
-            "requires_grad": self.flags.requires_grad,
+            "requires_grad": self.flags.requires_grad && can_be_loaded_with_gradients(self.dtype),
             "conj": self.flags.conj,
             "neg": self.flags.neg,
             "storage": self.storage.number,
@@ -108,6 +108,15 @@ impl Tensor {
         if self.flags.conj {
             element[last] ^= 0x80;
         }
+    }
+}
+
+/// Tells whether torch can load a tensor that is marked as wanting gradients: it refuses its own files where the
+/// dtype has no storage class (torch 2.15, `_rebuild_tensor_v3`), so the mark has to be left out of ours.
+fn can_be_loaded_with_gradients(dtype: DType) -> bool {
+    match dtype {
+        DType::Float64 | DType::Float32 | DType::Float16 | DType::BFloat16 => true,
+        dtype => matches!(dtype, DType::Complex64 | DType::Complex128),
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod cargo;
 mod ci;
+mod interop;
 mod level_off;
 mod readme;
 mod test;
@@ -24,6 +25,10 @@ Commands:
                  Stops at the first failure.
   level-off      Compare the machine code of an annotated function with that of the plain one, in a build that
                  leaves recording out.
+  interop [--count N]
+                 Let torch, safetensors and FlashInfer read what callbox writes, and the other way round, with N
+                 random dumps (500). Installs them once, 5 GB in the user's cache. `CALLBOX_INTEROP_VENV` names
+                 another place; `CALLBOX_INTEROP=off` leaves it out.
   bench [NAME]   Measure against baselines of the same run; `bench --help` lists the measurements.
 
 Each ends with exit code 0 if all is well and with 1 if not.
@@ -43,6 +48,7 @@ fn main() -> ExitCode {
             println!("{text}");
             true
         }),
+        "interop" => interop::run(rest).map(|()| true),
         "bench" => cargo::bench(rest).map(|()| true),
         "help" | "-h" | "--help" => {
             print!("{HELP}");

@@ -24,6 +24,7 @@ pub mod narrow_float;
 pub mod object_id;
 pub mod ports;
 pub mod process;
+pub mod python;
 pub mod quote;
 pub mod record;
 pub mod recorder;

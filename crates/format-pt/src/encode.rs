@@ -1,73 +1,116 @@
 //! From tensors to a file.
 
-use std::collections::{HashMap, HashSet};
+use std::borrow::Cow;
+use std::collections::HashSet;
 use std::convert::Infallible;
 use std::io::Write;
 use std::num::TryFromIntError;
 use std::ops::Range;
 
 use callbox_core::{
-    DType, DTypeKind, DeviceMemory, FilePlan, FormatError, Layout, StorageBytes, StorageId, TensorGroup,
-    TensorView,
+    DType, DTypeKind, DeviceMemory, FilePlan, FormatError, Remark, StorageBytes, TensorGroup, TensorView,
 };
 
-use crate::container::{ALIGNMENT, ArchiveWriter, BYTE_ORDER, EntryWriter, PICKLE, VERSION};
+use crate::container::{ALIGNMENT, ArchivePlan, ArchiveWriter, BYTE_ORDER, EntryWriter, PICKLE, VERSION};
+use crate::decode::MOST_TENSORS;
 use crate::pickle::PickleWriter;
 use crate::serializer::FORMAT;
+use crate::storages::{Storages, Stored};
+use crate::tensor::MOST_SIZES;
 use crate::torch_names::{
     ORDERED_DICT, REBUILD_TENSOR_V2, REBUILD_TENSOR_V3, UNTYPED_STORAGE, UTILS, storage_class,
 };
 
-/// A storage larger than this is cut to what is seen of it, if that is small beside it: a view of a few rows
-/// of a KV cache should not write the cache.
-const WHOLE_STORAGE_BYTES: usize = 64 << 20;
-const WHOLE_STORAGE_RATIO: usize = 16;
 /// Device memory is read in pieces of this size.
 const STAGING_BYTES: usize = 1 << 20;
 /// Where `torch.load` puts the tensors. The bytes come from host memory or through it, and the file must open
 /// on a machine without the device; the call's record says where a tensor was.
 const LOCATION: &str = "cpu";
+/// Digits of the entry that tells files apart.
+const SERIALIZATION_ID_LEN: u64 = 40;
 
-/// Counts the bytes of the file.
+/// Sizes the file; no element is read.
 pub(crate) fn plan(group: &TensorGroup<'_>) -> Result<FilePlan, FormatError> {
-    let mut count = Count(0);
-    encode(group, &mut count)?;
-    Ok(FilePlan { format: FORMAT, bytes: count.0, remarks: Vec::new() })
-}
-
-struct Count(u64);
-
-impl Write for Count {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0 += bytes.len() as u64;
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
+    let entries = entries(group)?;
+    let remarks = entries.iter().filter_map(|(_, content)| content.remark()).collect();
+    Ok(FilePlan { format: FORMAT, bytes: place(group.stem, &entries)?.byte_len(), remarks })
 }
 
 pub(crate) fn encode(group: &TensorGroup<'_>, out: &mut dyn Write) -> Result<(), FormatError> {
-    let plan = Plan::new(group)?;
-    let mut archive = ArchiveWriter::new(out, group.stem)?;
-    archive.entry(PICKLE, &plan.pickle(group)?)?;
-    archive.entry(".format_version", b"1")?;
-    archive.entry(".storage_alignment", ALIGNMENT.to_string().as_bytes())?;
-    archive.entry(BYTE_ORDER, b"little")?;
-    for (number, storage) in plan.storages.iter().enumerate() {
-        let bytes = storage.bytes_range();
-        let mut entry = archive.begin(&format!("data/{number}"), bytes.len() as u64)?;
-        match &storage.bytes {
-            StorageBytes::Host(host) => entry.write(&host[bytes])?,
-            StorageBytes::Device(memory) => stage(*memory, bytes, &mut entry)?,
+    let entries = entries(group)?;
+    let plan = place(group.stem, &entries)?;
+    let mut archive = ArchiveWriter::new(out, &plan);
+    for (_, content) in &entries {
+        match content {
+            Content::Bytes(bytes) => archive.entry(bytes)?,
+            Content::Storage(storage) => put_storage(storage, archive.begin()?)?,
+            Content::SerializationId => {
+                let id = archive.serialization_id();
+                archive.entry(id.as_bytes())?;
+            }
         }
-        entry.end()?;
     }
-    archive.entry(VERSION, b"3\n")?;
-    let id = archive.serialization_id();
-    archive.entry(".data/serialization_id", id.as_bytes())?;
     archive.finish()
+}
+
+/// What an entry of the archive holds.
+enum Content<'a> {
+    Bytes(Cow<'static, [u8]>),
+    Storage(Stored<'a>),
+    /// Digits made of what was written before them.
+    SerializationId,
+}
+
+impl Content<'_> {
+    fn byte_len(&self) -> u64 {
+        match self {
+            Content::Bytes(bytes) => bytes.len() as u64,
+            Content::Storage(storage) => storage.byte_range().len() as u64,
+            Content::SerializationId => SERIALIZATION_ID_LEN,
+        }
+    }
+
+    fn remark(&self) -> Option<Remark> {
+        match self {
+            Content::Storage(storage) => storage.remark(),
+            Content::Bytes(_) | Content::SerializationId => None,
+        }
+    }
+}
+
+type Entries<'a> = Vec<(Cow<'static, str>, Content<'a>)>;
+
+/// Checks the tensors and lists the entries of their file, by name, in torch's order.
+fn entries<'a>(group: &'a TensorGroup<'a>) -> Result<Entries<'a>, FormatError> {
+    check(group)?;
+    let storages = Storages::new(group);
+    let text = |text: &'static [u8]| Content::Bytes(Cow::Borrowed(text));
+    let mut entries = Vec::with_capacity(6 + storages.stored.len());
+    entries.push((PICKLE.into(), Content::Bytes(pickle(group, &storages)?.into())));
+    entries.push((".format_version".into(), text(b"1")));
+    entries.push((".storage_alignment".into(), Content::Bytes(ALIGNMENT.to_string().into_bytes().into())));
+    entries.push((BYTE_ORDER.into(), text(b"little")));
+    let stored = storages.stored.into_iter().enumerate();
+    entries
+        .extend(stored.map(|(place, storage)| (format!("data/{place}").into(), Content::Storage(storage))));
+    entries.push((VERSION.into(), text(b"3\n")));
+    entries.push((".data/serialization_id".into(), Content::SerializationId));
+    Ok(entries)
+}
+
+fn place<'a>(root: &'a str, entries: &Entries<'_>) -> Result<ArchivePlan<'a>, FormatError> {
+    let mut plan = ArchivePlan::new(root)?;
+    entries.iter().for_each(|(name, content)| plan.add(name, content.byte_len()));
+    Ok(plan)
+}
+
+fn put_storage(storage: &Stored<'_>, mut entry: EntryWriter<'_, '_>) -> Result<(), FormatError> {
+    let bytes = storage.byte_range();
+    match &storage.bytes {
+        StorageBytes::Host(host) => entry.write(&host[bytes])?,
+        StorageBytes::Device(memory) => stage(*memory, bytes, &mut entry)?,
+    }
+    entry.end()
 }
 
 fn stage(
@@ -84,87 +127,31 @@ fn stage(
     Ok(())
 }
 
-/// Which storages are written, and which of them each tensor lies in.
-struct Plan<'a> {
-    storages: Vec<Stored<'a>>,
-    /// For each tensor of the group, the place of its storage.
-    places: Vec<usize>,
-}
-
-/// A storage as it is written: once for each dtype that it is seen as.
-struct Stored<'a> {
-    dtype: DType,
-    bytes: StorageBytes<'a>,
-    /// The elements that are written.
-    elements: Range<usize>,
-}
-
-impl Stored<'_> {
-    fn bytes_range(&self) -> Range<usize> {
-        let item_size = self.dtype.item_size();
-        self.elements.start * item_size..self.elements.end * item_size
+/// Fails for what no file can hold, or what [`crate::decode`] would not read back.
+fn check(group: &TensorGroup<'_>) -> Result<(), FormatError> {
+    let sizes: usize = group.tensors.iter().map(|(_, tensor)| 2 * tensor.layout.shape().len()).sum();
+    if group.tensors.len() > MOST_TENSORS || sizes > MOST_SIZES {
+        return Err(FormatError::Limit(format!(
+            "{} tensors with {sizes} sizes and strides; {MOST_TENSORS} with {MOST_SIZES} can be read back",
+            group.tensors.len()
+        )));
     }
-
-    /// Takes in the elements that a tensor reaches; an empty one reaches none.
-    fn see(&mut self, layout: &Layout) {
-        if layout.numel() == 0 {
-            return;
-        }
-        let (start, end) = (layout.offset(), layout.end());
-        self.elements = match self.elements {
-            Range { end: 0, .. } => start..end,
-            ref seen => seen.start.min(start)..seen.end.max(end),
-        };
-    }
-
-    /// Takes in the whole storage, as torch does, unless what is seen of it is a small part of a large one.
-    fn widen(&mut self) {
-        let whole = self.bytes.len() / self.dtype.item_size();
-        let is_large = self.bytes.len() > WHOLE_STORAGE_BYTES;
-        if !is_large || whole <= self.elements.len().saturating_mul(WHOLE_STORAGE_RATIO) {
-            self.elements = 0..whole;
+    let mut keys = HashSet::with_capacity(group.tensors.len());
+    for (key, tensor) in &group.tensors {
+        check_tensor(key, tensor)?;
+        if !keys.insert(*key) {
+            return Err(cannot_hold(key, "another tensor has the same key"));
         }
     }
+    Ok(())
 }
 
-impl<'a> Plan<'a> {
-    /// Checks the tensors and collects their storages, each in the order in which it is first seen.
-    fn new(group: &TensorGroup<'a>) -> Result<Plan<'a>, FormatError> {
-        let mut plan = Plan { storages: Vec::new(), places: Vec::with_capacity(group.tensors.len()) };
-        let mut known: HashMap<(StorageId, usize, DType), usize> = HashMap::new();
-        let mut keys = HashSet::new();
-        for (key, tensor) in &group.tensors {
-            check(key, tensor)?;
-            if !keys.insert(*key) {
-                return Err(cannot_hold(key, "another tensor has the same key"));
-            }
-            let bytes = tensor.storage.bytes.clone();
-            let place = *known.entry((tensor.storage.id, bytes.len(), tensor.dtype)).or_insert_with(|| {
-                plan.storages.push(Stored { dtype: tensor.dtype, bytes, elements: 0..0 });
-                plan.storages.len() - 1
-            });
-            plan.places.push(place);
-            plan.storages[place].see(&tensor.layout);
-        }
-        plan.storages.iter_mut().for_each(Stored::widen);
-        Ok(plan)
-    }
-
-    fn pickle(&self, group: &TensorGroup<'_>) -> Result<Vec<u8>, FormatError> {
-        let mut pickle = PickleWriter::new();
-        let entries: Vec<_> = group.tensors.iter().zip(&self.places).collect();
-        pickle.dict(&entries, |pickle, ((key, tensor), place)| {
-            pickle.text(key);
-            let fault = |_| cannot_hold(key, "torch has no sizes or strides beyond 63 bits");
-            put_tensor(pickle, tensor, &self.storages[**place], **place).map_err(fault)
-        })?;
-        Ok(pickle.finish())
-    }
-}
-
-fn check(key: &str, tensor: &TensorView<'_>) -> Result<(), FormatError> {
+fn check_tensor(key: &str, tensor: &TensorView<'_>) -> Result<(), FormatError> {
     if tensor.dtype.kind() == DTypeKind::Quantized {
         return Err(cannot_hold(key, "its scale and zero point are not known"));
+    }
+    if let Some(mark) = tensor.flags.meaningless_mark(tensor.dtype) {
+        return Err(cannot_hold(key, &format!("it is {} and marked as {mark}", tensor.dtype)));
     }
     let available = tensor.storage.bytes.len() / tensor.dtype.item_size();
     let fits = tensor.layout.check_storage(available);
@@ -173,6 +160,17 @@ fn check(key: &str, tensor: &TensorView<'_>) -> Result<(), FormatError> {
 
 fn cannot_hold(key: &str, reason: &str) -> FormatError {
     FormatError::CannotHold { key: key.to_owned(), reason: reason.to_owned() }
+}
+
+fn pickle(group: &TensorGroup<'_>, storages: &Storages<'_>) -> Result<Vec<u8>, FormatError> {
+    let mut pickle = PickleWriter::new();
+    let entries: Vec<_> = group.tensors.iter().zip(&storages.places).collect();
+    pickle.dict(&entries, |pickle, ((key, tensor), place)| {
+        pickle.text(key);
+        let fault = |_| cannot_hold(key, "torch has no sizes or strides beyond 63 bits");
+        put_tensor(pickle, tensor, &storages.stored[**place], **place).map_err(fault)
+    })?;
+    Ok(pickle.finish())
 }
 
 /// Writes the call that rebuilds a tensor, argument by argument in the order of `torch/_utils.py`.
@@ -200,7 +198,7 @@ fn put_tensor(
     pickle.shared_text(LOCATION);
     let count = match class {
         Some(_) => storage.elements.len(),
-        None => storage.bytes_range().len(),
+        None => storage.byte_range().len(),
     };
     pickle.int(i64::try_from(count)?);
     pickle.tuple();
@@ -212,7 +210,7 @@ fn put_tensor(
     pickle.int(i64::try_from(offset)?);
     pickle.int_tuple(&to_i64(tensor.layout.shape())?);
     pickle.int_tuple(&to_i64(tensor.layout.strides())?);
-    pickle.bool(tensor.flags.requires_grad);
+    pickle.bool(tensor.flags.requires_grad && takes_gradients(tensor.dtype));
     pickle.name(ORDERED_DICT);
     pickle.reduce_empty();
     if class.is_none() {
@@ -234,6 +232,14 @@ fn put_marks(pickle: &mut PickleWriter<'_>, tensor: &TensorView<'_>) {
             pickle.bool(true);
             Ok(())
         });
+    }
+}
+
+/// Tells whether torch lets elements of a dtype have gradients; it refuses the mark on others.
+fn takes_gradients(dtype: DType) -> bool {
+    match dtype.kind() {
+        DTypeKind::Float | DTypeKind::PackedFloat | DTypeKind::Complex => true,
+        DTypeKind::Integer | DTypeKind::Bool | DTypeKind::Quantized => false,
     }
 }
 

@@ -6,6 +6,7 @@ mod decode;
 mod encode;
 mod pickle;
 mod serializer;
+mod storages;
 mod tensor;
 mod torch_names;
 

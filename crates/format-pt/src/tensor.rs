@@ -4,9 +4,7 @@
 //! read here and checked against the storage; sizes, strides and offset count elements.
 
 use callbox_core::layout::MAX_DIMS;
-use callbox_core::{
-    Bytes, DType, Device, Flags, FormatError, Layout, LoadedTensor, Quoted, TensorBuf,
-};
+use callbox_core::{Bytes, DType, Device, Flags, FormatError, Layout, LoadedTensor, Quoted, TensorBuf};
 
 use crate::container::Archive;
 use crate::pickle::{Pickle, Tuple, Value};
@@ -16,7 +14,7 @@ use crate::torch_names::{Name, Rebuild};
 const DEEPEST_CALL: usize = 4;
 /// Sizes and strides of all tensors of a file together. Tensors may share the tuple of their sizes, but not so
 /// that a small file becomes large in memory.
-const MOST_SIZES: usize = 1 << 21;
+pub(crate) const MOST_SIZES: usize = 1 << 21;
 /// A tensor can be marked as a conjugate and as a negative.
 const MOST_MARKS: usize = 2;
 /// torch numbers its storages.

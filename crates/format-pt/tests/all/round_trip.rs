@@ -4,26 +4,25 @@ use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io::{self, Cursor, Read, Write};
 use std::path::Path;
-use std::sync::{Arc, Mutex};
 
 use callbox_core::{
-    Bytes, DType, DTypeKind, Device, DeviceMemory, Flags, FormatError, Layout, LoadedTensor, StageError,
-    Stats, StorageBytes, StorageId, StorageView, TensorBuf, TensorGroup, TensorMap, TensorSerializer,
-    TensorView,
+    Bytes, DType, DTypeKind, Flags, FormatError, Layout, LoadedTensor, TensorBuf, TensorGroup, TensorMap,
+    TensorSerializer, TensorView,
 };
 use callbox_format_pt::PtSerializer;
 use proptest::prelude::*;
 use zip::ZipArchive;
 
+use crate::device::{Counting, device_view};
 use crate::forge::decode;
 
-fn encode(group: &TensorGroup<'_>) -> Vec<u8> {
+pub(crate) fn encode(group: &TensorGroup<'_>) -> Vec<u8> {
     let mut file = Vec::new();
     PtSerializer.encode(group, &mut file).unwrap();
     file
 }
 
-fn whole<'a>(tensors: &'a TensorMap, key: &str) -> &'a TensorBuf {
+pub(crate) fn whole<'a>(tensors: &'a TensorMap, key: &str) -> &'a TensorBuf {
     match tensors.get(key) {
         Some(LoadedTensor::Whole(tensor)) => tensor,
         other => panic!("{key}: {other:?}"),
@@ -48,7 +47,7 @@ fn flags() -> impl Strategy<Value = Flags> {
 }
 
 /// Storages with a dtype each, and the views that some tensors have of them.
-fn groups() -> impl Strategy<Value = Vec<TensorBuf>> {
+pub(crate) fn groups() -> impl Strategy<Value = Vec<TensorBuf>> {
     let views = prop::collection::vec((layouts(), flags()), 1..4);
     let storages =
         (writable_dtypes(), views, 0usize..9, any::<u8>()).prop_map(|(dtype, views, spare, seed)| {
@@ -57,11 +56,13 @@ fn groups() -> impl Strategy<Value = Vec<TensorBuf>> {
             let bytes: Bytes = (0..len).map(|i| (i as u8).wrapping_mul(31).wrapping_add(seed)).collect();
             let tensors = views.into_iter().map(|(layout, flags)| {
                 let is_complex = dtype.kind() == DTypeKind::Complex;
+                let is_float = dtype.kind() == DTypeKind::Float;
+                let is_packed = dtype.kind() == DTypeKind::PackedFloat;
+                let requires_grad = flags.requires_grad && (is_float || is_packed || is_complex);
                 let conj = flags.conj && is_complex;
-                let is_signed = dtype.kind() == DTypeKind::Float && dtype != DType::Float8E8M0Fnu;
-                let neg = flags.neg && (is_complex || is_signed);
+                let neg = flags.neg && (is_complex || is_float && dtype != DType::Float8E8M0Fnu);
                 let tensor = TensorBuf::new(dtype, layout, bytes.clone()).unwrap();
-                tensor.with_flags(Flags { conj, neg, ..flags })
+                tensor.with_flags(Flags { requires_grad, conj, neg })
             });
             tensors.collect::<Vec<_>>()
         });
@@ -161,6 +162,17 @@ fn a_file_written_again_is_torch_s_own_byte_for_byte() {
 }
 
 #[test]
+fn integers_are_written_without_the_mark_of_gradients_that_torch_would_refuse() {
+    for (dtype, kept) in [(DType::Int32, false), (DType::Bool, false), (DType::Float8E5M2, true)] {
+        let tensor = TensorBuf::from_elements(dtype, &[1], vec![1; dtype.item_size()]).unwrap();
+        let tensor = tensor.with_flags(Flags { requires_grad: true, ..Flags::default() });
+        let group = TensorGroup { stem: "inputs", tensors: vec![("a", tensor.as_view())] };
+        let loaded = decode(encode(&group)).unwrap();
+        assert_eq!(whole(&loaded, "a").flags().requires_grad, kept, "{dtype}");
+    }
+}
+
+#[test]
 fn equal_tensors_make_equal_files() {
     let file = |value| {
         let tensor = TensorBuf::from_elements(DType::UInt8, &[3], vec![value; 3]).unwrap();
@@ -182,10 +194,17 @@ fn what_the_format_cannot_hold_is_refused_before_anything_is_written() {
     let bytes = TensorBuf::from_elements(DType::UInt8, &[3], vec![0; 3]).unwrap();
     let quantized = TensorBuf::from_elements(DType::QInt8, &[3], vec![0; 3]).unwrap();
     let far = Layout::new(&[1], &[1 << 63], 0).unwrap();
+    let marked = |dtype: DType, flags| {
+        let bytes = vec![0; dtype.item_size()];
+        TensorBuf::from_elements(dtype, &[1], bytes).unwrap().with_flags(flags)
+    };
     for tensors in [
         vec![("a", quantized.as_view())],
         vec![("a", bytes.as_view()), ("a", bytes.as_view())],
         vec![("a", bytes.with_layout(far).unwrap().as_view())],
+        vec![("a", marked(DType::Int16, Flags { neg: true, ..Flags::default() }).as_view())],
+        vec![("a", marked(DType::Float8E8M0Fnu, Flags { neg: true, ..Flags::default() }).as_view())],
+        vec![("a", marked(DType::Float32, Flags { conj: true, ..Flags::default() }).as_view())],
     ] {
         let error = encode_fails(tensors);
         assert!(matches!(error, FormatError::CannotHold { .. }), "{error}");
@@ -194,57 +213,6 @@ fn what_the_format_cannot_hold_is_refused_before_anything_is_written() {
     too_large.layout = Layout::contiguous(&[4]).unwrap();
     let error = encode_fails(vec![("a", too_large)]);
     assert!(matches!(error, FormatError::Tensor { .. }), "{error}");
-}
-
-/// Device memory that notes what is read of it: bytes that count up from zero.
-#[derive(Debug, Default)]
-struct Counting {
-    len: usize,
-    reads: Mutex<Vec<(usize, usize)>>,
-    fails: bool,
-}
-
-impl DeviceMemory for Counting {
-    fn device(&self) -> Device {
-        Device::Cuda(1)
-    }
-
-    fn byte_len(&self) -> usize {
-        self.len
-    }
-
-    fn read(&self, offset: usize, out: &mut [u8]) -> Result<(), StageError> {
-        if self.fails {
-            return Err(StageError::Device("gone".into()));
-        }
-        self.reads.lock().unwrap().push((offset, out.len()));
-        for (place, byte) in out.iter_mut().enumerate() {
-            *byte = ((offset + place) % 251) as u8;
-        }
-        Ok(())
-    }
-
-    fn capturing(&self) -> bool {
-        false
-    }
-
-    fn statistics(&self, _: &Layout) -> Option<Stats> {
-        None
-    }
-
-    fn retain(&self) -> Option<Arc<dyn DeviceMemory>> {
-        None
-    }
-}
-
-fn device_view(memory: &Counting, layout: Layout) -> TensorView<'_> {
-    TensorView {
-        dtype: DType::UInt8,
-        layout,
-        storage: StorageView { id: StorageId::new(7), bytes: StorageBytes::Device(memory) },
-        flags: Flags::default(),
-        device: Device::Cuda(1),
-    }
 }
 
 /// Takes at most so many bytes at once, and notes the most it was given.

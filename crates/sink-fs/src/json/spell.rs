@@ -4,7 +4,7 @@
 
 use std::fmt::{Arguments, Write};
 
-use callbox_core::Text;
+use callbox_core::{Text, python};
 
 /// Whose rules the text follows, where Python's `json` module goes beyond the standard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,19 +110,7 @@ pub(crate) fn push_float(out: &mut String, value: f64, dialect: Dialect) {
             Dialect::Strict => push_str(out, name, dialect),
         };
     }
-    // Both languages choose the same digits; they differ in when an exponent is used, and in its form.
-    if value == 0.0 || (1e-4..1e16).contains(&value.abs()) {
-        let start = out.len();
-        append(out, format_args!("{value}"));
-        if !out[start..].contains('.') {
-            out.push_str(".0");
-        }
-        return;
-    }
-    let scientific = format!("{value:e}");
-    let (digits, exponent) = scientific.split_once('e').expect("scientific notation has an exponent");
-    let exponent: i32 = exponent.parse().expect("the exponent is an integer");
-    append(out, format_args!("{digits}e{exponent:+03}"));
+    python::push_float(out, value);
 }
 
 pub(crate) fn push_text(out: &mut String, text: &Text, dialect: Dialect) {

@@ -1,0 +1,8 @@
+#![doc = include_str!("../README.md")]
+
+mod destination;
+mod sink;
+mod text;
+
+pub use self::destination::{LogDestination, with_process_id};
+pub use self::sink::StdioSink;
