@@ -1,18 +1,30 @@
 """Files of tensors that callbox wrote, read by torch and by safetensors."""
 
+from functools import partial
+
 import safetensors.torch
 import torch
 
-from peer import describe, expect, expect_equal, without_layout
+from peer import Wrong, describe, expect, expect_equal, without_layout
+
+
+WAYS = {
+    ".pt": {
+        "torch.load": partial(torch.load, weights_only=True),
+        "torch.load(mmap=True)": partial(torch.load, weights_only=True, mmap=True),
+    },
+    ".safetensors": {"safetensors.torch.load_file": safetensors.torch.load_file},
+}
 
 
 def read(path):
     """Reads a file in each way there is; gives pairs of the way's name and the tensors."""
-    if path.suffix == ".pt":
-        yield "torch.load", torch.load(path, weights_only=True)
-        yield "torch.load(mmap=True)", torch.load(path, weights_only=True, mmap=True)
-    else:
-        yield "safetensors.torch.load_file", safetensors.torch.load_file(path)
+    for way, load in WAYS[path.suffix].items():
+        try:
+            tensors = load(path)
+        except Exception as error:
+            raise Wrong(f"{path} by {way}: {type(error).__name__}: {error}") from error
+        yield way, tensors
 
 
 def check_group(folder, stem, group, prefers):

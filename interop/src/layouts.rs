@@ -22,12 +22,13 @@ pub(crate) fn calls() -> Vec<Call> {
         .flat_map(|dtype| {
             let storage = random.storage(dtype, ELEMENTS);
             let after = random.storage(dtype, ELEMENTS);
-            [layouts(dtype, &storage), scalar(dtype, &storage), in_place(dtype, &storage, &after)]
+            let finite = random.finite_storage(dtype, ELEMENTS);
+            [layouts(dtype, &storage, &finite), scalar(dtype, &storage), in_place(dtype, &storage, &after)]
         })
         .collect()
 }
 
-fn layouts(dtype: DType, storage: &Storage) -> Call {
+fn layouts(dtype: DType, storage: &Storage, finite: &Storage) -> Call {
     let base = Tensor::contiguous(dtype, &[4, 12], storage);
     let strided = |shape: &[usize], strides: &[usize], offset| Tensor {
         shape: shape.to_vec(),
@@ -50,20 +51,19 @@ fn layouts(dtype: DType, storage: &Storage) -> Call {
         // The first once more.
         base.clone(),
     ];
-    let marks = |flags| Tensor { flags, ..base.clone() };
+    let marked = |flags| Tensor { flags, ..Tensor::contiguous(dtype, &[4, 12], finite) };
     if matches!(dtype.kind(), DTypeKind::Float | DTypeKind::Complex) {
-        tensors.push(marks(Flags { requires_grad: true, ..Flags::default() }));
+        tensors.push(marked(Flags { requires_grad: true, ..Flags::default() }));
     }
     if dtype.kind() == DTypeKind::Complex {
-        tensors.push(marks(Flags { conj: true, ..Flags::default() }));
+        tensors.push(marked(Flags { conj: true, ..Flags::default() }));
     }
     // torch cannot work out what the two marks together mean for complex32.
     if matches!(dtype, DType::Complex64 | DType::Complex128) {
-        tensors.push(marks(Flags { conj: true, neg: true, ..Flags::default() }));
+        tensors.push(marked(Flags { conj: true, neg: true, ..Flags::default() }));
     }
-    // Of shorter ones torch changes the bits of a NaN when it negates.
-    if matches!(dtype, DType::Float64 | DType::Float32) {
-        tensors.push(marks(Flags { neg: true, ..Flags::default() }));
+    if matches!(dtype, DType::Float64 | DType::Float32 | DType::Float16 | DType::BFloat16) {
+        tensors.push(marked(Flags { neg: true, ..Flags::default() }));
     }
     let mut call = Call::echo("layouts", tensors.into_iter().map(Value::Tensor).collect());
     call.keyword = vec![("out", Value::Tensor(strided(&[6, 4], &[8, 2], 1)))];

@@ -36,6 +36,16 @@ impl Random {
     /// Draws a storage of so many elements; truth values are 0 or 1.
     pub(crate) fn storage(&mut self, dtype: DType, elements: usize) -> Storage {
         let mask = if dtype == DType::Bool { 1 } else { 0xff };
-        Storage::new((0..elements * dtype.item_size()).map(|_| self.bits() as u8 & mask).collect())
+        Storage::new(self.bytes(elements * dtype.item_size(), mask))
+    }
+
+    /// Draws a storage without NaNs: torch changes their bits when it works out what a mark means.
+    pub(crate) fn finite_storage(&mut self, dtype: DType, elements: usize) -> Storage {
+        // A bit of every exponent lies there, whatever the float.
+        Storage::new(self.bytes(elements * dtype.item_size(), !0x40))
+    }
+
+    fn bytes(&mut self, count: usize, mask: u8) -> Vec<u8> {
+        (0..count).map(|_| self.bits() as u8 & mask).collect()
     }
 }

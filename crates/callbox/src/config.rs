@@ -6,15 +6,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use callbox_core::{
-    Adapters, DumpSink, Filter, Host, Level, Limits, LogSink, Recorder, Settings, SinkError, TensorSerializer,
+    Adapters, DumpSink, Filter, Level, Limits, LogSink, Recorder, Settings, SinkError, TensorSerializer,
 };
 use callbox_format_pt::PtSerializer;
 use callbox_format_safetensors::SafetensorsSerializer;
 use callbox_sink_fs::{Durability, FsSink, SinkOptions};
-use callbox_sink_stdio::{LogDestination, StdioSink};
+use callbox_sink_stdio::{LogDestination, StdioSink, with_process_id};
 use callbox_system::{SystemClock, SystemHost};
 
 use crate::variables::{Variables, Warning, gigabytes, whole_number};
+use crate::versions;
 
 /// The prefix of FlashInfer's own variables.
 pub const DEFAULT_PREFIX: &str = "FLASHINFER_";
@@ -76,6 +77,15 @@ pub enum DumpFormat {
     Safetensors,
 }
 
+/// A number of bytes that is shown in units of 2^30.
+struct Gigabytes(u64);
+
+impl fmt::Display for Gigabytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0 as f64 / f64::from(1 << 30))
+    }
+}
+
 /// Writes what `FLASHINFER_DUMP_SAFETENSORS` has to say for it.
 impl fmt::Display for DumpFormat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -127,8 +137,10 @@ impl Config {
                 "1" => Some(DumpFormat::Safetensors),
                 _ => None,
             });
-        let durability = variables
-            .parsed("DUMP_DURABILITY", "`process` or `system`", default.durability, |text| text.parse().ok());
+        let durability =
+            variables.parsed("DUMP_DURABILITY", "`process` or `system`", default.durability, |text| {
+                text.trim().parse().ok()
+            });
         let config = Config {
             level: Level::from_number(level),
             log_destination: variables.raw("LOGDEST").map_or(default.log_destination, LogDestination::parse),
@@ -150,25 +162,24 @@ impl Config {
                 Some(Arc::new(StdioSink::open(&self.log_destination)?))
             }
         };
-        let host = SystemHost::new();
-        let dumps: Arc<dyn DumpSink> = Arc::new(FsSink::new(self.sink_options(&host)));
+        let dumps: Arc<dyn DumpSink> = Arc::new(FsSink::new(self.sink_options()));
         let settings = Settings {
             level: self.level,
             filter: Filter::new(&self.include, &self.exclude),
             limits: self.limits,
-            system: crate::system_lines(),
-            versions: crate::versions(),
+            system: versions::system_lines(),
+            versions: versions::versions(),
         };
         let adapters = Adapters {
             log,
             dumps: Some(dumps),
             clock: Arc::new(SystemClock::new()),
-            host: Arc::new(host),
+            host: Arc::new(SystemHost::new()),
         };
         Ok(Recorder::new(settings, adapters))
     }
 
-    fn sink_options(&self, host: &SystemHost) -> SinkOptions {
+    fn sink_options(&self) -> SinkOptions {
         let torch: Arc<dyn TensorSerializer> = Arc::new(PtSerializer);
         let (format, fallback) = match self.format {
             DumpFormat::Torch => (torch, None),
@@ -177,7 +188,89 @@ impl Config {
                 (safetensors, Some(torch))
             }
         };
-        let root = with_process_id(&self.dump_dir, host.process().id);
+        let root = with_process_id(&self.dump_dir, std::process::id());
         SinkOptions { root, format, fallback, durability: self.durability }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Reads variables given as `NAME=value`, without the prefix.
+    fn read(variables: &[(&str, &str)]) -> (Config, Vec<Warning>) {
+        let get = |name: &str| {
+            let name = name.strip_prefix("FLASHINFER_")?;
+            variables.iter().find(|(known, _)| *known == name).map(|(_, value)| OsString::from(value))
+        };
+        Config::from_variables(DEFAULT_PREFIX, &get)
+    }
+
+    #[test]
+    fn without_variables_the_documented_defaults_hold() {
+        let (config, warnings) = read(&[]);
+        assert_eq!((config.clone(), warnings.len()), (Config::default(), 0));
+        assert_eq!(config.level, Level::Off);
+        assert_eq!(config.dump_dir, PathBuf::from("flashinfer_dumps"));
+        assert_eq!(config.limits, Limits { max_count: 1000, max_bytes: 20 << 30 });
+    }
+
+    #[test]
+    fn every_variable_is_read() {
+        let (config, warnings) = read(&[
+            ("LOGLEVEL", " 10 "),
+            ("LOGDEST", "logs/%i.log"),
+            ("DUMP_DIR", "dumps_%i"),
+            ("DUMP_MAX_SIZE_GB", "0.5"),
+            ("DUMP_MAX_COUNT", "+7"),
+            ("DUMP_INCLUDE", "*norm*"),
+            ("DUMP_EXCLUDE", "*.plan"),
+            ("DUMP_SAFETENSORS", "1"),
+            ("DUMP_DURABILITY", "system"),
+        ]);
+        assert_eq!(warnings, []);
+        let expected = Config {
+            level: Level::Dumps,
+            log_destination: LogDestination::File("logs/%i.log".into()),
+            dump_dir: "dumps_%i".into(),
+            limits: Limits { max_count: 7, max_bytes: 1 << 29 },
+            include: "*norm*".to_owned(),
+            exclude: "*.plan".to_owned(),
+            format: DumpFormat::Safetensors,
+            durability: Durability::System,
+        };
+        assert_eq!(config, expected);
+    }
+
+    #[test]
+    fn a_bad_value_is_one_warning_and_the_default() {
+        for (variable, values) in [
+            ("LOGLEVEL", &["abc", "3.0", "-1", "0x3", "nan", "1e1"][..]),
+            ("DUMP_MAX_SIZE_GB", &["abc", "20GB", "nan", "-1", "-inf"]),
+            ("DUMP_MAX_COUNT", &["abc", "1e3", "-1", "2.5"]),
+            ("DUMP_SAFETENSORS", &["yes", "2", "true"]),
+            ("DUMP_DURABILITY", &["fsync", "SYSTEM"]),
+        ] {
+            for value in values {
+                let (config, warnings) = read(&[(variable, value)]);
+                assert_eq!(config, Config::default(), "{variable}={value}");
+                let [warning] = warnings.as_slice() else { panic!("{variable}={value}: {warnings:?}") };
+                assert!(warning.to_string().starts_with(&format!("FLASHINFER_{variable}=\"{value}\"")));
+            }
+        }
+    }
+
+    #[test]
+    fn an_empty_variable_is_as_good_as_none() {
+        let empty = ["LOGLEVEL", "LOGDEST", "DUMP_DIR", "DUMP_MAX_SIZE_GB", "DUMP_SAFETENSORS"]
+            .map(|name| (name, ""));
+        assert_eq!(read(&empty), (Config::default(), Vec::new()));
+    }
+
+    #[test]
+    fn another_prefix_reads_other_variables() {
+        let get = |name: &str| (name == "ENGINE_LOGLEVEL").then(|| OsString::from("3"));
+        assert_eq!(Config::from_variables("ENGINE_", &get).0.level, Level::Values);
+        assert_eq!(Config::from_variables(DEFAULT_PREFIX, &get).0.level, Level::Off);
     }
 }

@@ -1,11 +1,27 @@
 #![doc = include_str!("../README.md")]
 
+mod config;
+mod environment;
 mod global;
 #[doc(hidden)]
 pub mod macro_support;
+mod session;
+mod variables;
+mod versions;
 
-pub use callbox_core::{Ending, Health, Level, Limits, ObjectId, PendingCall, Recorder};
-pub use callbox_macros::record;
-pub use callbox_values::{FromValue, FromValueError, Returned, ToValue, record_enum, tensor_of};
+pub use callbox_core as core;
+pub use callbox_core::{
+    DType, Ending, Health, Level, Limits, LiveValue, ObjectId, OwnedValue, PendingCall, Recorder, TensorBuf,
+    TensorView, Value,
+};
+pub use callbox_registry::{Registry, registry};
+pub use callbox_replay as replay;
+pub use callbox_sink_fs::Durability;
+pub use callbox_sink_stdio::LogDestination;
+pub use callbox_values::{FromValue, FromValueError, Returned, ToValue, elements_of, record_enum, tensor_of};
 
+pub use self::config::{Config, DEFAULT_PREFIX, DumpFormat};
+pub use self::environment::{from_env, from_env_with_prefix};
 pub use self::global::{Guard, install};
+pub use self::session::open_session;
+pub use self::variables::Warning;

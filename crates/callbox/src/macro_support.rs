@@ -4,8 +4,10 @@ use std::any::type_name;
 use std::fmt::{Debug, Display};
 
 pub use callbox_core::{
-    ArgumentPlace, Callsite, LiveArguments, LiveResult, LiveValue, ObjectId, PendingCall, RecordedError, Value,
+    ArgumentPlace, Arguments, Callsite, Contract, ExecError, FunctionName, LiveArguments, LiveResult,
+    LiveValue, ObjectId, OwnedValue, PendingCall, RecordedError, Value,
 };
+pub use callbox_registry::{Recorded, Registry, ReplayClass, Replayable, put, result, take};
 pub use callbox_values::{Returned, ToValue, returned_debug};
 
 pub use crate::global::{begin, enabled};

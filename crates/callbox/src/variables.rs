@@ -96,7 +96,9 @@ impl<'a> Variables<'a> {
 pub(crate) fn whole_number(text: &str) -> Option<u64> {
     let text = without_underscores(text.trim())?;
     let digits = text.strip_prefix('+').unwrap_or(&text);
-    let is_zero = digits.strip_prefix('-').is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|b| b == b'0'));
+    let is_zero = digits
+        .strip_prefix('-')
+        .is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|b| b == b'0'));
     if is_zero {
         return Some(0);
     }
@@ -116,9 +118,8 @@ pub(crate) fn gigabytes(text: &str) -> Option<u64> {
 /// Drops underscores that stand between two digits; `None` where one stands elsewhere.
 fn without_underscores(text: &str) -> Option<String> {
     let bytes = text.as_bytes();
-    let is_digit = |place: Option<usize>| {
-        place.and_then(|place| bytes.get(place)).is_some_and(u8::is_ascii_digit)
-    };
+    let is_digit =
+        |place: Option<usize>| place.and_then(|place| bytes.get(place)).is_some_and(u8::is_ascii_digit);
     let stands_well = |place: usize| is_digit(place.checked_sub(1)) && is_digit(Some(place + 1));
     let mut underscores = text.match_indices('_');
     underscores.all(|(place, _)| stands_well(place)).then(|| text.replace('_', ""))
@@ -136,7 +137,9 @@ mod tests {
             assert_eq!(whole_number(text), Some(number), "{text:?}");
         }
         assert_eq!(whole_number("99999999999999999999"), Some(u64::MAX));
-        for text in ["abc", "3.0", "0x3", "-1", "1e3", "+", "", "_1", "1_", "1__0", "3 4", "nan", "+-1", "- 0"] {
+        for text in
+            ["abc", "3.0", "0x3", "-1", "1e3", "+", "", "_1", "1_", "1__0", "3 4", "nan", "+-1", "- 0"]
+        {
             assert_eq!(whole_number(text), None, "{text:?}");
         }
     }

@@ -180,6 +180,18 @@ pub enum ExecError {
         /// Its type.
         found: String,
     },
+    /// An argument could not be made of what was recorded.
+    #[error("argument `{argument}`")]
+    Argument {
+        /// Name of the argument.
+        argument: String,
+        /// What is wrong with it.
+        #[source]
+        source: Cause,
+    },
+    /// The function itself returned an error.
+    #[error("the function returned an error: {0}")]
+    Returned(String),
     /// A tensor has the wrong shape.
     #[error("argument `{argument}` has shape {shape:?}, expected {expected}")]
     ArgumentShape {

@@ -148,7 +148,8 @@ pub struct Run {
     pub stride: usize,
 }
 
-/// Iterator over the [`Run`]s of a layout; neighbouring dimensions that lie as one are walked as one.
+/// Iterator over the [`Run`]s of a layout; neighbouring dimensions that lie as one are walked as one. All runs
+/// of a layout are alike in length and stride.
 #[derive(Clone, Debug)]
 pub struct Runs {
     outer: Vec<(usize, usize)>,
@@ -210,6 +211,8 @@ impl Iterator for Runs {
         (self.left, Some(self.left))
     }
 }
+
+impl ExactSizeIterator for Runs {}
 
 /// The rule of [`Layout::is_contiguous`], for sizes and strides that may be anything.
 pub(crate) fn is_contiguous(shape: &[usize], strides: &[usize]) -> bool {

@@ -4,10 +4,15 @@ use std::convert::Infallible;
 
 use crate::dtype::DType;
 use crate::error::StageError;
-use crate::layout::Layout;
+use crate::layout::{Layout, Run};
 use crate::tensor::{Flags, StorageBytes, TensorBuf, TensorView};
 
 const PIECE: usize = 64 * 1024;
+/// Neighbouring elements that are at least as long are handed out where they lie.
+const LONG_RUN: usize = 4 * 1024;
+const CACHE_LINE: usize = 64;
+/// Elements of a run that are copied before the next run has its turn.
+const TILE: usize = 32;
 
 impl TensorBuf {
     /// Hands the logical elements out in row-major order, little endian, in pieces of at most 64 KiB of whole
@@ -84,29 +89,42 @@ impl Elements<'_> {
         visit: &mut dyn FnMut(&[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
         let item_size = self.dtype.item_size();
-        let mut piece = Vec::with_capacity(PIECE.min(self.layout.numel().saturating_mul(item_size)));
-        for run in self.layout.runs() {
-            let bytes = &storage[(run.start - first) * item_size..];
-            if run.stride == 1 && !self.are_marked() {
-                flush(&mut piece, visit)?;
-                bytes[..run.len * item_size].chunks(PIECE).try_for_each(&mut *visit)?;
-                continue;
-            }
-            for position in 0..run.len {
-                if piece.len() + item_size > PIECE {
-                    flush(&mut piece, visit)?;
-                }
-                let at = position * run.stride * item_size;
-                let start = piece.len();
-                piece.extend(&bytes[at..at + item_size]);
-                self.apply_marks(&mut piece[start..]);
-            }
+        let mut runs = self.layout.runs();
+        // All runs of a layout are alike in length and stride.
+        let Some(Run { len, stride, .. }) = runs.clone().next() else {
+            return Ok(());
+        };
+        let run_bytes = len * item_size;
+        if stride == 1 && !self.are_marked() && run_bytes >= LONG_RUN {
+            return runs.try_for_each(|run| {
+                let start = (run.start - first) * item_size;
+                storage[start..start + run_bytes].chunks(PIECE).try_for_each(&mut *visit)
+            });
         }
-        flush(&mut piece, visit)
+        let runs_of_a_piece = (PIECE / run_bytes).max(1);
+        let part = len.min(PIECE / item_size);
+        let mut starts = Vec::with_capacity(runs_of_a_piece.min(runs.len()));
+        let mut piece = vec![0; starts.capacity() * part * item_size];
+        loop {
+            starts.extend(runs.by_ref().take(runs_of_a_piece).map(|run| run.start - first));
+            if starts.is_empty() {
+                return Ok(());
+            }
+            for begin in (0..len).step_by(part) {
+                let part = part.min(len - begin);
+                let piece = &mut piece[..starts.len() * part * item_size];
+                gather(item_size, storage, stride, &starts, piece);
+                self.apply_marks(piece);
+                visit(piece)?;
+                starts.iter_mut().for_each(|start| *start += part * stride);
+            }
+            starts.clear();
+        }
     }
 
     /// Flips the sign bits that the conjugate and negative marks call for.
-    fn apply_marks(&self, element: &mut [u8]) {
+    fn apply_marks(&self, elements: &mut [u8]) {
+        let item_size = self.dtype.item_size();
         if self.flags.neg {
             match self.dtype {
                 DType::Float64
@@ -116,13 +134,13 @@ impl Elements<'_> {
                 | DType::Float8E4M3Fn
                 | DType::Float8E5M2
                 | DType::Float8E4M3FnUz
-                | DType::Float8E5M2FnUz => flip_sign(element),
+                | DType::Float8E5M2FnUz => elements.chunks_exact_mut(item_size).for_each(flip_sign),
                 DType::Complex32 | DType::Complex64 | DType::Complex128 => {
-                    let (real, imaginary) = element.split_at_mut(element.len() / 2);
-                    flip_sign(real);
-                    flip_sign(imaginary);
+                    elements.chunks_exact_mut(item_size / 2).for_each(flip_sign);
                 }
-                DType::Int64 | DType::Int32 | DType::Int16 | DType::Int8 => negate(element),
+                DType::Int64 | DType::Int32 | DType::Int16 | DType::Int8 => {
+                    elements.chunks_exact_mut(item_size).for_each(negate);
+                }
                 // torch sets the mark on none of these.
                 DType::Float8E8M0Fnu
                 | DType::Float4E2M1FnX2
@@ -137,18 +155,43 @@ impl Elements<'_> {
             }
         }
         if self.flags.conj {
-            let half = element.len() / 2;
-            flip_sign(&mut element[half..]);
+            // The sign is in the last byte of the imaginary part, which is the second.
+            elements.chunks_exact_mut(item_size).for_each(flip_sign);
         }
     }
 }
 
-fn flush<E>(piece: &mut Vec<u8>, visit: &mut dyn FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
-    if !piece.is_empty() {
-        visit(piece)?;
-        piece.clear();
+/// Copies runs of elements that lie `stride` apart to where they lie side by side, one run after the other;
+/// `starts` has the first element of each.
+fn gather(item_size: usize, storage: &[u8], stride: usize, starts: &[usize], out: &mut [u8]) {
+    match item_size {
+        1 => gather_items::<1>(storage, stride, starts, out),
+        2 => gather_items::<2>(storage, stride, starts, out),
+        4 => gather_items::<4>(storage, stride, starts, out),
+        8 => gather_items::<8>(storage, stride, starts, out),
+        16 => gather_items::<16>(storage, stride, starts, out),
+        other => unreachable!("no dtype has elements of {other} bytes"),
     }
-    Ok(())
+}
+
+/// Where neighbours of a run lie on different cache lines, neighbours of the next runs lie on the same ones as
+/// a rule (a transposed matrix), so the runs are copied side by side, a few elements of each at a time.
+fn gather_items<const N: usize>(storage: &[u8], stride: usize, starts: &[usize], out: &mut [u8]) {
+    let (items, _) = storage.as_chunks::<N>();
+    let (out, _) = out.as_chunks_mut::<N>();
+    let len = out.len() / starts.len();
+    let tile = if stride * N < CACHE_LINE { len } else { TILE.min(len) };
+    for begin in (0..len).step_by(tile) {
+        for (start, row) in starts.iter().zip(out.chunks_exact_mut(len)) {
+            let row = &mut row[begin..len.min(begin + tile)];
+            let items = &items[start + begin * stride..];
+            match stride {
+                0 => row.fill(items[0]),
+                1 => row.copy_from_slice(&items[..row.len()]),
+                _ => row.iter_mut().zip(items.iter().step_by(stride)).for_each(|(out, item)| *out = *item),
+            }
+        }
+    }
 }
 
 fn flip_sign(little_endian: &mut [u8]) {
@@ -171,6 +214,7 @@ mod tests {
     use std::sync::Arc;
 
     use bytes::Bytes;
+    use proptest::prelude::*;
 
     use super::*;
     use crate::device::Device;
@@ -196,6 +240,56 @@ mod tests {
             .unwrap();
         let neg = ints.with_flags(Flags { neg: true, ..Flags::default() });
         assert_eq!(neg.to_bytes(), [-5i16, 300].map(i16::to_le_bytes).concat());
+    }
+
+    /// Reads a tensor element by element, each from its place by the definition of strides.
+    fn one_by_one(tensor: &TensorBuf) -> Vec<u8> {
+        let item_size = tensor.dtype().item_size();
+        let mut places = vec![tensor.layout().offset()];
+        for (&size, &stride) in tensor.shape().iter().zip(tensor.layout().strides()) {
+            places = places.iter().flat_map(|place| (0..size).map(move |i| place + i * stride)).collect();
+        }
+        let item = |place: usize| &tensor.storage()[place * item_size..][..item_size];
+        places.into_iter().flat_map(|place| item(place).iter().copied()).collect()
+    }
+
+    fn check_elements(dtype: DType, layout: Layout) {
+        let storage: Vec<u8> = (0..layout.end() * dtype.item_size()).map(|i| (i * 31 % 251) as u8).collect();
+        let tensor = TensorBuf::new(dtype, layout, Bytes::from(storage)).unwrap();
+        let mut bytes = Vec::new();
+        tensor.for_each_piece(&mut |piece| {
+            assert!(!piece.is_empty() && piece.len() <= PIECE);
+            bytes.extend(piece);
+        });
+        assert!(bytes == one_by_one(&tensor), "{tensor:?}");
+    }
+
+    proptest! {
+        #[test]
+        fn pieces_join_to_the_elements_in_their_order(
+            dtype in prop::sample::select(DType::all().collect::<Vec<_>>()),
+            dims in prop::collection::vec((0usize..60, 0usize..130), 0..4),
+            offset in 0usize..10,
+        ) {
+            let (shape, strides): (Vec<_>, Vec<_>) = dims.into_iter().unzip();
+            check_elements(dtype, Layout::new(&shape, &strides, offset).unwrap());
+        }
+    }
+
+    #[test]
+    fn runs_that_are_longer_or_shorter_than_a_piece_lose_nothing() {
+        for (shape, strides) in [
+            ([300, 200], [1, 300]),
+            ([3, 70_000], [1, 3]),
+            ([70_000, 3], [1, 70_000]),
+            ([2, 70_000], [7, 0]),
+            ([40, 5_000], [5_001, 1]),
+            ([2, 70_000], [70_000, 1]),
+        ] {
+            for dtype in [DType::UInt8, DType::BFloat16, DType::Float32, DType::Int64, DType::Complex128] {
+                check_elements(dtype, Layout::new(&shape, &strides, 5).unwrap());
+            }
+        }
     }
 
     /// Device memory that is host memory, and never gives more than it is asked for.

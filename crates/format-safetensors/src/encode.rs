@@ -5,71 +5,105 @@ use std::collections::HashSet;
 use std::io::{BufWriter, Write};
 
 use callbox_core::elements::check_expansion;
-use callbox_core::{FilePlan, FormatError, TensorGroup, TensorView};
+use callbox_core::{FilePlan, FormatError, StorageBytes, TensorGroup, TensorView};
 use safetensors::tensor::TensorInfo;
 
 use crate::dtype::{last_size_factor, to_safetensors};
-use crate::header;
+use crate::header::{self, METADATA};
 use crate::serializer::FORMAT;
 
-/// Counts the bytes of the file.
+/// Headers and tensors smaller than this leave in one write with their neighbours.
+const GATHERED: u64 = 64 * 1024;
+
+/// Sizes the file; no element is read.
 pub(crate) fn plan(group: &TensorGroup<'_>) -> Result<FilePlan, FormatError> {
-    let mut count = Count(0);
-    encode(group, &mut count)?;
-    Ok(FilePlan { format: FORMAT, bytes: count.0, remarks: Vec::new() })
-}
-
-struct Count(u64);
-
-impl Write for Count {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0 += bytes.len() as u64;
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
+    let contents = Contents::new(group)?;
+    Ok(FilePlan { format: FORMAT, bytes: contents.byte_len(), remarks: Vec::new() })
 }
 
 /// Writes the header, then each tensor's logical elements in row-major order, one tensor after the other.
 pub(crate) fn encode(group: &TensorGroup<'_>, out: &mut dyn Write) -> Result<(), FormatError> {
-    let mut tensors = Vec::with_capacity(group.tensors.len());
-    let mut keys = HashSet::new();
-    for (key, tensor) in &group.tensors {
-        if !keys.insert(*key) {
-            return Err(cannot_hold(key, "another tensor has the same key"));
-        }
-        tensors.push((*key, describe(key, tensor)?, tensor));
-    }
-    // The format's own order: the largest alignment first, so that every tensor lies at a multiple of its
-    // dtype's size, then by name.
-    tensors.sort_by_key(|(key, info, _)| (Reverse(info.dtype), *key));
-
-    let mut data_len = 0;
-    let mut infos = Vec::with_capacity(tensors.len());
-    let mut views = Vec::with_capacity(tensors.len());
-    for (key, mut info, view) in tensors {
-        let start = data_len;
-        data_len += info.data_offsets.1;
-        info.data_offsets = (start, data_len);
-        infos.push((key.to_owned(), info));
-        views.push(view);
-    }
-    let header = header::write(infos)?;
-
-    let mut out = BufWriter::new(out);
-    out.write_all(&header).map_err(FormatError::Write)?;
-    for view in views {
-        view.for_each_piece(&mut |piece| out.write_all(piece).map_err(FormatError::Write))?;
+    let contents = Contents::new(group)?;
+    let mut out = BufWriter::with_capacity(contents.byte_len().min(GATHERED) as usize, out);
+    out.write_all(&contents.header).map_err(FormatError::Write)?;
+    for tensor in contents.tensors {
+        put_elements(tensor, &mut out)?;
     }
     out.flush().map_err(FormatError::Write)
+}
+
+/// What the file holds: the header with its length in front, and the tensors in the order of their data.
+struct Contents<'a> {
+    header: Vec<u8>,
+    tensors: Vec<&'a TensorView<'a>>,
+    data_len: usize,
+}
+
+impl<'a> Contents<'a> {
+    fn new(group: &'a TensorGroup<'a>) -> Result<Contents<'a>, FormatError> {
+        let mut described = Vec::with_capacity(group.tensors.len());
+        let mut keys = HashSet::with_capacity(group.tensors.len());
+        for (key, tensor) in &group.tensors {
+            if !keys.insert(*key) {
+                return Err(cannot_hold(key, "another tensor has the same key"));
+            }
+            described.push((*key, describe(key, tensor)?, tensor));
+        }
+        // The format's own order: the largest alignment first, so that every tensor lies at a multiple of its
+        // dtype's size, then by name.
+        described.sort_by_key(|(key, info, _)| (Reverse(info.dtype), *key));
+
+        let mut data_len: usize = 0;
+        let mut infos = Vec::with_capacity(described.len());
+        let mut tensors = Vec::with_capacity(described.len());
+        for (key, mut info, tensor) in described {
+            let start = data_len;
+            data_len = start
+                .checked_add(info.data_offsets.1)
+                .ok_or_else(|| cannot_hold(key, "the data before it leave no room in a file"))?;
+            info.data_offsets = (start, data_len);
+            infos.push((key.to_owned(), info));
+            tensors.push(tensor);
+        }
+        Ok(Contents { header: header::write(infos)?, tensors, data_len })
+    }
+
+    fn byte_len(&self) -> u64 {
+        (self.header.len() + self.data_len) as u64
+    }
+}
+
+fn put_elements(tensor: &TensorView<'_>, out: &mut dyn Write) -> Result<(), FormatError> {
+    if let Some(bytes) = elements_at_hand(tensor) {
+        return out.write_all(bytes).map_err(FormatError::Write);
+    }
+    tensor.for_each_piece(&mut |piece| out.write_all(piece).map_err(FormatError::Write))
+}
+
+/// Returns the logical elements where they lie as one in host memory: as one write they cost least.
+fn elements_at_hand<'t>(tensor: &'t TensorView<'_>) -> Option<&'t [u8]> {
+    match &tensor.storage.bytes {
+        StorageBytes::Host(bytes)
+            if tensor.layout.is_contiguous() && !tensor.flags.conj && !tensor.flags.neg =>
+        {
+            let item_size = tensor.dtype.item_size();
+            let start = tensor.layout.offset() * item_size;
+            bytes.get(start..start + tensor.layout.numel() * item_size)
+        }
+        StorageBytes::Host(_) | StorageBytes::Device(_) => None,
+    }
 }
 
 /// Says what the header will say of a tensor, its bytes counted from zero.
 fn describe(key: &str, tensor: &TensorView<'_>) -> Result<TensorInfo, FormatError> {
     let dtype = to_safetensors(tensor.dtype)
         .ok_or_else(|| cannot_hold(key, &format!("safetensors has no dtype like {}", tensor.dtype)))?;
+    if key == METADATA {
+        return Err(cannot_hold(key, "the format has another use for this name"));
+    }
+    if let Some(mark) = tensor.flags.meaningless_mark(tensor.dtype) {
+        return Err(cannot_hold(key, &format!("it is {} and marked as {mark}", tensor.dtype)));
+    }
     let item_size = tensor.dtype.item_size();
     let stored = tensor.storage.bytes.len() / item_size;
     tensor

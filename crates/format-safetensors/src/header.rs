@@ -24,7 +24,7 @@ const LENGTH_BYTES: usize = 8;
 const LONGEST_HEADER: usize = 16 << 20;
 
 /// The entry that is no tensor.
-const METADATA: &str = "__metadata__";
+pub(crate) const METADATA: &str = "__metadata__";
 
 /// Reads the header of a whole file and where its data begin. `Ok`: the tensors' bytes follow each other from
 /// there to the end of the file.

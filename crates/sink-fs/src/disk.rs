@@ -13,16 +13,7 @@ use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, CWD, FileType, FlockOperation, Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 
-/// Which crash a dump survives.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Durability {
-    /// That of the process: what was written stays, however the process ends.
-    #[default]
-    Process,
-    /// That of the whole system, a reset or a loss of power: every file and folder is synced before the line that
-    /// speaks of it, and the line before its call goes on. Costs a few hundred microseconds a sync.
-    System,
-}
+use crate::durability::Durability;
 
 /// Tensors of models and lines of arguments are nobody else's business.
 const FOLDER_MODE: Mode = Mode::RWXU;

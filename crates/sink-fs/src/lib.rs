@@ -2,6 +2,7 @@
 
 mod call_facts;
 mod disk;
+mod durability;
 mod encode;
 mod fields;
 mod folder;
@@ -29,6 +30,6 @@ mod slot;
 mod source;
 mod value;
 
-pub use disk::Durability;
+pub use durability::{Durability, ParseDurabilityError};
 pub use sink::{FsSink, SinkOptions};
 pub use source::{FsSource, ReadMode, ReadOptions};

@@ -5,7 +5,8 @@ use std::io;
 
 use callbox_core::{Line, SinkError};
 
-use crate::disk::{DiskFile, Durability};
+use crate::disk::DiskFile;
+use crate::durability::Durability;
 
 /// Appends whole lines, each with one write and under the file's lock.
 ///

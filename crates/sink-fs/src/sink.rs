@@ -8,7 +8,8 @@ use callbox_core::{
     CallRecord, DumpSink, DumpSlot, FilePlan, Line, SinkError, SlotName, TensorGroup, TensorSerializer,
 };
 
-use crate::disk::{Durability, Folder};
+use crate::disk::Folder;
+use crate::durability::Durability;
 use crate::encode;
 use crate::formats::Formats;
 use crate::index::SESSION_FILE;

@@ -3,9 +3,11 @@
 pub mod conformance;
 pub mod fixed;
 pub mod memory;
+pub mod memory_log;
 pub mod memory_sink;
 pub mod sample;
 pub mod strategies;
 
 pub use memory::MemorySource;
+pub use memory_log::MemoryLog;
 pub use memory_sink::{MemorySink, Operation};

@@ -5,6 +5,7 @@
 
 mod conformance;
 mod lines;
+mod logs;
 mod props;
 mod replay;
 mod sessions;
