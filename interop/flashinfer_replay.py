@@ -78,8 +78,10 @@ def check_bmm_fp8(folder):
     expect_equal((name, expected.dtype, expected.shape), ("result", dtype, out.shape), f"{path}: result")
     product = torch.bmm(a.float(), b.float()) * a_scale * b_scale
     torch.testing.assert_close(expected.float(), product, rtol=1e-2, atol=1e-2)
-    saved = torch.load(path / "outputs.pt", weights_only=True)["result"]
-    expect_equal(describe(expected), describe(saved), f"{path}: result and outputs.pt")
+    loaded = {f"arg_{place}": value for place, value in enumerate(replayed["args"])}
+    for file, found in (("inputs.pt", loaded), ("outputs.pt", replayed["expected_tensors"])):
+        for key, saved in torch.load(path / file, weights_only=True).items():
+            expect_equal(describe(found[key]), describe(saved), f"{path}: {key} and {file}")
     return "arguments, expected tensors and their product"
 
 

@@ -256,7 +256,7 @@ mod tests {
     fn check_elements(dtype: DType, layout: Layout) {
         let storage: Vec<u8> = (0..layout.end() * dtype.item_size()).map(|i| (i * 31 % 251) as u8).collect();
         let tensor = TensorBuf::new(dtype, layout, Bytes::from(storage)).unwrap();
-        let mut bytes = Vec::new();
+        let mut bytes = Vec::<u8>::new();
         tensor.for_each_piece(&mut |piece| {
             assert!(!piece.is_empty() && piece.len() <= PIECE);
             bytes.extend(piece);

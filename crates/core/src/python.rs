@@ -47,9 +47,6 @@ pub fn push_text(out: &mut String, text: &Text) {
     for code_point in text.code_points() {
         match char::from_u32(code_point) {
             Some('\\') => out.push_str("\\\\"),
-            Some('\n') => out.push_str("\\n"),
-            Some('\r') => out.push_str("\\r"),
-            Some('\t') => out.push_str("\\t"),
             Some(character) if character == quote => out.extend(['\\', quote]),
             Some(character) if is_printable(character) => out.push(character),
             Some(_) | None => push_escape(out, code_point),
@@ -68,8 +65,18 @@ pub fn push_sizes(out: &mut String, sizes: &[usize]) {
     out.push_str(if sizes.len() == 1 { ",)" } else { ")" });
 }
 
-fn push_escape(out: &mut String, code_point: u32) {
+/// Appends the escape of a character that cannot be shown.
+///
+/// ```
+/// let mut text = String::new();
+/// callbox_core::python::push_escape(&mut text, 0x1b);
+/// assert_eq!(text, r"\x1b");
+/// ```
+pub fn push_escape(out: &mut String, code_point: u32) {
     match code_point {
+        0x09 => out.push_str("\\t"),
+        0x0a => out.push_str("\\n"),
+        0x0d => out.push_str("\\r"),
         0..0x100 => append(out, format_args!("\\x{code_point:02x}")),
         0x100..0x1_0000 => append(out, format_args!("\\u{code_point:04x}")),
         0x1_0000.. => append(out, format_args!("\\U{code_point:08x}")),

@@ -82,15 +82,16 @@ fn put_elements(tensor: &TensorView<'_>, out: &mut dyn Write) -> Result<(), Form
 
 /// Returns the logical elements where they lie as one in host memory: as one write they cost least.
 fn elements_at_hand<'t>(tensor: &'t TensorView<'_>) -> Option<&'t [u8]> {
+    let TensorView { layout, flags, .. } = tensor;
+    if !layout.is_contiguous() || layout.numel() == 0 || flags.conj || flags.neg {
+        return None;
+    }
     match &tensor.storage.bytes {
-        StorageBytes::Host(bytes)
-            if tensor.layout.is_contiguous() && !tensor.flags.conj && !tensor.flags.neg =>
-        {
+        StorageBytes::Host(bytes) => {
             let item_size = tensor.dtype.item_size();
-            let start = tensor.layout.offset() * item_size;
-            bytes.get(start..start + tensor.layout.numel() * item_size)
+            Some(&bytes[layout.offset() * item_size..layout.end() * item_size])
         }
-        StorageBytes::Host(_) | StorageBytes::Device(_) => None,
+        StorageBytes::Device(_) => None,
     }
 }
 

@@ -1,11 +1,14 @@
 //! Where the log goes.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fmt;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-/// Where the call log goes.
+/// Stands for the process id in a path.
+const PROCESS_ID: &[u8] = b"%i";
+
+/// Where the call log goes: what `FLASHINFER_LOGDEST` says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum LogDestination {
     /// Standard output.
@@ -13,12 +16,12 @@ pub enum LogDestination {
     Stdout,
     /// Standard error.
     Stderr,
-    /// A file, opened for append; `%i` stands for the process id.
+    /// A file; each `%i` in its path stands for the process id.
     File(PathBuf),
 }
 
 impl LogDestination {
-    /// Reads a destination as `FLASHINFER_LOGDEST` spells it: `stdout`, `stderr`, or else a path.
+    /// Reads `stdout` or `stderr`, spelled exactly so; anything else is the path of a file.
     ///
     /// ```
     /// use callbox_sink_stdio::LogDestination;
@@ -56,31 +59,30 @@ impl fmt::Display for LogDestination {
 /// ```
 pub fn with_process_id(path: &Path, process_id: u32) -> PathBuf {
     let mut rest = path.as_os_str().as_bytes();
-    let mut replaced = Vec::new();
-    while let Some(place) = rest.windows(2).position(|pair| pair == b"%i") {
+    let mut replaced = Vec::with_capacity(rest.len());
+    while let Some(place) = rest.windows(PROCESS_ID.len()).position(|part| part == PROCESS_ID) {
         replaced.extend_from_slice(&rest[..place]);
         replaced.extend_from_slice(process_id.to_string().as_bytes());
-        rest = &rest[place + 2..];
+        rest = &rest[place + PROCESS_ID.len()..];
     }
     replaced.extend_from_slice(rest);
     OsString::from_vec(replaced).into()
 }
 
-/// Tells whether the process id is a part of the path.
-pub(crate) fn has_process_id(path: &Path) -> bool {
-    let text: &OsStr = path.as_os_str();
-    text.as_bytes().windows(2).any(|pair| pair == b"%i")
-}
-
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsStr;
+
     use super::*;
 
     #[test]
-    fn every_place_holder_is_replaced_and_other_percent_signs_stay() {
-        for (path, expected) in [("%i/%i_%d%%i", "7/7_%d%7"), ("plain", "plain"), ("%", "%"), ("", "")] {
-            assert_eq!(with_process_id(Path::new(path), 7), Path::new(expected));
-            assert_eq!(has_process_id(Path::new(path)), path != expected);
+    fn the_process_id_stands_wherever_the_path_says_so_and_other_percent_signs_stay() {
+        for (path, expected) in
+            [("calls.log", "calls.log"), ("%i/%i_%d%%ii", "47/47_%d%47i"), ("%I%", "%I%"), ("", "")]
+        {
+            assert_eq!(with_process_id(path.as_ref(), 47), Path::new(expected), "{path}");
         }
+        let no_unicode = Path::new(OsStr::from_bytes(b"\xff%i"));
+        assert_eq!(with_process_id(no_unicode, 1).as_os_str().as_bytes(), b"\xff1");
     }
 }

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod destination;
+mod log_file;
 mod sink;
 mod text;
 

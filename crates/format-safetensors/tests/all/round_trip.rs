@@ -3,7 +3,8 @@
 use std::io::{self, Write};
 
 use callbox_core::{
-    Bytes, DType, DTypeKind, Flags, FormatError, Layout, TensorBuf, TensorGroup, TensorSerializer, TensorView,
+    Bytes, DType, DTypeKind, FilePlan, Flags, FormatError, Layout, TensorBuf, TensorGroup, TensorSerializer,
+    TensorView,
 };
 use callbox_format_safetensors::SafetensorsSerializer;
 use proptest::prelude::*;
@@ -29,6 +30,8 @@ fn tensors() -> impl Strategy<Value = TensorBuf> {
         let len = layout.end() * dtype.item_size();
         let bytes: Bytes = (0..len).map(|place| (place * 37 % 256) as u8).collect();
         let conj = conj && dtype.kind() == DTypeKind::Complex;
+        let is_signed = dtype.kind() == DTypeKind::Float && dtype != DType::Float8E8M0Fnu;
+        let neg = neg && (is_signed || dtype.kind() == DTypeKind::Complex);
         TensorBuf::new(dtype, layout, bytes).unwrap().with_flags(Flags { conj, neg, ..Flags::default() })
     })
 }
@@ -38,7 +41,11 @@ proptest! {
     fn logical_elements_come_back_row_major(tensors in prop::collection::vec(tensors(), 0..6)) {
         let keys: Vec<_> = (0..tensors.len()).map(|number| format!("arg_{number} ü\"")).collect();
         let views = keys.iter().map(String::as_str).zip(tensors.iter().map(TensorBuf::as_view));
-        let file = encode(&TensorGroup { stem: "inputs", tensors: views.collect() });
+        let group = TensorGroup { stem: "inputs", tensors: views.collect() };
+        let file = encode(&group);
+        let format = SafetensorsSerializer.format();
+        let plan = FilePlan { format, bytes: file.len() as u64, remarks: Vec::new() };
+        prop_assert_eq!(SafetensorsSerializer.plan(&group).unwrap(), plan);
 
         let loaded = decode(file.clone()).unwrap();
         prop_assert_eq!(loaded.len(), tensors.len());
@@ -77,6 +84,34 @@ fn tensors_are_aligned_by_their_order() {
 }
 
 #[test]
+fn tensors_that_share_memory_are_written_once_each() {
+    let floats = TensorBuf::from_f32(DType::Float32, &[2, 3], &[0., 1., 2., 3., 4., 5.]).unwrap();
+    let overlapping = floats.with_layout(Layout::new(&[4], &[1], 1).unwrap()).unwrap();
+    let transposed = floats.with_layout(Layout::new(&[3, 2], &[1, 3], 0).unwrap()).unwrap();
+    let aliases =
+        [("same", &floats), ("again", &floats), ("overlapping", &overlapping), ("transposed", &transposed)];
+    let tensors = aliases.map(|(key, tensor)| (key, tensor.as_view()));
+    let loaded = decode(encode(&TensorGroup { stem: "inputs", tensors: tensors.to_vec() })).unwrap();
+    for (key, tensor) in aliases {
+        let read = whole(&loaded, key);
+        assert_eq!(read.shape(), tensor.shape());
+        assert_eq!(read.to_f32().unwrap(), tensor.to_f32().unwrap(), "{key}");
+    }
+}
+
+#[test]
+fn a_plan_has_the_size_of_the_file_for_any_number_of_tensors_and_any_keys() {
+    let numbers = TensorBuf::from_elements(DType::UInt16, &[3], vec![1; 6]).unwrap();
+    for count in (0..40).chain([300]) {
+        let keys: Vec<_> = (0..count).map(|place| format!("{place}\n\"{}", "ü".repeat(7 * place))).collect();
+        let tensors = keys.iter().map(|key| (key.as_str(), numbers.as_view()));
+        let group = TensorGroup { stem: "inputs", tensors: tensors.collect() };
+        let plan = SafetensorsSerializer.plan(&group).unwrap();
+        assert_eq!(plan.bytes, encode(&group).len() as u64, "{count} tensors");
+    }
+}
+
+#[test]
 fn packed_numbers_are_counted_one_by_one() {
     let packed = TensorBuf::from_elements(DType::Float4E2M1FnX2, &[3, 4], vec![1; 12]).unwrap();
     let file = encode(&TensorGroup { stem: "inputs", tensors: vec![("a", packed.as_view())] });
@@ -88,9 +123,11 @@ fn packed_numbers_are_counted_one_by_one() {
 
 #[track_caller]
 fn encode_error(tensors: Vec<(&str, TensorView<'_>)>) -> FormatError {
+    let group = TensorGroup { stem: "inputs", tensors };
     let mut out = Vec::new();
-    let error = SafetensorsSerializer.encode(&TensorGroup { stem: "inputs", tensors }, &mut out).unwrap_err();
+    let error = SafetensorsSerializer.encode(&group, &mut out).unwrap_err();
     assert!(out.is_empty(), "something was written before the error");
+    assert_eq!(SafetensorsSerializer.plan(&group).unwrap_err().to_string(), error.to_string());
     error
 }
 
@@ -99,11 +136,16 @@ fn what_the_format_cannot_hold_is_refused_before_anything_is_written() {
     let bytes = TensorBuf::from_elements(DType::UInt8, &[3], vec![0; 3]).unwrap();
     let expanded = bytes.with_layout(Layout::new(&[1 << 40], &[0], 0).unwrap()).unwrap();
     let packed = TensorBuf::from_elements(DType::Float4E2M1FnX2, &[], vec![0]).unwrap();
+    let negative = bytes.clone().with_flags(Flags { neg: true, ..Flags::default() });
+    let conjugate = bytes.clone().with_flags(Flags { conj: true, ..Flags::default() });
     let complex = TensorBuf::from_elements(DType::Complex128, &[1], vec![0; 16]).unwrap();
     for (tensors, reason) in [
         (vec![("a", bytes.as_view()), ("a", bytes.as_view())], "the same key"),
         (vec![("a", expanded.as_view())], "1099511627776 elements over a storage of 3"),
         (vec![("a", packed.as_view())], "the tensor has none"),
+        (vec![("a", negative.as_view())], "is torch.uint8 and marked as a negative"),
+        (vec![("a", conjugate.as_view())], "is torch.uint8 and marked as a conjugate"),
+        (vec![("__metadata__", bytes.as_view())], "another use for this name"),
         (vec![("a", complex.as_view())], "no dtype like torch.complex128"),
     ] {
         let error = encode_error(tensors);

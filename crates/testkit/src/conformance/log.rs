@@ -1,8 +1,6 @@
 use std::thread;
 
-use callbox_core::{
-    Event, FunctionName, LiveArguments, LiveResult, LogSink, RecordedError, Value,
-};
+use callbox_core::{Event, FunctionName, LiveArguments, LiveResult, LogSink, RecordedError, Value};
 use time::OffsetDateTime;
 
 /// Threads that write at the same time.

@@ -1,5 +1,5 @@
 use callbox_core::{
-    Bytes, DType, FormatError, LoadedTensor, TensorBuf, TensorGroup, TensorMap, TensorSerializer,
+    Bytes, DType, Flags, FormatError, LoadedTensor, TensorBuf, TensorGroup, TensorMap, TensorSerializer,
 };
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -15,14 +15,29 @@ pub fn serializer(format: &dyn TensorSerializer) {
     assert!(!format.format().name.is_empty() && !format.format().extension.starts_with('.'));
     an_empty_group_is_a_file(format);
     what_is_written_is_read_back(format);
+    what_is_encoded_was_planned(format);
     other_bytes_are_refused(format);
 }
 
+/// Encodes, and holds the plan to what came of it.
 fn encode(format: &dyn TensorSerializer, tensors: &[(String, TensorBuf)]) -> Result<Bytes, FormatError> {
     let tensors = tensors.iter().map(|(key, tensor)| (key.as_str(), tensor.as_view())).collect();
+    let group = TensorGroup { stem: "inputs", tensors };
+    let plan = format.plan(&group);
     let mut file = Vec::new();
-    format.encode(&TensorGroup { stem: "inputs", tensors }, &mut file)?;
-    Ok(Bytes::from(file))
+    match format.encode(&group, &mut file) {
+        Ok(()) => {
+            let plan = plan.expect("what can be encoded can be planned");
+            assert_eq!(plan.format, format.format());
+            assert_eq!(plan.bytes, file.len() as u64, "a plan tells the exact size");
+            Ok(Bytes::from(file))
+        }
+        Err(error) => {
+            let planned = plan.expect_err("a plan fails where encoding fails").to_string();
+            assert_eq!(planned, error.to_string());
+            Err(error)
+        }
+    }
 }
 
 fn an_empty_group_is_a_file(format: &dyn TensorSerializer) {
@@ -52,6 +67,30 @@ fn what_is_written_is_read_back(format: &dyn TensorSerializer) {
         Ok(())
     });
     outcome.expect("what is written is read back");
+}
+
+fn what_is_encoded_was_planned(format: &dyn TensorSerializer) {
+    let marks = [
+        Flags { requires_grad: true, ..Flags::default() },
+        Flags { conj: true, ..Flags::default() },
+        Flags { neg: true, ..Flags::default() },
+    ];
+    for (dtype, flags) in DType::all().flat_map(|dtype| marks.map(|flags| (dtype, flags))) {
+        let tensor = TensorBuf::from_elements(dtype, &[1], vec![0; dtype.item_size()]);
+        let tensor = tensor.expect("one element").with_flags(flags);
+        if let Ok(file) = encode(format, &[("key".to_owned(), tensor)]) {
+            format.decode(file).unwrap_or_else(|error| panic!("{dtype}, {flags:?}: {error}"));
+        }
+    }
+    let tensor = TensorBuf::from_elements(DType::UInt8, &[2, 0], Vec::new()).expect("no element");
+    for count in [1, 2, 70, 300] {
+        let named = |place: usize| (format!("{place}{}", "é".repeat(place)), tensor.clone());
+        let tensors: Vec<_> = (0..count).map(named).collect();
+        let file = encode(format, &tensors).expect("bytes can be written");
+        assert_eq!(format.decode(file).expect("and read").len(), count);
+    }
+    let twice = ["key"; 2].map(|key| (key.to_owned(), tensor.clone()));
+    encode(format, &twice).expect_err("two tensors of one key would be one");
 }
 
 fn same(
