@@ -88,8 +88,7 @@ impl Opened {
         }
         let opened = OpenOptions::new().append(true).create(true).mode(0o600).open(&path);
         let regular = |file: File| file.metadata().map(|metadata| (file, metadata.is_file()));
-        let (file, is_regular) =
-            opened.and_then(regular).map_err(|source| failed("open", &path, source))?;
+        let (file, is_regular) = opened.and_then(regular).map_err(|source| failed("open", &path, source))?;
         let turn = (!is_regular).then(Mutex::default);
         Ok(Opened { process_id, path, file, turn })
     }

@@ -37,14 +37,17 @@ impl Drop for Exchanged {
     }
 }
 
-fn check(destination: LogDestination, stream: BorrowedFd<'_>, exchange: fn(BorrowedFd<'_>) -> rustix::io::Result<()>) {
+fn check(
+    destination: LogDestination,
+    stream: BorrowedFd<'_>,
+    exchange: fn(BorrowedFd<'_>) -> rustix::io::Result<()>,
+) {
     let sink = StdioSink::open(&destination).unwrap();
     let function = FunctionName::new("app", "rmsnorm");
     let arguments =
         LiveArguments { positional: (0..500).map(Value::int).collect(), ..LiveArguments::default() };
     let at = OffsetDateTime::UNIX_EPOCH;
-    let block =
-        Event::CallStarted { at, function: &function, arguments: &arguments, statistics: false };
+    let block = Event::CallStarted { at, function: &function, arguments: &arguments, statistics: false };
 
     let (ours, theirs) = UnixDatagram::pair().unwrap();
     let exchanged = Exchanged::new(stream, exchange, &ours);
@@ -57,7 +60,10 @@ fn check(destination: LogDestination, stream: BorrowedFd<'_>, exchange: fn(Borro
         String::from_utf8(datagram[..len].to_vec()).unwrap()
     };
     let text = received();
-    assert!(text.starts_with("====") && text.ends_with("  arg[499]:\n    499\n"), "the block is one write: {text}");
+    assert!(
+        text.starts_with("====") && text.ends_with("  arg[499]:\n    499\n"),
+        "the block is one write: {text}"
+    );
     assert_eq!(received(), "a line\n");
 
     drop(theirs);

@@ -7,6 +7,7 @@ mod conformance;
 mod lines;
 mod logs;
 mod props;
+mod recording;
 mod replay;
 mod sessions;
 mod truth;

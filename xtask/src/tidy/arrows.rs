@@ -50,7 +50,7 @@ pub(super) const ROWS: [Row; 19] = [
         ours: &["core", "format-pt", "format-safetensors", "sink-fs"],
         external: &["anyhow", "clap", "serde_json", "sha2", "time"],
     },
-    Row { folder: "tests", ours: &[], external: &[] },
+    Row { folder: "tests", ours: &[], external: &["callbox"] },
     Row {
         folder: "benches",
         ours: &["core", "format-pt", "format-safetensors", "kernels-cpu", "replay", "sink-fs"],

@@ -4,12 +4,15 @@ use callbox_core::{
     DType, FunctionName, Layout, LiveArguments, LiveResult, LiveValue, RecordedError, TensorView, Value,
 };
 use callbox_testkit::conformance::{self, LogCase};
-use time::OffsetDateTime;
-use time::macros::datetime;
+use time::{OffsetDateTime, UtcOffset};
 
 use super::*;
 
-const AT: OffsetDateTime = datetime!(2026-01-02 03:04:05 +5:45);
+/// Five past three in the morning of the 2nd of January 2026 in Kathmandu.
+fn at() -> OffsetDateTime {
+    let offset = UtcOffset::from_hms(5, 45, 0).unwrap();
+    OffsetDateTime::from_unix_timestamp(1_767_302_345).unwrap().to_offset(offset)
+}
 
 fn file_sink(path: PathBuf) -> StdioSink {
     StdioSink::open(&LogDestination::File(path)).unwrap()
@@ -59,9 +62,10 @@ fn log(shown: Shown) -> String {
     let sink = file_sink(path.clone());
     let system = [("callbox version", "0.1.0"), ("CUDA", "Not available (CPU-only mode)")];
     let system = system.map(|(label, value)| (label.to_owned(), value.to_owned()));
-    sink.emit(&Event::Started { at: AT, system: &system }).unwrap();
+    sink.emit(&Event::Started { at: at(), system: &system }).unwrap();
 
-    let floats: Vec<u8> = [0.5f32, f32::NAN, -2.0, f32::INFINITY].iter().flat_map(|x| x.to_le_bytes()).collect();
+    let floats: Vec<u8> =
+        [0.5f32, f32::NAN, -2.0, f32::INFINITY].iter().flat_map(|x| x.to_le_bytes()).collect();
     let view = |dtype, shape: &[usize], strides: &[usize]| -> LiveValue<'_> {
         Value::Tensor(TensorView::new(dtype, Layout::new(shape, strides, 0).unwrap(), &floats).unwrap())
     };
@@ -79,10 +83,8 @@ fn log(shown: Shown) -> String {
         (Value::tuple(vec![Value::int(1), Value::int(2)]), Value::Map(Vec::new())),
         (Value::None, mode),
     ]);
-    let plan = LiveArguments {
-        positional: vec![options, Value::Opaque { class: "device".to_owned(), repr: "cuda:1".into() }],
-        ..LiveArguments::of_object("Wrapper", 0x7f)
-    };
+    let mut plan = LiveArguments::of_object("Wrapper", 0x7f);
+    plan.positional.extend([options, Value::Opaque { class: "device".to_owned(), repr: "cuda:1".into() }]);
     let panic = RecordedError {
         kind: "panic".to_owned(),
         type_name: "&str".to_owned(),
@@ -103,14 +105,14 @@ fn call<'a>(
 ) {
     let function = &FunctionName::new("app", name);
     if shown == Shown::Names {
-        return sink.emit(&Event::CallNamed { at: AT, function }).unwrap();
+        return sink.emit(&Event::CallNamed { at: at(), function }).unwrap();
     }
     let location = "dumps/20260102_030405_006_pid7_call0001";
     let statistics = shown >= Shown::Statistics;
     if shown == Shown::Dumps {
         sink.emit(&Event::InputsDumped { location, bytes: 3 << 18, count: 1, max_count: 1000 }).unwrap();
     }
-    sink.emit(&Event::CallStarted { at: AT, function, arguments, statistics }).unwrap();
+    sink.emit(&Event::CallStarted { at: at(), function, arguments, statistics }).unwrap();
     match ended {
         Ok(result) => {
             sink.emit(&Event::CallReturned { result, statistics }).unwrap();

@@ -93,8 +93,8 @@ fn push_device(out: &mut String, text: &str) {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use callbox_core::{DType, Int, Layout, TensorView};
-        use super::*;
 
     fn check(value: LiveValue<'_>, expected: &str) {
         let mut out = String::new();
@@ -131,7 +131,10 @@ mod tests {
         check(sizes("Size"), "torch.Size([2, 3])");
         check(sizes("Point"), "Point(2, 3)");
         check(Value::List(vec![Value::text("a")]), "['a']");
-        check(Value::Map(vec![(Value::text("k"), Value::Float(1.0)), (Value::int(2), Value::None)]), "{'k': 1.0, 2: None}");
+        check(
+            Value::Map(vec![(Value::text("k"), Value::Float(1.0)), (Value::int(2), Value::None)]),
+            "{'k': 1.0, 2: None}",
+        );
         check(Value::Truncated { class: "list".to_owned(), length: 5 }, "<list with 5 items>");
         let view = TensorView::new(DType::UInt8, Layout::contiguous(&[1]).unwrap(), &[7]).unwrap();
         check(Value::Tensor(view), "Tensor(shape=(1,), dtype=torch.uint8, device=cpu)");

@@ -8,7 +8,12 @@ use super::value::push_indent;
 use super::{append, push_lines};
 
 /// Appends a tensor's lines behind the indentation of its first one.
-pub(super) fn push_tensor(out: &mut String, tensor: &TensorView<'_>, depth: usize, statistics: Option<&Statistics>) {
+pub(super) fn push_tensor(
+    out: &mut String,
+    tensor: &TensorView<'_>,
+    depth: usize,
+    statistics: Option<&Statistics>,
+) {
     out.push_str("Tensor(\n");
     let inner = depth + 1;
     push_indent(out, inner);

@@ -1,0 +1,4 @@
+//! Whole recordings, read back: processes that die, limits, threads.
+
+mod endings;
+mod limits;
