@@ -220,10 +220,10 @@ impl Dump<InputsSaved> {
         add_outputs(&mut completed, outputs, written);
         let line = self.sink.encode(&completed).map_err(|error| crate::error::chain(&error))?;
         let file_bytes = plans.iter().fold(0u64, |sum, (_, _, plan)| sum.saturating_add(plan.bytes));
-        // What was reserved for closing lines is theirs, and that of the lines which say why, if a file cannot be
-        // written.
-        let line_bytes = (2 * opening_bytes(&line)).saturating_sub(self.reservation.unspent());
-        if !self.reservation.grow(file_bytes.saturating_add(line_bytes)) {
+        // What was reserved for the closing lines of a call without outputs is there for those with them, and again
+        // for the others if a file cannot be written.
+        let needed = file_bytes.saturating_add(2 * opening_bytes(&line));
+        if !self.reservation.grow(needed.saturating_sub(self.reservation.unspent())) {
             return Err(format!("the outputs take {file_bytes} bytes, more than the size limit leaves"));
         }
         for (group, tensors, plan) in &plans {
