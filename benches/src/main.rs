@@ -3,6 +3,7 @@
 
 mod batch_decode;
 mod harness;
+mod log;
 mod plain;
 mod read;
 mod replay;
@@ -19,7 +20,8 @@ use crate::harness::Measurement;
 
 type Bench = fn() -> anyhow::Result<Vec<Measurement>>;
 
-const BENCHES: [(&str, Bench); 5] = [
+const BENCHES: [(&str, Bench); 6] = [
+    ("log", log::measure),
     ("read", read::measure),
     ("scan", scan::measure),
     ("replay", replay::measure),
@@ -31,6 +33,7 @@ const HELP: &str = "\
 Usage: cargo xtask bench [--json] [NAME]...
 
 Names (all, if none is given):
+  log         write events of levels 1 and 3 to a file
   read        load and touch a 64 MiB tensor from .pt and .safetensors, read and mapped
   scan        list a session of 100,000 calls
   replay      replay a batch decode on the CPU

@@ -49,7 +49,8 @@ fn assembly(features: &[&str]) -> Result<Vec<String>, String> {
     let [path] = files.as_slice() else {
         return Err(format!("{} files of assembly in {}, expected one", files.len(), deps.display()));
     };
-    let text = fs::read_to_string(path).map_err(|error| format!("failed to read {}: {error}", path.display()))?;
+    let text =
+        fs::read_to_string(path).map_err(|error| format!("failed to read {}: {error}", path.display()))?;
     body(&text).ok_or_else(|| format!("{} has no function `{FUNCTION}`", path.display()))
 }
 
@@ -110,10 +111,7 @@ _ZN3lib8rms_norm17habcE:
     #[test]
     fn a_function_is_cut_out_and_its_names_are_made_comparable() {
         let body = body(FILE).unwrap();
-        assert_eq!(
-            body,
-            ["\tmulss\t.L(%rip), %xmm0", "\tcallq\t*symbol@GOTPCREL(%rip)", ".L:", "\tretq"]
-        );
+        assert_eq!(body, ["\tmulss\t.L(%rip), %xmm0", "\tcallq\t*symbol@GOTPCREL(%rip)", ".L:", "\tretq"]);
     }
 
     #[test]

@@ -150,10 +150,7 @@ test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; fini
     fn props_selects_the_property_tests_alone() {
         let arguments = ["--release", "--props", "--", "--nocapture"].map(str::to_owned);
         let spelled_out = with_props_spelled_out(&arguments);
-        assert_eq!(
-            spelled_out.join(" "),
-            "--release -p callbox-tests --test all props:: -- --nocapture"
-        );
+        assert_eq!(spelled_out.join(" "), "--release -p callbox-tests --test all props:: -- --nocapture");
     }
 
     #[test]

@@ -11,14 +11,16 @@ mod versions;
 
 pub use callbox_core as core;
 pub use callbox_core::{
-    DType, Ending, Health, Level, Limits, LiveValue, ObjectId, OwnedValue, PendingCall, Recorder, TensorBuf,
+    DType, Ending, Health, Level, Limits, LiveValue, OwnedValue, PendingCall, Recorder, TensorBuf,
     TensorView, Value,
 };
 pub use callbox_registry::{Registry, registry};
 pub use callbox_replay as replay;
 pub use callbox_sink_fs::Durability;
 pub use callbox_sink_stdio::LogDestination;
-pub use callbox_values::{FromValue, FromValueError, Returned, ToValue, elements_of, record_enum, tensor_of};
+pub use callbox_values::{
+    FromValue, FromValueError, ObjectId, Returned, ToValue, elements_of, record_enum, tensor_of,
+};
 
 pub use self::config::{Config, DEFAULT_PREFIX, DumpFormat};
 pub use self::environment::{from_env, from_env_with_prefix};

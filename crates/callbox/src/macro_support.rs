@@ -5,10 +5,10 @@ use std::fmt::{Debug, Display};
 
 pub use callbox_core::{
     ArgumentPlace, Arguments, Callsite, Contract, ExecError, FunctionName, LiveArguments, LiveResult,
-    LiveValue, ObjectId, OwnedValue, PendingCall, RecordedError, Value,
+    LiveValue, OwnedValue, PendingCall, RecordedError, Value,
 };
 pub use callbox_registry::{Recorded, Registry, ReplayClass, Replayable, put, result, take};
-pub use callbox_values::{Returned, ToValue, returned_debug};
+pub use callbox_values::{ObjectId, Returned, ToValue, returned_debug};
 
 pub use crate::global::{begin, enabled};
 

@@ -21,7 +21,6 @@ pub mod live;
 mod logical;
 pub mod name;
 pub mod narrow_float;
-pub mod object_id;
 pub mod ports;
 pub mod process;
 pub mod python;
@@ -51,7 +50,6 @@ pub use layout::{Layout, LayoutError, Run};
 pub use level::Level;
 pub use live::{ArgumentPlace, LiveArguments, LiveResult};
 pub use name::{FunctionName, Group, SlotName};
-pub use object_id::ObjectId;
 pub use ports::{
     Clock, DeviceMemory, DumpSink, DumpSlot, DumpSource, Executor, Host, Instance, LogSink, TensorSerializer,
 };

@@ -210,7 +210,7 @@ fn put_tensor(
     pickle.int(i64::try_from(offset)?);
     pickle.int_tuple(&to_i64(tensor.layout.shape())?);
     pickle.int_tuple(&to_i64(tensor.layout.strides())?);
-    pickle.bool(tensor.flags.requires_grad && takes_gradients(tensor.dtype));
+    pickle.bool(tensor.flags.requires_grad && can_require_grad(tensor.dtype));
     pickle.name(ORDERED_DICT);
     pickle.reduce_empty();
     if class.is_none() {
@@ -235,10 +235,11 @@ fn put_marks(pickle: &mut PickleWriter<'_>, tensor: &TensorView<'_>) {
     }
 }
 
-/// Tells whether torch lets elements of a dtype have gradients; it refuses the mark on others.
-fn takes_gradients(dtype: DType) -> bool {
+/// Tells whether `torch.load` takes the mark of gradients on a dtype: it refuses it on integers, and its
+/// `_rebuild_tensor_v3` fails on a tensor that has it.
+fn can_require_grad(dtype: DType) -> bool {
     match dtype.kind() {
-        DTypeKind::Float | DTypeKind::PackedFloat | DTypeKind::Complex => true,
+        DTypeKind::Float | DTypeKind::PackedFloat | DTypeKind::Complex => storage_class(dtype).is_some(),
         DTypeKind::Integer | DTypeKind::Bool | DTypeKind::Quantized => false,
     }
 }

@@ -14,6 +14,7 @@ mod tuple;
 mod wrapper;
 
 mod element;
+mod object_id;
 mod owned;
 mod tensor;
 
@@ -27,6 +28,7 @@ pub use callbox_core::{LiveValue, OwnedValue, RecordedError, TensorBuf, TensorVi
 pub use element::Element;
 pub use enumeration::enum_member;
 pub use from_value::{FromValue, FromValueError};
+pub use object_id::ObjectId;
 pub use owned::to_owned_value;
 pub use returned::{Returned, returned_debug};
 pub use tensor::{elements_of, tensor_of};

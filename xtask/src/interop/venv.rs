@@ -43,7 +43,8 @@ fn create(place: &Path, clear: bool) -> Result<(), String> {
     if !starts(Path::new("python3")) {
         return Err(format!("python3 is not there: install Python 3.10 or newer, or set {SWITCH}=off"));
     }
-    let has_venv = Command::new("python3").args(["-c", "import ensurepip, venv"]).stderr(Stdio::null()).status();
+    let has_venv =
+        Command::new("python3").args(["-c", "import ensurepip, venv"]).stderr(Stdio::null()).status();
     if !has_venv.is_ok_and(|status| status.success()) {
         return Err(format!(
             "this python3 cannot make virtual environments: install its venv module (python3-venv on Debian), or set {SWITCH}=off"
@@ -77,7 +78,9 @@ fn starts(python: &Path) -> bool {
 
 fn remove_stamp(stamp: &Path) -> Result<(), String> {
     match fs::remove_file(stamp) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(format!("{}: {error}", stamp.display())),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(format!("{}: {error}", stamp.display()))
+        }
         _ => Ok(()),
     }
 }
@@ -86,7 +89,10 @@ fn remove_stamp(stamp: &Path) -> Result<(), String> {
 fn refuse_other_folders(place: &Path) -> Result<(), String> {
     let is_taken = fs::read_dir(place).is_ok_and(|mut entries| entries.next().is_some());
     if is_taken && !place.join("pyvenv.cfg").is_file() {
-        return Err(format!("{} ({PLACE}) is no virtual environment: name one, or a new folder", place.display()));
+        return Err(format!(
+            "{} ({PLACE}) is no virtual environment: name one, or a new folder",
+            place.display()
+        ));
     }
     Ok(())
 }
@@ -126,7 +132,9 @@ mod tests {
 
     #[test]
     fn a_folder_of_something_else_is_refused() {
-        assert!(refuse_other_folders(&root().join("xtask")).unwrap_err().contains("is no virtual environment"));
+        assert!(
+            refuse_other_folders(&root().join("xtask")).unwrap_err().contains("is no virtual environment")
+        );
         refuse_other_folders(&root().join("no such folder")).unwrap();
     }
 }

@@ -53,8 +53,8 @@ pub(super) const ROWS: [Row; 19] = [
     Row { folder: "tests", ours: &[], external: &["callbox"] },
     Row {
         folder: "benches",
-        ours: &["core", "format-pt", "format-safetensors", "kernels-cpu", "replay", "sink-fs"],
-        external: &["anyhow", "memmap2", "serde_json", "tempfile"],
+        ours: &["core", "format-pt", "format-safetensors", "kernels-cpu", "replay", "sink-fs", "sink-stdio"],
+        external: &["anyhow", "memmap2", "serde_json", "tempfile", "time"],
     },
     Row {
         folder: "examples/compose",

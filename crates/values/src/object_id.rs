@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// up. A clone is another object, whose constructor was not recorded.
 ///
 /// ```
-/// use callbox_core::ObjectId;
+/// use callbox_values::ObjectId;
 ///
 /// struct Cache {
 ///     id: ObjectId,
