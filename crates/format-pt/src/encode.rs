@@ -222,13 +222,14 @@ fn put_tensor(
     Ok(())
 }
 
-/// Writes the marks that are set; without any, torch writes no dict at all.
+/// Writes the marks that are set, each by its name anew and in torch's order; without any, torch writes no dict
+/// at all.
 fn put_marks(pickle: &mut PickleWriter<'_>, tensor: &TensorView<'_>) {
-    let marks = [("conj", tensor.flags.conj), ("neg", tensor.flags.neg)];
+    let marks = [("neg", tensor.flags.neg), ("conj", tensor.flags.conj)];
     let set: Vec<_> = marks.iter().filter(|(_, is_set)| *is_set).collect();
     if !set.is_empty() {
         let Ok(()) = pickle.dict(&set, |pickle, (mark, _)| -> Result<(), Infallible> {
-            pickle.shared_text(mark);
+            pickle.text(mark);
             pickle.bool(true);
             Ok(())
         });
