@@ -61,7 +61,8 @@ impl Call {
 
     /// Describes the call for the peers.
     pub(crate) fn describe(&self) -> Json {
-        let positional = (0..).zip(&self.positional).map(|(place, value): (usize, _)| (format!("arg_{place}"), value));
+        let positional =
+            (0..).zip(&self.positional).map(|(place, value): (usize, _)| (format!("arg_{place}"), value));
         let keyword = self.keyword.iter().map(|(name, value)| (format!("kwarg_{name}"), value));
         let inputs = Tensors::of(positional.chain(keyword));
         let (status, outputs, after) = self.ending.outcome();
@@ -107,9 +108,9 @@ impl<'a> Tensors<'a> {
 
     fn of_result(result: &'a Value<Tensor>) -> Tensors<'a> {
         match result {
-            Value::Tuple { items, .. } => {
-                Tensors::of((0..).zip(items).map(|(place, item): (usize, _)| (format!("result_{place}"), item)))
-            }
+            Value::Tuple { items, .. } => Tensors::of(
+                (0..).zip(items).map(|(place, item): (usize, _)| (format!("result_{place}"), item)),
+            ),
             other => Tensors::of(std::iter::once(("result".to_owned(), other))),
         }
     }

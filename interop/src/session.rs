@@ -46,7 +46,13 @@ impl Format {
 }
 
 /// Records calls into a folder, `work/name`, and describes what must be there.
-pub(crate) fn record(work: &Path, name: &str, format: Format, limits: Limits, calls: &[Call]) -> Result<Json> {
+pub(crate) fn record(
+    work: &Path,
+    name: &str,
+    format: Format,
+    limits: Limits,
+    calls: &[Call],
+) -> Result<Json> {
     let fallback = (format == Format::Safetensors).then(|| Format::Pt.serializer());
     let dumps = FsSink::new(SinkOptions {
         root: work.join(name),
@@ -56,8 +62,12 @@ pub(crate) fn record(work: &Path, name: &str, format: Format, limits: Limits, ca
     });
     let versions = vec![("callbox".to_owned(), env!("CARGO_PKG_VERSION").to_owned())];
     let settings = Settings { level: Level::Dumps, limits, versions, ..Settings::default() };
-    let adapters =
-        Adapters { log: None, dumps: Some(Arc::new(dumps)), clock: Arc::new(Ticking::default()), host: Arc::new(Here::new()) };
+    let adapters = Adapters {
+        log: None,
+        dumps: Some(Arc::new(dumps)),
+        clock: Arc::new(Ticking::default()),
+        host: Arc::new(Here::new()),
+    };
     let recorder = Recorder::new(settings, adapters);
     for call in calls {
         record_call(&recorder, call)?;
@@ -100,7 +110,12 @@ fn complete(pending: PendingCall, result: callbox_core::LiveResult<'static>) {
 
 /// Makes sure that nothing was lost on the way to disk: the peers should not have to find out.
 fn check_health(health: &Health, calls: &[Call]) -> Result<()> {
-    ensure!(health.reached == calls.len() as u64, "{} of {} calls reached the recorder", health.reached, calls.len());
+    ensure!(
+        health.reached == calls.len() as u64,
+        "{} of {} calls reached the recorder",
+        health.reached,
+        calls.len()
+    );
     ensure!(health.faults.is_empty(), "recording failed: {:?}", health.faults);
     Ok(())
 }

@@ -147,7 +147,7 @@ mod tests {
         assert_eq!(turned.elements(), [2, 5, 3, 6]);
 
         let number = Tensor::contiguous(DType::Complex64, &[], &storage);
-        let mut marked = |conj, neg| {
+        let marked = |conj, neg| {
             let flags = Flags { conj, neg, requires_grad: false };
             Tensor { flags, ..number.clone() }.elements()
         };

@@ -24,9 +24,16 @@ pub(crate) fn check(work: &Path) -> Result<BTreeMap<&'static str, (usize, usize)
         let format = format.with_context(|| format!("{file}: no known extension"))?;
         let tensors = format.serializer().decode(Bytes::from(fs::read(folder.join(file))?));
         let tensors = tensors.with_context(|| format!("{file}: callbox cannot read it"))?;
-        ensure!(tensors.len() == expected.len(), "{file}: {} tensors, expected {}", tensors.len(), expected.len());
+        ensure!(
+            tensors.len() == expected.len(),
+            "{file}: {} tensors, expected {}",
+            tensors.len(),
+            expected.len()
+        );
         for (key, expected) in expected {
-            let Some(LoadedTensor::Whole(tensor)) = tensors.get(key) else { bail!("{file}: {key} is not there") };
+            let Some(LoadedTensor::Whole(tensor)) = tensors.get(key) else {
+                bail!("{file}: {key} is not there")
+            };
             let found = describe(tensor);
             ensure!(found == *expected, "{file}: {key} is\n  {found}, the writer says\n  {expected}");
         }

@@ -21,7 +21,8 @@ pub(crate) fn calls() -> Vec<Call> {
     calls.push(Call::echo("without_tensors", Vec::new()));
     calls.extend(nested(&tensor).into_iter().map(|value| Call::echo("nested", vec![value])));
     let mut keyword = Call::echo("by_name", Vec::new());
-    keyword.keyword = vec![("scale", Value::Float(0.5)), ("x", tensor.clone()), ("more", Value::List(vec![tensor]))];
+    keyword.keyword =
+        vec![("scale", Value::Float(0.5)), ("x", tensor.clone()), ("more", Value::List(vec![tensor]))];
     keyword.texts = vec![("kwarg_scale", "0.5".to_owned())];
     calls.push(keyword);
     calls
@@ -34,7 +35,10 @@ fn some_tensor() -> Plain {
 
 fn plain_values() -> Vec<(Plain, &'static str)> {
     let big = "-10000000000000000000000000000000000000000";
-    let opaque = |class: &str, repr: &str| Value::Opaque { class: class.to_owned(), repr: Text::from(repr.to_owned()) };
+    let opaque = |class: &str, repr: &str| Value::Opaque {
+        class: class.to_owned(),
+        repr: Text::from(repr.to_owned()),
+    };
     let mut lone_surrogate = Text::default();
     lone_surrogate.push_code_point(0xd800);
     vec![
@@ -92,7 +96,10 @@ fn plain_values() -> Vec<(Plain, &'static str)> {
 /// Containers with tensors, down to the depth that FlashInfer keeps and below it.
 fn nested(tensor: &Plain) -> Vec<Plain> {
     let map = Value::Map(vec![
-        (Value::text("k"), Value::List(vec![tensor.clone(), Value::tuple(vec![tensor.clone(), Value::int(1)])])),
+        (
+            Value::text("k"),
+            Value::List(vec![tensor.clone(), Value::tuple(vec![tensor.clone(), Value::int(1)])]),
+        ),
         (Value::int(3), tensor.clone()),
     ]);
     let deep = |depth| (0..depth).fold(tensor.clone(), |value, _| Value::List(vec![value]));

@@ -27,7 +27,7 @@ Commands:
                  leaves recording out.
   interop [--count N]
                  Let torch, safetensors and FlashInfer read what callbox writes, and the other way round, with N
-                 random dumps (500). Installs them once, 5 GB in the user's cache. `CALLBOX_INTEROP_VENV` names
+                 random dumps (500). Installs them once, 7 GB in the user's cache. `CALLBOX_INTEROP_VENV` names
                  another place; `CALLBOX_INTEROP=off` leaves it out.
   bench [NAME]   Measure against baselines of the same run; `bench --help` lists the measurements.
 

@@ -14,6 +14,7 @@ pub use callbox_core::{
     DType, Ending, Health, Level, Limits, LiveValue, OwnedValue, PendingCall, Recorder, TensorBuf,
     TensorView, Value,
 };
+pub use callbox_macros::record;
 pub use callbox_registry::{Registry, registry};
 pub use callbox_replay as replay;
 pub use callbox_sink_fs::Durability;

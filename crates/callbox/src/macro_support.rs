@@ -12,6 +12,12 @@ pub use callbox_values::{ObjectId, Returned, ToValue, returned_debug};
 
 pub use crate::global::{begin, enabled};
 
+/// Tells the compiler that a closure is called once: it may give away what it holds.
+#[inline(always)]
+pub fn body<R, F: FnOnce() -> R>(body: F) -> F {
+    body
+}
+
 /// Begins the arguments of a method whose object has no [`ObjectId`]: only its address tells it from others.
 pub fn of_address<'v, T: ?Sized>(class: &str, object: &T) -> LiveArguments<'v> {
     of_text(class, format!("<{class} object at {:p}>", &raw const *object))

@@ -49,9 +49,9 @@ impl<'a> Described<'a> {
     }
 
     fn of(values: Vec<(String, &LiveValue<'a>)>) -> Described<'a> {
-        let mut described = Described::default();
         // A nested tensor may never take the key of an argument: `arg_0__1` may be both.
-        described.keys = values.iter().map(|(key, _)| key.clone()).collect();
+        let keys = values.iter().map(|(key, _)| key.clone()).collect();
+        let mut described = Described { keys, ..Described::default() };
         for (key, value) in values {
             match value {
                 Value::Tensor(tensor) => described.tensors.push((key, tensor.clone())),

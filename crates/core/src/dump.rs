@@ -63,7 +63,7 @@ pub struct Dump<Stage> {
 pub(crate) struct NotDumped {
     pub(crate) cause: NotDumpedCause,
     /// Why the place could not be removed again.
-    pub(crate) leftover: Option<SinkError>,
+    pub(crate) leftover: Option<Box<SinkError>>,
 }
 
 #[derive(Debug)]
@@ -71,12 +71,18 @@ pub(crate) enum NotDumpedCause {
     /// It needs more bytes than are left.
     OverSize,
     /// The sink failed.
-    Sink(SinkError),
+    Sink(Box<SinkError>),
+}
+
+impl From<SinkError> for NotDumpedCause {
+    fn from(error: SinkError) -> NotDumpedCause {
+        NotDumpedCause::Sink(Box::new(error))
+    }
 }
 
 impl From<SinkError> for NotDumped {
     fn from(error: SinkError) -> NotDumped {
-        NotDumped { cause: NotDumpedCause::Sink(error), leftover: None }
+        NotDumped { cause: error.into(), leftover: None }
     }
 }
 
@@ -148,7 +154,7 @@ impl Dump<Opened> {
                 self.reservation.keep_call();
                 Ok(self.into_stage())
             }
-            Err(cause) => Err(NotDumped { cause, leftover: self.slot.discard().err() }),
+            Err(cause) => Err(NotDumped { cause, leftover: self.slot.discard().err().map(Box::new) }),
         }
     }
 
@@ -157,15 +163,15 @@ impl Dump<Opened> {
         inputs: &Described<'_>,
         plan: Option<&FilePlan>,
     ) -> Result<(), NotDumpedCause> {
-        let line = self.sink.encode(&self.record).map_err(NotDumpedCause::Sink)?;
+        let line = self.sink.encode(&self.record)?;
         if !self.reservation.grow(2 * opening_bytes(&line) + 2 * closing_bytes(&line)) {
             return Err(NotDumpedCause::OverSize);
         }
         if let Some(plan) = plan {
             self.remarks.extend(plan.remarks.iter().cloned());
-            self.put(Group::Inputs, inputs, plan).map_err(NotDumpedCause::Sink)?;
+            self.put(Group::Inputs, inputs, plan)?;
         }
-        self.write_line(&line).map_err(NotDumpedCause::Sink)
+        Ok(self.write_line(&line)?)
     }
 }
 

@@ -63,7 +63,7 @@ pub enum Event<'a> {
         location: &'a str,
         /// Bytes of the result tensors' elements.
         bytes: u64,
-        /// Bytes of the elements of all tensors that this process dumped.
+        /// Bytes of the elements of the call's tensors, arguments and results.
         total_bytes: u64,
     },
     /// Something that the reader of the log has to know: a limit was reached, recording failed.

@@ -8,7 +8,7 @@ use syn::{
 };
 
 /// What stands in a result's type.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct ResultType {
     /// Lifetimes by name.
     lifetimes: Vec<Lifetime>,

@@ -39,7 +39,7 @@ impl Place {
 }
 
 /// The options, as they are given. Whether they fit the function is seen later.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Options {
     /// The function's name in records.
     pub(crate) name: Option<LitStr>,
@@ -70,7 +70,6 @@ pub(crate) struct Options {
 }
 
 /// Some, or all.
-#[derive(Debug)]
 pub(crate) enum Choice {
     /// The option stands alone.
     All(Span),
@@ -205,9 +204,10 @@ fn names(key: &Ident, input: ParseStream<'_>) -> Result<Vec<Ident>> {
 }
 
 fn errors(key: &Ident, input: ParseStream<'_>) -> Result<Errors> {
-    const FORM: &str = "expected `errors(debug)` or `errors(opaque)`";
+    const FORM: &str = "expected `errors(display)`, `errors(debug)` or `errors(opaque)`";
     let names = names(key, input)?;
     match names.as_slice() {
+        [name] if name == "display" => Ok(Errors::Display),
         [name] if name == "debug" => Ok(Errors::Debug),
         [name] if name == "opaque" => Ok(Errors::Opaque),
         [first, ..] => Err(Error::new(first.span(), FORM)),

@@ -10,7 +10,6 @@ use crate::borrowing::{ResultType, mutable_reference};
 use crate::options::{Choice, Options};
 
 /// One parameter; the object of a method is not among them.
-#[derive(Debug)]
 pub(crate) struct Parameter {
     /// Its name in the function.
     pub(crate) name: Ident,

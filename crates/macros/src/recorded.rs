@@ -14,7 +14,6 @@ use crate::parameters::{Parameter, Recorded, parameters};
 use crate::signature_text::signature_text;
 
 /// What is recorded of a function beside its arguments.
-#[derive(Debug)]
 pub(crate) struct Subject {
     /// `function` or `ClassName.method`.
     pub(crate) name: String,
@@ -29,7 +28,7 @@ pub(crate) struct Subject {
 }
 
 /// What a function is.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) enum Role {
     /// No method, no constructor.
     Function,
@@ -40,7 +39,7 @@ pub(crate) enum Role {
 }
 
 /// A class and how its objects are told apart.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Class {
     /// Its name in records.
     pub(crate) name: String,
@@ -121,7 +120,7 @@ pub(crate) fn record(
     let Names { call, body, .. } = &names;
     let inner = attributes.iter().filter(|attribute| matches!(attribute.style, AttrStyle::Inner(_)));
     let begin = begin(&support, &names, signature.receiver(), &parameters, &subject.role);
-    let closure = closure(&parameters, &signature.output, block);
+    let closure = closure(&support, &parameters, &signature.output, block);
     let (begun, run) = match &subject.role {
         Role::Function | Role::Method(_) => (quote!(#call), quote!(#call.run(#body))),
         Role::Constructor(Class { id: None, .. }) => (quote!(#call), quote!(#call.run(#body))),
@@ -189,7 +188,7 @@ fn reborrow(parameter: &Parameter) -> Option<Reborrow> {
 /// It takes its arguments by `move`, since it may return something made of them. Mutable references are lent, and
 /// come back. Another argument that is written, a handle or a view by value, must outlive the call to be recorded
 /// after it, so there the closure borrows what it does not use up.
-fn closure(parameters: &[Parameter], output: &ReturnType, block: &Block) -> TokenStream {
+fn closure(support: &TokenStream, parameters: &[Parameter], output: &ReturnType, block: &Block) -> TokenStream {
     let lent = parameters.iter().filter_map(|parameter| {
         let (mutability, name) = (&parameter.mutability, &parameter.name);
         reborrow(parameter).map(|reborrow| match reborrow {
@@ -209,7 +208,7 @@ fn closure(parameters: &[Parameter], output: &ReturnType, block: &Block) -> Toke
     let patterns: TokenStream = patterns.collect();
     let body = if patterns.is_empty() { quote!(#block) } else { quote!({ #patterns #block }) };
     let result = closure_result(output);
-    quote!({ #(#lent)* #by_move || -> #result #body })
+    quote!({ #(#lent)* #support::body(#by_move || -> #result #body) })
 }
 
 /// Begins the call, if anything is recorded at all.

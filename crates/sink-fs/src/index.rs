@@ -75,7 +75,7 @@ impl Index {
 
 /// Takes the last component of a recorded path. The path is another machine's: it is a name to look up, never a
 /// way to go.
-fn folder_name(dump_dir: &str) -> Result<&str, RecordError> {
+pub(crate) fn folder_name(dump_dir: &str) -> Result<&str, RecordError> {
     let name = dump_dir.rsplit('/').next().unwrap_or_default();
     if matches!(name, "" | "." | "..") || name.contains(['\\', '\0']) || name.len() > MAX_NAME {
         return Err(RecordError::new(format!("`dump_dir` is {dump_dir:?}, which names no folder")));
@@ -83,7 +83,7 @@ fn folder_name(dump_dir: &str) -> Result<&str, RecordError> {
     Ok(name)
 }
 
-fn slot_name(line: &LineFacts<'_>) -> Result<String, RecordError> {
+pub(crate) fn slot_name(line: &LineFacts<'_>) -> Result<String, RecordError> {
     let slot = || {
         Some(SlotName {
             timestamp: line.timestamp.as_deref()?.to_owned(),

@@ -118,7 +118,7 @@ fn read_line(
 
 /// Splits a line where records start. Inside a record's strings every quote is escaped, so this finds no start
 /// there.
-fn split_at_starts(line: &[u8]) -> Vec<&[u8]> {
+pub(crate) fn split_at_starts(line: &[u8]) -> Vec<&[u8]> {
     let mut parts = Vec::new();
     let mut from = 0;
     for start in memmem::find_iter(line, START).filter(|&start| start > 0) {

@@ -22,17 +22,23 @@ pub(crate) struct Root {
 
 /// One name inside a folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Entry {
+pub struct Entry {
     /// `None` where the name is not UTF-8.
-    pub(crate) name: Option<String>,
-    pub(crate) kind: EntryKind,
+    pub name: Option<String>,
+    /// What it is.
+    pub kind: EntryKind,
 }
 
+/// What a name inside a folder is; links are not followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum EntryKind {
+pub enum EntryKind {
+    /// A regular file.
     File,
+    /// A folder.
     Folder,
+    /// A symbolic link, wherever it leads.
     Link,
+    /// A FIFO, a socket, a device.
     Other,
 }
 

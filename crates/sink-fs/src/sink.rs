@@ -1,6 +1,6 @@
 //! A folder that a recorder writes, as a sink of dumps.
 
-use std::path::{Component, Path, PathBuf};
+use std::path::PathBuf;
 use std::process;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -14,6 +14,7 @@ use crate::encode;
 use crate::formats::Formats;
 use crate::index::SESSION_FILE;
 use crate::line_file::LineFile;
+use crate::location::{location, normalised};
 use crate::place_name::place_name;
 use crate::slot::FsSlot;
 
@@ -96,11 +97,7 @@ impl DumpSink for FsSink {
                 None => taken += 1,
             }
         };
-        // `.` is no part of a path, for pathlib.
-        let location = match self.root.as_os_str().as_encoded_bytes() {
-            b"." => name.clone(),
-            _ => self.root.join(&name).to_string_lossy().into_owned(),
-        };
+        let location = location(&self.root, &name);
         Ok(Box::new(FsSlot::new(session, folder, name, location, self.formats.clone())))
     }
 
@@ -122,12 +119,6 @@ impl SessionLog {
     fn is_stale(&self) -> bool {
         self.process != process::id() || self.lines.is_removed()
     }
-}
-
-/// Drops what says nothing from a path, as Python's pathlib does: `a//b/./c/` is `a/b/c`, nothing is `.`.
-fn normalised(path: &Path) -> PathBuf {
-    let parts: PathBuf = path.components().filter(|part| *part != Component::CurDir).collect();
-    if parts.as_os_str().is_empty() { PathBuf::from(".") } else { parts }
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -1,7 +1,6 @@
 //! A folder that a recorder wrote, as a source of recorded calls.
 
 use std::fs::{self, File};
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,11 +12,10 @@ use callbox_core::{
 use crate::folder::METADATA_FILE;
 use crate::index::SESSION_FILE;
 use crate::json::Json;
-use crate::mapped;
 use crate::metadata::{differences, read_metadata, read_metadata_json};
 use crate::open::Root;
-use crate::pool::BufferPool;
 use crate::session::{is_call_folder, list_call, list_session};
+use crate::tree::FileTree;
 
 /// How files of tensors are read.
 #[derive(Clone, Copy, Debug, Default)]
@@ -42,11 +40,8 @@ pub enum ReadMode {
 /// Nothing outside the folder is read, symbolic links inside it are not followed, and nothing is written.
 #[derive(Debug)]
 pub struct FsSource {
-    root: Root,
+    tree: FileTree,
     shape: Shape,
-    formats: Vec<Arc<dyn TensorSerializer>>,
-    options: ReadOptions,
-    pool: BufferPool,
 }
 
 /// What the folder is.
@@ -67,18 +62,23 @@ impl FsSource {
         formats: Vec<Arc<dyn TensorSerializer>>,
         options: ReadOptions,
     ) -> Result<FsSource, SourceError> {
-        let root = Root::open(path)?;
-        let shape = shape(&root, path)?;
-        Ok(FsSource { root, shape, formats, options, pool: BufferPool::default() })
+        let tree = FileTree::open(path, formats, options)?;
+        let shape = shape(&tree.root, path)?;
+        Ok(FsSource { tree, shape })
+    }
+
+    /// Returns the session's files as they are.
+    pub fn tree(&self) -> &FileTree {
+        &self.tree
     }
 
     /// Reads the last whole record of a call as it was written, with every key.
     pub fn metadata_json(&self, call: &DumpedCall) -> Result<Json, SourceError> {
-        read_metadata_json(&self.root, &self.relative(call))
+        read_metadata_json(&self.tree.root, &self.relative(call))
     }
 
-    /// Returns where a call's folder is below the root.
-    fn relative(&self, call: &DumpedCall) -> PathBuf {
+    /// Returns where a call's folder is below the root: the root itself, if only this call was opened.
+    pub fn relative(&self, call: &DumpedCall) -> PathBuf {
         match &self.shape {
             Shape::Session => PathBuf::from(&call.folder),
             Shape::Call(_) => PathBuf::new(),
@@ -91,9 +91,9 @@ impl FsSource {
         call: &DumpedCall,
         files: Vec<(&'a dyn TensorSerializer, PathBuf, File)>,
     ) -> Result<(&'a dyn TensorSerializer, PathBuf, File), SourceError> {
-        let record = read_metadata(&self.root, &self.relative(call))?.record;
+        let record = read_metadata(&self.tree.root, &self.relative(call))?.record;
         let names: Vec<_> = files.iter().map(|(format, ..)| format!("`{}`", format.format().name)).collect();
-        let path = self.root.path_of(&self.relative(call));
+        let path = self.tree.root.path_of(&self.relative(call));
         let mut files = files.into_iter();
         files.find(|(format, ..)| format.format().name == record.tensor_format).ok_or_else(|| {
             let reason =
@@ -101,58 +101,29 @@ impl FsSource {
             SourceError::Format { path, source: FormatError::Unsupported(reason) }
         })
     }
-
-    fn decode(
-        &self,
-        format: &dyn TensorSerializer,
-        relative: &Path,
-        file: File,
-    ) -> Result<TensorMap, SourceError> {
-        let read_error = |source| self.root.read_error(relative, source);
-        let format_error = |source| SourceError::Format { path: self.root.path_of(relative), source };
-        let len = file.metadata().map_err(read_error)?.len();
-        if len == 0 {
-            return Err(format_error(FormatError::Truncated("the file is empty".to_owned())));
-        }
-        if len > WORTH_A_LOOK {
-            let mut head = [0; HEAD_BYTES];
-            file.read_exact_at(&mut head, 0).map_err(read_error)?;
-            format.recognise(&head).map_err(format_error)?;
-        }
-        let bytes = match self.options.mode {
-            ReadMode::Buffered => self.pool.read(file, len),
-            ReadMode::Mapped => mapped::map(&file),
-        };
-        format.decode(bytes.map_err(read_error)?).map_err(format_error)
-    }
 }
-
-/// What a format looks at first.
-const HEAD_BYTES: usize = 512;
-/// A larger file is looked at before it is read.
-const WORTH_A_LOOK: u64 = 1 << 20;
 
 impl DumpSource for FsSource {
     fn calls(&self) -> Result<Session, SourceError> {
         match &self.shape {
-            Shape::Session => list_session(&self.root),
-            Shape::Call(name) => Ok(list_call(&self.root, name)),
+            Shape::Session => list_session(&self.tree.root),
+            Shape::Call(name) => Ok(list_call(&self.tree.root, name)),
         }
     }
 
     fn record(&self, call: &DumpedCall) -> Result<LoadedRecord, SourceError> {
         let relative = self.relative(call);
-        let mut metadata = read_metadata(&self.root, &relative)?;
+        let mut metadata = read_metadata(&self.tree.root, &relative)?;
         metadata.findings.extend(differences(call, &metadata.record, &relative));
         Ok(LoadedRecord { record: metadata.record, findings: metadata.findings })
     }
 
     fn load(&self, call: &DumpedCall, group: Group) -> Result<Option<TensorMap>, SourceError> {
         let mut files = Vec::new();
-        for format in &self.formats {
+        for format in &self.tree.formats {
             let relative =
                 self.relative(call).join(format!("{}.{}", group.stem(), format.format().extension));
-            if let Some(file) = self.root.file(&relative)? {
+            if let Some(file) = self.tree.root.file(&relative)? {
                 files.push((&**format, relative, file));
             }
         }
@@ -161,7 +132,7 @@ impl DumpSource for FsSource {
             1 => files.remove(0),
             _ => self.recorded_format(call, files)?,
         };
-        self.decode(format, &relative, file).map(Some)
+        self.tree.decode(format, &relative, file).map(Some)
     }
 }
 

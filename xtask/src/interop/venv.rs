@@ -29,7 +29,7 @@ pub(super) fn python() -> Result<PathBuf, String> {
         refuse_other_folders(&place)?;
     }
     println!("interop: installing torch, safetensors and FlashInfer into {}", place.display());
-    println!("interop: this takes two to three minutes and 5 GB, once ({SWITCH}=off leaves it out)");
+    println!("interop: this takes two to three minutes and 7 GB, once ({SWITCH}=off leaves it out)");
     create(&place, is_ours)?;
     // Without the stamp until the end: what is interrupted is done again.
     remove_stamp(&stamp)?;

@@ -125,7 +125,6 @@ fn try_dump_inputs(
     tell_remarks(inner, dump.take_remarks());
     let (count, max_count) = (ledger.budget.calls(), ledger.budget.limits().max_count);
     inner.emit(|| Event::InputsDumped { location: dump.location(), bytes, count, max_count });
-    ledger.add_elements(bytes);
     Ok(dump)
 }
 

@@ -1,7 +1,6 @@
 //! What a recorder keeps for the present process: after a fork the child begins anew.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::budget::{Budget, Limits};
@@ -14,18 +13,11 @@ pub(super) struct Ledger {
     pub(super) budget: Arc<Budget>,
     /// The last call number of each function name.
     numbers: Mutex<HashMap<String, u64>>,
-    /// Bytes of the elements of all tensors dumped.
-    element_bytes: AtomicU64,
 }
 
 impl Ledger {
     pub(super) fn new(process: Arc<Process>, limits: Limits) -> Ledger {
-        Ledger {
-            process,
-            budget: Arc::new(Budget::new(limits)),
-            numbers: Mutex::default(),
-            element_bytes: AtomicU64::new(0),
-        }
+        Ledger { process, budget: Arc::new(Budget::new(limits)), numbers: Mutex::default() }
     }
 
     /// Counts a call among those of its function's name, from 1.
@@ -37,10 +29,5 @@ impl Ledger {
         }
         numbers.insert(function.name().to_owned(), 1);
         1
-    }
-
-    /// Adds dumped elements; returns the bytes of all so far.
-    pub(super) fn add_elements(&self, bytes: u64) -> u64 {
-        self.element_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes
     }
 }

@@ -206,7 +206,7 @@ fn dump_outputs(
     let dump = dump.complete(&outputs, &written)?;
     if dump.record().status == ExecutionStatus::Completed {
         let bytes = outputs.element_bytes();
-        let total_bytes = inner.ledger().add_elements(bytes);
+        let total_bytes = dump.record().tensor_info.input_bytes.saturating_add(bytes);
         inner.emit(|| Event::OutputsDumped { location: dump.location(), bytes, total_bytes });
     }
     Ok(dump)

@@ -5,25 +5,25 @@
 
 use candle_core::{D, DType, Device, Result, Tensor};
 
-pub const WIDTH: usize = 16;
-pub const HEADS: usize = 2;
-pub const HIDDEN: usize = 24;
+pub(crate) const WIDTH: usize = 16;
+pub(crate) const HEADS: usize = 2;
+pub(crate) const HIDDEN: usize = 24;
 
 /// The weights of a block; matrices are `[out, in]`.
-pub struct Block {
-    pub attention_norm: Tensor,
+pub(crate) struct Block {
+    pub(crate) attention_norm: Tensor,
     /// Query, key and value weights in one, `[3 * WIDTH, WIDTH]`.
-    pub qkv: Tensor,
-    pub output: Tensor,
-    pub mlp_norm: Tensor,
-    pub gate: Tensor,
-    pub up: Tensor,
-    pub down: Tensor,
+    pub(crate) qkv: Tensor,
+    pub(crate) output: Tensor,
+    pub(crate) mlp_norm: Tensor,
+    pub(crate) gate: Tensor,
+    pub(crate) up: Tensor,
+    pub(crate) down: Tensor,
 }
 
 impl Block {
     /// Fills the weights with small numbers that look random and are the same each time.
-    pub fn new(dtype: DType) -> Result<Block> {
+    pub(crate) fn new(dtype: DType) -> Result<Block> {
         let weight = |seed, shape: &[usize]| numbers(seed, shape)?.to_dtype(dtype);
         Ok(Block {
             attention_norm: weight(1, &[WIDTH])?,
@@ -37,7 +37,7 @@ impl Block {
     }
 
     /// Runs the block; `see` is shown every tensor on the way with its name.
-    pub fn forward(&self, x: &Tensor, see: &mut dyn FnMut(&str, &Tensor)) -> Result<Tensor> {
+    pub(crate) fn forward(&self, x: &Tensor, see: &mut dyn FnMut(&str, &Tensor)) -> Result<Tensor> {
         let normed = rms_norm(x, &self.attention_norm, 1e-5)?;
         see("normed", &normed);
         let [q, k, v] = split_heads(&linear(&normed, &self.qkv)?)?;
@@ -57,7 +57,7 @@ impl Block {
 }
 
 /// Numbers between -0.5 and 0.5.
-pub fn numbers(seed: u32, shape: &[usize]) -> Result<Tensor> {
+pub(crate) fn numbers(seed: u32, shape: &[usize]) -> Result<Tensor> {
     let mut state = seed.wrapping_mul(0x9e37_79b9) | 1;
     let next = |_| {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -67,7 +67,7 @@ pub fn numbers(seed: u32, shape: &[usize]) -> Result<Tensor> {
 }
 
 /// Scales each row to a root mean square of one, then by the weight; `x` is `[.., width]`.
-pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
+pub(crate) fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
     let wide = x.to_dtype(DType::F32)?;
     let mean_square = wide.sqr()?.mean_keepdim(D::Minus1)?;
     let scaled = wide.broadcast_div(&(mean_square + eps)?.sqrt()?)?;
@@ -75,23 +75,20 @@ pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
 }
 
 /// Multiplies `[rows, in]` by a transposed `[out, in]`, with sums in f32.
-pub fn linear(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
+pub(crate) fn linear(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
     let product = x.to_dtype(DType::F32)?.matmul(&weight.to_dtype(DType::F32)?.t()?)?;
     product.to_dtype(x.dtype())
 }
 
 /// Cuts `[tokens, 3 * WIDTH]` into query, key and value, `[heads, tokens, head width]` each: views of one storage.
-pub fn split_heads(qkv: &Tensor) -> Result<[Tensor; 3]> {
-    let part = |number| {
-        let columns = qkv.narrow(1, number * WIDTH, WIDTH)?;
-        let heads = (0..HEADS).map(|head| columns.narrow(1, head * WIDTH / HEADS, WIDTH / HEADS));
-        Tensor::stack(&heads.collect::<Result<Vec<_>>>()?, 0)
-    };
+pub(crate) fn split_heads(qkv: &Tensor) -> Result<[Tensor; 3]> {
+    let parts = qkv.reshape((qkv.dim(0)?, 3, HEADS, WIDTH / HEADS))?;
+    let part = |number| parts.narrow(1, number, 1)?.squeeze(1)?.transpose(0, 1);
     Ok([part(0)?, part(1)?, part(2)?])
 }
 
 /// Attends, `[heads, tokens, head width]` each, softmax in f32.
-pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, causal: bool) -> Result<Tensor> {
+pub(crate) fn attention(q: &Tensor, k: &Tensor, v: &Tensor, causal: bool) -> Result<Tensor> {
     let [q32, k32, v32] = [q, k, v].map(|tensor| tensor.to_dtype(DType::F32)?.contiguous());
     let tokens = q.dim(1)?;
     let scale = 1.0 / (q.dim(2)? as f64).sqrt();
@@ -108,6 +105,6 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, causal: bool) -> Result<Ten
 }
 
 /// Feeds `[tokens, WIDTH]` through a gated layer with SiLU.
-pub fn mlp(x: &Tensor, gate: &Tensor, up: &Tensor, down: &Tensor) -> Result<Tensor> {
+pub(crate) fn mlp(x: &Tensor, gate: &Tensor, up: &Tensor, down: &Tensor) -> Result<Tensor> {
     linear(&(linear(x, gate)?.silu()? * linear(x, up)?)?, down)
 }

@@ -1,0 +1,258 @@
+//! Files of records that go with their session to another place, in another format.
+//!
+//! What changes is put in place of what it was, and every other byte stays: keys that this version does not know,
+//! the spelling of numbers, lines that are no records.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use callbox_core::Finding;
+
+use crate::index::{folder_name, slot_name};
+use crate::json::{Dialect, Kind, Scanner, push_str};
+use crate::jsonl::{LineError, split_at_starts};
+use crate::line_facts::scan_line;
+use crate::lines::{Content, LineReader};
+use crate::location::{location, normalised};
+use crate::recurring::Recurring;
+
+/// The keys that hold paths: of the call's folder, and of the two folders of a flush.
+const PATHS: [&str; 3] = ["dump_dir", "graph_capture_base_dump_dir", "graph_capture_snapshot_dir"];
+const TENSOR_FORMAT: &str = "tensor_format";
+/// Between a call's folder and those of its flushes.
+pub(crate) const FLUSHES: &str = "graph_flushes";
+
+/// What the records of a session say after it was rewritten.
+pub struct Rewriting<'a> {
+    root: PathBuf,
+    format_of: &'a dyn Fn(&str) -> Option<&'a str>,
+}
+
+/// What became of a file of records.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rewritten {
+    /// Records that were changed.
+    pub records: usize,
+    /// Lines that could not be taken along.
+    pub losses: Vec<Finding>,
+}
+
+impl<'a> Rewriting<'a> {
+    /// Rewrites records for a session that lies in `root`.
+    ///
+    /// `format_of` gives the `tensor_format` of a folder inside the session: `CALL`, or
+    /// `CALL/graph_flushes/flush_0001`. `None`: its records stay as they are.
+    pub fn new(root: &Path, format_of: &'a dyn Fn(&str) -> Option<&'a str>) -> Rewriting<'a> {
+        Rewriting { root: normalised(root), format_of }
+    }
+
+    /// Copies a file of records, line by line; `place` is its name, for what is lost. An error is one of writing.
+    pub fn copy(&self, place: &str, input: impl Read, out: &mut dyn Write) -> io::Result<Rewritten> {
+        let mut rewritten = Rewritten::default();
+        let mut lose = |message| rewritten.losses.push(Finding { place: place.to_owned(), message });
+        let mut records = 0;
+        let mut reader = LineReader::new(input);
+        loop {
+            match reader.next_line() {
+                Ok(Some(line)) => {
+                    match line.content {
+                        Content::Bytes(bytes) => records += self.line(bytes, out)?,
+                        Content::TooLong(len) => {
+                            lose(format!("line {} has {len} bytes and is left out", line.number));
+                        }
+                    }
+                    if line.terminated {
+                        out.write_all(b"\n")?;
+                    }
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    lose(format!("reading stopped: {error}; what follows is left out"));
+                    break;
+                }
+            }
+        }
+        rewritten.records = records;
+        Ok(rewritten)
+    }
+
+    /// Copies a line, or the records that run into each other in it; gives the number of those that were changed.
+    fn line(&self, line: &[u8], out: &mut dyn Write) -> io::Result<usize> {
+        if let Ok(changed) = self.record(line) {
+            return self.put(&changed, out);
+        }
+        let mut records = 0;
+        for part in split_at_starts(line) {
+            // What is no record stays as it is.
+            records += self.put(&self.record(part).unwrap_or(Cow::Borrowed(part)), out)?;
+        }
+        Ok(records)
+    }
+
+    fn put(&self, record: &Cow<'_, [u8]>, out: &mut dyn Write) -> io::Result<usize> {
+        out.write_all(record)?;
+        Ok(usize::from(matches!(record, Cow::Owned(_))))
+    }
+
+    fn record<'l>(&self, line: &'l [u8]) -> Result<Cow<'l, [u8]>, LineError> {
+        let found = found(line)?;
+        let dump_dir = found.iter().find(|found| found.key == PATHS[0]);
+        let slot;
+        let folder = match dump_dir {
+            Some(dump_dir) => inside(&dump_dir.text),
+            None => {
+                slot = slot_name(&scan_line(line, &mut Recurring::default())?)?;
+                Some(slot.as_str())
+            }
+        };
+        let Some(format) = folder.and_then(self.format_of) else { return Ok(Cow::Borrowed(line)) };
+        let mut changed = String::with_capacity(line.len());
+        let mut from = 0;
+        for found in &found {
+            let text = match found.key {
+                TENSOR_FORMAT => Cow::Borrowed(format),
+                _ => match inside(&found.text) {
+                    Some(folder) => Cow::Owned(location(&self.root, folder)),
+                    None => continue,
+                },
+            };
+            changed.push_str(utf8(&line[from..found.range.start]));
+            push_str(&mut changed, &text, Dialect::Python);
+            from = found.range.end;
+        }
+        changed.push_str(utf8(&line[from..]));
+        Ok(Cow::Owned(changed.into_bytes()))
+    }
+}
+
+impl fmt::Debug for Rewriting<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rewriting").field("root", &self.root).finish_non_exhaustive()
+    }
+}
+
+/// A value that may change.
+struct Found<'a> {
+    key: &'static str,
+    text: Cow<'a, str>,
+    /// Where it stands, quotes included.
+    range: Range<usize>,
+}
+
+/// Finds the values that may change, in the order in which they stand.
+fn found(line: &[u8]) -> Result<Vec<Found<'_>>, LineError> {
+    let mut all = Vec::new();
+    let mut scanner = Scanner::new(line)?;
+    scanner.object(|scanner, key| {
+        let known =
+            PATHS.into_iter().chain([TENSOR_FORMAT]).find(|known| *key.to_bytes() == *known.as_bytes());
+        let (Some(key), Kind::String) = (known, scanner.peek()?) else { return scanner.skip() };
+        let start = scanner.offset();
+        let text = scanner.string()?.to_string_lossy();
+        all.push(Found { key, text, range: start..scanner.offset() });
+        Ok(())
+    })?;
+    scanner.end()?;
+    Ok(all)
+}
+
+/// Returns the part of a recorded path that lies inside the session: a call's folder, or a flush's inside it.
+fn inside(path: &str) -> Option<&str> {
+    let name = folder_name(path).ok()?;
+    let flushes = path.strip_suffix(name)?.strip_suffix('/').and_then(|path| path.strip_suffix(FLUSHES));
+    let Some(call) = flushes.and_then(|path| path.strip_suffix('/')) else { return Some(name) };
+    let call = folder_name(call).ok()?;
+    Some(&path[path.len() - (call.len() + 1 + FLUSHES.len() + 1 + name.len())..])
+}
+
+fn utf8(bytes: &[u8]) -> &str {
+    str::from_utf8(bytes).expect("the scanner has checked the line, and values begin and end at quotes")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample::{line, slot};
+
+    /// Rewrites a file of records into `new/place`, as of the format `second`, but for the folders named.
+    fn rewritten(text: &[u8], kept: &[&str]) -> (String, Rewritten) {
+        let format_of = |folder: &str| (!kept.contains(&folder)).then_some("second");
+        let mut out = Vec::new();
+        let rewriting = Rewriting::new(Path::new("./new//place/"), &format_of);
+        let rewritten = rewriting.copy("session.jsonl", text, &mut out).unwrap();
+        (String::from_utf8(out).unwrap(), rewritten)
+    }
+
+    fn check(text: &str, expected: &str, records: usize) {
+        let (written, rewritten) = rewritten(text.as_bytes(), &[]);
+        assert_eq!(written, expected);
+        assert_eq!(rewritten, Rewritten { records, losses: Vec::new() });
+    }
+
+    #[test]
+    fn format_and_place_change_and_every_other_byte_stays() {
+        let text = r#"{ "x":[1e+300, NaN,"\ud800"] ,"dump_dir": "/old/a b/c1", "tensor_format" :"first","tensor_info": {"tensor_format": "first"}}"#;
+        let expected = r#"{ "x":[1e+300, NaN,"\ud800"] ,"dump_dir": "new/place/c1", "tensor_format" :"second","tensor_info": {"tensor_format": "first"}}"#;
+        check(text, expected, 1);
+        check(&format!("{text}\r\n\n{text}"), &format!("{expected}\r\n\n{expected}"), 2);
+    }
+
+    #[test]
+    fn a_flush_keeps_its_place_inside_its_call() {
+        check(
+            r#"{"dump_dir": "a/c1/graph_flushes/flush_0001", "graph_capture_snapshot_dir": "a/c1/graph_flushes/flush_0001", "graph_capture_base_dump_dir": "c1"}"#,
+            r#"{"dump_dir": "new/place/c1/graph_flushes/flush_0001", "graph_capture_snapshot_dir": "new/place/c1/graph_flushes/flush_0001", "graph_capture_base_dump_dir": "new/place/c1"}"#,
+            1,
+        );
+        assert_eq!(inside("graph_flushes/flush_0001"), Some("flush_0001"));
+        assert_eq!(inside("../graph_flushes/flush_0001"), None);
+    }
+
+    #[test]
+    fn what_is_no_record_stays_as_it_is() {
+        for text in [
+            "{\"dump_dir\": \"a/c",
+            "[]",
+            "{}",
+            "\u{feff}{}",
+            "{\"dump_dir\": \"a/..\"}",
+            "{\"dump_dir\": 1}",
+            "",
+        ] {
+            check(text, text, 0);
+        }
+        let torn = line(&slot(1), "inputs_saved");
+        let (written, rewritten) = rewritten((torn[..50].to_owned() + &torn).as_bytes(), &[]);
+        let place = format!("new/place/{}", slot(1));
+        assert!(written.starts_with(&torn[..50]) && written.contains(&place), "{written}");
+        assert_eq!(rewritten.records, 1);
+    }
+
+    #[test]
+    fn records_of_a_folder_that_is_kept_stay_as_they_are() {
+        let text = line(&slot(1), "completed") + &line(&slot(2), "completed");
+        let (written, rewritten) = rewritten(text.as_bytes(), &[&slot(1).to_string()]);
+        assert!(written.starts_with(&line(&slot(1), "completed")));
+        assert!(written.ends_with(&format!("\"dump_dir\": \"new/place/{}\"}}\n", slot(2))), "{written}");
+        assert_eq!(rewritten.records, 1);
+    }
+
+    #[test]
+    fn a_record_without_a_path_is_of_the_folder_that_its_parts_name() {
+        let text = line(&slot(1), "completed").replace("dump_dir", "elsewhere");
+        let (written, _) = rewritten(text.as_bytes(), &[]);
+        assert_eq!(written, text.replace("\"first\"", "\"second\""));
+    }
+
+    #[test]
+    fn a_line_over_the_limit_is_left_out_and_told() {
+        let mut text = vec![b' '; crate::lines::MAX_LINE + 1];
+        text.extend_from_slice(b"\n{}\n");
+        let (written, rewritten) = rewritten(&text, &[]);
+        assert_eq!(written, "\n{}\n");
+        assert!(rewritten.losses[0].message.starts_with("line 1 has 16777217 bytes"), "{rewritten:?}");
+    }
+}
