@@ -1,9 +1,10 @@
 """The lines of `session.jsonl` and `metadata.jsonl`."""
 
 import json
+import os
 import struct
 
-from peer import expect_equal
+from peer import Wrong, expect_equal
 
 # Keys as FlashInfer orders them, then callbox's own.
 KEYS = (
@@ -24,10 +25,18 @@ def read(path):
     for number, line in enumerate(text[:-1].split("\n"), start=1):
         record = json.loads(line)
         place = f"{path}, line {number}"
-        expect_equal(line, json.dumps(record), f"{place}: what json.dumps writes")
+        check_spelling(line, json.dumps(record), place)
         check_keys(record, place)
         records.append(record)
     return records
+
+
+def check_spelling(line, python, place):
+    """Makes sure that two lines are the same; shows the surroundings of the first difference."""
+    if line != python:
+        at = len(os.path.commonprefix([line, python]))
+        near = slice(max(at - 60, 0), at + 40)
+        raise Wrong(f"{place}, column {at + 1}: found\n  {line[near]}\njson.dumps writes\n  {python[near]}")
 
 
 def check_keys(record, place):

@@ -6,6 +6,7 @@ mod harness;
 mod log;
 mod plain;
 mod read;
+mod record;
 mod replay;
 mod report;
 mod scan;
@@ -20,9 +21,10 @@ use crate::harness::Measurement;
 
 type Bench = fn() -> anyhow::Result<Vec<Measurement>>;
 
-const BENCHES: [(&str, Bench); 6] = [
+const BENCHES: [(&str, Bench); 7] = [
     ("log", log::measure),
     ("read", read::measure),
+    ("record", record::measure),
     ("scan", scan::measure),
     ("replay", replay::measure),
     ("statistics", statistics::measure),
@@ -35,6 +37,7 @@ Usage: cargo xtask bench [--json] [NAME]...
 Names (all, if none is given):
   log         write events of levels 1 and 3 to a file
   read        load and touch a 64 MiB tensor from .pt and .safetensors, read and mapped
+  record      make calls of an annotated function at each level, and FlashInfer's where its venv is there
   scan        list a session of 100,000 calls
   replay      replay a batch decode on the CPU
   statistics  statistics of 64 MiB tensors of several dtypes, of a view with gaps, and of small tensors

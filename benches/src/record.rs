@@ -96,7 +96,10 @@ fn measure_level(level: Level) -> anyhow::Result<Vec<Measurement>> {
         let (best, median) = (peer * times, peer * times);
         measured.ratio = Some(ratio);
         measured.target = Some(Target::Ratio(1.0));
-        return Ok(vec![Measurement { what, best, median, bytes: None, ratio: None, target: None }, measured]);
+        return Ok(vec![
+            Measurement { what, best, median, bytes: None, ratio: None, target: None },
+            measured,
+        ]);
     }
     Ok(vec![measured])
 }
@@ -122,7 +125,9 @@ fn measure_peer(folder: &Path, level: u8) -> anyhow::Result<Option<Duration>> {
     let text = String::from_utf8_lossy(&output.stderr);
     let microseconds = text.lines().last().and_then(|line| line.trim().parse::<f64>().ok());
     match microseconds {
-        Some(microseconds) if output.status.success() => Ok(Some(Duration::from_secs_f64(microseconds * 1e-6))),
+        Some(microseconds) if output.status.success() => {
+            Ok(Some(Duration::from_secs_f64(microseconds * 1e-6)))
+        }
         Some(_) | None => bail!("FlashInfer's recorder failed: {}", text.trim_end()),
     }
 }

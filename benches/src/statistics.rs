@@ -13,23 +13,18 @@ const SMALL_BYTES: usize = 256;
 
 /// Measures a large tensor of each of several dtypes, a large view with gaps, and small tensors.
 pub(crate) fn measure() -> anyhow::Result<Vec<Measurement>> {
-    let float32 = tensor(DType::Float32, BYTES)?;
-    let large = [
-        ("float32", float32.clone(), Target::Ratio(0.8)),
-        ("float16", tensor(DType::Float16, BYTES)?, Target::Ratio(0.8)),
-        ("bfloat16", tensor(DType::BFloat16, BYTES)?, Target::Ratio(0.7)),
-        ("float8_e4m3fn", tensor(DType::Float8E4M3Fn, BYTES)?, Target::GigabytesPerSecond(3.0)),
-    ];
-    let sum = Variant::new("plain sum of 64 MiB as float32", || {
-        black_box(plain_sum(black_box(float32.storage())));
-        Ok(())
-    });
-    let statistics = large.iter().map(|(name, tensor, target)| {
-        Variant::new(format!("statistics of {name}"), || take(tensor)).with_target(*target)
-    });
-    let mut measurements = race(ROUNDS, Some(BYTES as u64), [sum].into_iter().chain(statistics).collect())?;
+    let mut measurements = Vec::new();
+    for (dtype, target) in [
+        (DType::Float32, Target::Ratio(0.8)),
+        (DType::Float16, Target::Ratio(0.8)),
+        (DType::BFloat16, Target::Ratio(0.7)),
+        (DType::Float8E4M3Fn, Target::GigabytesPerSecond(3.0)),
+    ] {
+        measurements.extend(measure_large(dtype, target)?);
+    }
 
-    let rows = TensorBuf::with_layout(&large[1].1, Layout::new(&[BYTES / 512, 128], &[256, 1], 0)?)?;
+    let whole = tensor(DType::Float16, BYTES)?;
+    let rows = whole.with_layout(Layout::new(&[BYTES / 512, 128], &[256, 1], 0)?)?;
     let gaps = Variant::new("float16, every second 256 bytes", || take(&rows));
     measurements.extend(race(ROUNDS, Some(BYTES as u64 / 2), vec![gaps])?);
 
@@ -37,6 +32,16 @@ pub(crate) fn measure() -> anyhow::Result<Vec<Measurement>> {
     let many = Variant::new("1,000 float32 of 256 bytes", || (0..N_SMALL).try_for_each(|_| take(&small)));
     measurements.extend(race(ROUNDS, Some((N_SMALL * SMALL_BYTES) as u64), vec![many])?);
     Ok(measurements)
+}
+
+fn measure_large(dtype: DType, target: Target) -> anyhow::Result<Vec<Measurement>> {
+    let tensor = tensor(dtype, BYTES)?;
+    let sum = Variant::new("plain sum as float32", || {
+        black_box(plain_sum(black_box(tensor.storage())));
+        Ok(())
+    });
+    let statistics = Variant::new(format!("statistics of {}", dtype.name()), || take(&tensor));
+    race(ROUNDS, Some(BYTES as u64), vec![sum, statistics.with_target(target)])
 }
 
 fn take(tensor: &TensorBuf) -> anyhow::Result<()> {

@@ -7,8 +7,8 @@ pub use callbox_core::{
     ArgumentPlace, Arguments, Callsite, Contract, ExecError, FunctionName, LiveArguments, LiveResult,
     LiveValue, OwnedValue, PendingCall, RecordedError, Value,
 };
-pub use callbox_registry::{Recorded, Registry, ReplayClass, Replayable, put, result, take};
-pub use callbox_values::{ObjectId, Returned, ToValue, returned_debug};
+pub use callbox_registry::{Recorded, Registry, ReplayClass, Replayable, put, returned_value, take};
+pub use callbox_values::{ObjectId, Returned, ToValue};
 
 pub use crate::global::{begin, enabled};
 
@@ -31,6 +31,11 @@ pub fn of_unborn<'v>(class: &str) -> LiveArguments<'v> {
 fn of_text<'v>(class: &str, repr: String) -> LiveArguments<'v> {
     let object = Value::Opaque { class: class.to_owned(), repr: repr.into() };
     LiveArguments { positional: vec![object], keyword: Vec::new(), self_id: None }
+}
+
+/// Returns the value of a result that is behind its `Result`.
+pub fn described<T: ToValue + ?Sized>(result: &T) -> LiveValue<'_> {
+    result.to_value()
 }
 
 /// Stands for a result that is no value.

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use callbox_core::Device;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -15,7 +15,7 @@ Exit codes:
   4  no call passed
   5  the device is not available";
 
-/// A flight recorder for tensor calls: list, show and replay what FlashInfer or callbox recorded.
+/// A flight recorder for tensor calls: list, show, replay and convert what FlashInfer or callbox recorded.
 ///
 /// Nothing in a recorded session is ever executed: functions are looked up by name among those built into
 /// this program.
@@ -34,6 +34,8 @@ pub(crate) enum Command {
     List(ListArgs),
     /// Show one call: arguments, results, and where a replay differs.
     Show(ShowArgs),
+    /// Rewrite a session with its tensors in another format, and read back what was written.
+    Convert(ConvertArgs),
 }
 
 const REPLAY_EXAMPLES: &str = "\
@@ -192,6 +194,50 @@ pub(crate) struct ShowArgs {
 
     #[command(flatten)]
     pub(crate) read: ReadArgs,
+}
+
+const CONVERT_EXAMPLES: &str = "\
+Examples:
+  callbox convert ./dumps --to safetensors --out ./dumps_safetensors
+  callbox convert ./dumps/20251204_143216_802_pid12345_mm_fp4_call0018 --to pt --out ./one_call
+  callbox convert ./dumps --to pt --out ./dumps_pt --json | jq '.deviations[]'
+
+Exit codes:
+  0  every file is in the new format and was read back equal
+  1  something was kept in its own format, damaged or left out, or reads back otherwise: each is listed
+  2  the command line is wrong, or the new folder is not empty: nothing was touched
+  3  the session cannot be read, or the new one not be written";
+
+#[derive(Debug, Args)]
+#[command(after_help = CONVERT_EXAMPLES)]
+pub(crate) struct ConvertArgs {
+    /// Session folder, or the folder of one call; it is only read.
+    #[arg(value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+
+    /// Format to write: the extension of its files.
+    #[arg(long, value_name = "FORMAT", value_enum)]
+    pub(crate) to: TensorFormat,
+
+    /// Folder of the new session; it is made, or it is empty.
+    #[arg(long, value_name = "DIR2")]
+    pub(crate) out: PathBuf,
+
+    /// Print one JSON object instead of text.
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    #[command(flatten)]
+    pub(crate) read: ReadArgs,
+}
+
+/// A format that sessions can be written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TensorFormat {
+    /// torch.save's files: strides, offsets and shared storage are kept.
+    Pt,
+    /// Safetensors files: contiguous copies; records keep the strides.
+    Safetensors,
 }
 
 fn positive(text: &str) -> Result<NonZeroUsize, String> {

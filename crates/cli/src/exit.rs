@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use callbox_convert::Report;
 use callbox_core::SourceError;
 use callbox_replay::Counts;
 
@@ -10,7 +11,7 @@ use callbox_replay::Counts;
 pub(crate) enum Exit {
     /// Nothing speaks against the recorded calls.
     Good = 0,
-    /// A call mismatches, fails or is damaged.
+    /// A call mismatches, fails or is damaged; a conversion has deviations.
     Bad = 1,
     /// The command line is wrong; clap uses the same number.
     Usage = 2,
@@ -30,6 +31,11 @@ impl Exit {
             Counts { passed: 0, .. } => Exit::NothingPassed,
             _ => Exit::Good,
         }
+    }
+
+    /// Judges a conversion.
+    pub(crate) fn from_report(report: &Report) -> Exit {
+        if report.deviations.is_empty() { Exit::Good } else { Exit::Bad }
     }
 
     /// Returns the number.

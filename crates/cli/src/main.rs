@@ -1,10 +1,12 @@
 #![doc = include_str!("../README.md")]
 
 mod args;
+mod convert;
 mod describe;
 mod exit;
 mod json;
 mod list;
+mod progress;
 mod replay;
 mod session;
 mod show;
@@ -40,6 +42,7 @@ fn main() -> ExitCode {
         Command::Replay(arguments) => replay::run(arguments, program),
         Command::List(arguments) => list::run(arguments, program),
         Command::Show(arguments) => show::run(arguments, program),
+        Command::Convert(arguments) => convert::run(arguments, program),
     };
     match outcome {
         Ok(exit) => exit.into(),

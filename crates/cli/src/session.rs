@@ -10,7 +10,7 @@ use callbox_kernels_cpu::CpuExecutor;
 use callbox_replay::{CompareOptions, ExecutorFactory};
 use callbox_sink_fs::{FsSource, ReadMode, ReadOptions};
 
-use crate::args::{CompareArgs, ReadArgs, SelectArgs};
+use crate::args::{CompareArgs, ReadArgs, SelectArgs, TensorFormat};
 use crate::exit::{Exit, Failure};
 use crate::style;
 
@@ -56,22 +56,20 @@ impl Opened {
 /// A call's folder is opened through its session where the session lies around it: a method needs the object
 /// that an earlier call built.
 pub(crate) fn open(dir: &Path, read: &ReadArgs) -> Result<Opened, Failure> {
-    let mode = if read.mmap { ReadMode::Mapped } else { ReadMode::Buffered };
     if let Some((parent, folder)) = surrounding_session(dir) {
-        let source = FsSource::open(&parent, formats(), ReadOptions { mode })?;
+        let source = FsSource::open(&parent, formats(), options(read))?;
         let session = callbox_core::DumpSource::calls(&source)?;
         if session.calls.iter().any(|call| call.folder == folder) {
             return Ok(Opened { source, session, folder: Some(folder) });
         }
     }
-    let source =
-        FsSource::open(dir, formats(), ReadOptions { mode }).map_err(|error| one_too_high(dir, error))?;
+    let source = FsSource::open(dir, formats(), options(read)).map_err(|error| one_too_high(dir, error))?;
     let session = callbox_core::DumpSource::calls(&source)?;
     Ok(Opened { source, session, folder: None })
 }
 
 /// Adds the folder below, where that is the session.
-fn one_too_high(dir: &Path, error: SourceError) -> Failure {
+pub(crate) fn one_too_high(dir: &Path, error: SourceError) -> Failure {
     let below = std::fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
     let session = below.filter(|path| path.join("session.jsonl").exists()).min();
     let failure = Failure::from(error);
@@ -94,8 +92,22 @@ fn surrounding_session(dir: &Path) -> Option<(PathBuf, String)> {
     parent.join("session.jsonl").exists().then(|| (parent.to_owned(), folder.to_owned()))
 }
 
-fn formats() -> Vec<Arc<dyn TensorSerializer>> {
+/// Returns the formats that files may have.
+pub(crate) fn formats() -> Vec<Arc<dyn TensorSerializer>> {
     vec![Arc::new(PtSerializer), Arc::new(SafetensorsSerializer)]
+}
+
+/// Chooses the format to write.
+pub(crate) fn format(format: TensorFormat) -> Arc<dyn TensorSerializer> {
+    match format {
+        TensorFormat::Pt => Arc::new(PtSerializer),
+        TensorFormat::Safetensors => Arc::new(SafetensorsSerializer),
+    }
+}
+
+/// Chooses how files are read.
+pub(crate) fn options(read: &ReadArgs) -> ReadOptions {
+    ReadOptions { mode: if read.mmap { ReadMode::Mapped } else { ReadMode::Buffered } }
 }
 
 /// Chooses the executors of a device.

@@ -4,6 +4,7 @@
 use std::io::Write;
 
 use anstyle::{AnsiColor, Style};
+use callbox_convert::DeviationKind;
 use callbox_core::{CallState, Finding};
 use callbox_replay::Verdict;
 
@@ -94,6 +95,15 @@ pub(crate) fn state(state: &CallState) -> Style {
         | CallState::GraphPending
         | CallState::GraphCaptured
         | CallState::NotStarted => DIM,
+    }
+}
+
+/// Returns the style of something that was not converted as asked.
+pub(crate) fn deviation(kind: DeviationKind) -> Style {
+    match kind {
+        DeviationKind::Kept | DeviationKind::LeftOut => YELLOW,
+        DeviationKind::Damaged => RED,
+        DeviationKind::Differs => ALARM,
     }
 }
 

@@ -6,43 +6,97 @@ use syn::{
     AttrStyle, Attribute, Error, ImplItem, ImplItemFn, ItemImpl, Meta, Result, ReturnType, Type, Visibility,
 };
 
+use crate::call::{Call, Class, Role, Subject};
 use crate::expand::{Mode, mentions, plain_name};
 use crate::options::{Choice, Options, Place};
 use crate::parameters::combined;
-use crate::recorded::{Class, Role, Subject, record};
+use crate::recorded::record;
+use crate::replay::{check_class, replay_class};
 
 /// Records the methods of a block: all public ones of a type's own, all of a trait's, and those with an attribute.
-pub(crate) fn record_block(options: &Options, mut block: ItemImpl, mode: Mode) -> Result<TokenStream> {
+pub(crate) fn record_block(options: &Options, block: &ItemImpl, mode: Mode) -> Result<TokenStream> {
     let class = Class { name: class_name(options, &block.self_ty)?, id: options.id.clone() };
-    check_constructors(options, &block, &class)?;
+    check_constructors(options, block, &class)?;
+    let (mut block, mut own_options, mut errors) = (block.clone(), Vec::new(), Vec::new());
     let is_of_trait = block.trait_.is_some();
-    let mut errors = Vec::new();
-    for item in &mut block.items {
+    for (place, item) in block.items.iter_mut().enumerate() {
         let ImplItem::Fn(method) = item else { continue };
-        let recorded = take_options(method).and_then(|own| match own {
-            Some(Options { skip: Some(Choice::All(_)), .. }) => Ok(None),
-            Some(own) => record_method(options, &own, &class, method).map(Some),
-            None if is_of_trait || matches!(method.vis, Visibility::Public(_)) => {
-                record_method(options, &Options::default(), &class, method).map(Some)
+        match take_options(method) {
+            Ok(Some(Options { skip: Some(Choice::All(_)), .. })) => {}
+            Ok(Some(own)) => own_options.push((place, own)),
+            Ok(None) if is_of_trait || matches!(method.vis, Visibility::Public(_)) => {
+                own_options.push((place, Options::default()));
             }
-            None => Ok(None),
-        });
-        match recorded {
-            Ok(Some(tokens)) if mode == Mode::Record => *item = ImplItem::Verbatim(tokens),
-            Ok(_) => {}
+            Ok(None) => {}
+            Err(error) => errors.push(error),
+        }
+    }
+    let mut calls = Vec::new();
+    for (place, own) in &own_options {
+        let ImplItem::Fn(method) = &block.items[*place] else { continue };
+        match method_call(options, own, &class, method) {
+            Ok(call) => calls.push((*place, method, call)),
             Err(error) => errors.push(error),
         }
     }
     combined(errors)?;
-    Ok(quote!(#block))
+    let replay = replay(options, &block, &class, &calls)?;
+    let mut items = block.items.clone();
+    if mode == Mode::Record {
+        for (place, method, call) in &calls {
+            items[*place] = ImplItem::Verbatim(recorded_method(method, call));
+        }
+    }
+    block.items = items;
+    Ok(quote!(#block #replay))
 }
 
-fn record_method(
+/// A method, its place in the block, and how it is recorded.
+type MethodCall<'a> = (usize, &'a ImplItemFn, Call<'a>);
+
+fn recorded_method(method: &ImplItemFn, call: &Call<'_>) -> TokenStream {
+    let ImplItemFn { attrs, vis, defaultness, block, .. } = method;
+    let outer = attrs.iter().filter(|attribute| matches!(attribute.style, AttrStyle::Outer));
+    let (signature, block) = record(call, attrs, block);
+    quote!(#(#outer)* #vis #defaultness #signature #block)
+}
+
+fn replay(
     options: &Options,
-    own: &Options,
+    block: &ItemImpl,
     class: &Class,
-    method: &ImplItemFn,
-) -> Result<TokenStream> {
+    calls: &[MethodCall<'_>],
+) -> Result<Option<TokenStream>> {
+    let Some(span) = options.replay else { return Ok(None) };
+    if block.trait_.is_some() {
+        let message = "a class is replayed by its own block, the one that makes it";
+        return Err(Error::new(span, message));
+    }
+    if class.id.is_none() {
+        let message = "a replay has to know which object a method is called on: say `id = field`";
+        return Err(Error::new(span, message));
+    }
+    check_class(&block.generics)?;
+    let calls: Vec<&Call<'_>> = calls.iter().map(|(_, _, call)| call).collect();
+    replay_class(&block.self_ty, &class.name, &calls, span).map(Some)
+}
+
+/// Takes the options of methods away.
+pub(crate) fn without_options(mut block: ItemImpl) -> TokenStream {
+    for item in &mut block.items {
+        if let ImplItem::Fn(method) = item {
+            method.attrs.retain(|attribute| !is_ours(attribute));
+        }
+    }
+    quote!(#block)
+}
+
+fn method_call<'a>(
+    options: &Options,
+    own: &'a Options,
+    class: &Class,
+    method: &'a ImplItemFn,
+) -> Result<Call<'a>> {
     let role = role(options, class, method);
     let name = match (&role, &own.name) {
         (Role::Constructor(_), None) => "__init__".to_owned(),
@@ -60,15 +114,13 @@ fn record_method(
         errors: options.errors,
         role,
     };
-    let ImplItemFn { attrs, vis, defaultness, mut sig, block } = method.clone();
-    let recorded = record(&attrs, &mut sig, &block, &subject, own).map_err(|error| with_way_out(error, own))?;
-    let outer = attrs.iter().filter(|attribute| matches!(attribute.style, AttrStyle::Outer));
-    Ok(quote!(#(#outer)* #vis #defaultness #sig #recorded))
+    Call::new(&method.sig, subject, own).map_err(|error| with_way_out(error, own))
 }
 
 /// Adds how to leave a method out.
 fn with_way_out(error: Error, own: &Options) -> Error {
-    let is_of_options = own.kwargs.is_some() || own.skip.is_some() || !own.writes.is_empty() || !own.reads.is_empty();
+    let is_of_options =
+        own.kwargs.is_some() || own.skip.is_some() || !own.writes.is_empty() || !own.reads.is_empty();
     if is_of_options {
         return error;
     }
@@ -106,7 +158,9 @@ fn check_constructors(options: &Options, block: &ItemImpl, class: &Class) -> Res
         });
         let message = match method {
             None => format!("`constructor` names `{name}`, and the block has no such function"),
-            Some(method) if method.sig.receiver().is_some() => format!("`{name}` takes `self`: it is no constructor"),
+            Some(method) if method.sig.receiver().is_some() => {
+                format!("`{name}` takes `self`: it is no constructor")
+            }
             Some(method) if !makes_object(method, class) => {
                 format!("`{name}` does not return `Self`: it is no constructor")
             }
@@ -132,9 +186,6 @@ fn class_name(options: &Options, ty: &Type) -> Result<String> {
 
 /// Takes a method's own attribute away and reads its options.
 fn take_options(method: &mut ImplItemFn) -> Result<Option<Options>> {
-    let is_ours = |attribute: &Attribute| {
-        attribute.path().segments.last().is_some_and(|segment| segment.ident == "record")
-    };
     let ours: Vec<Attribute> = method.attrs.extract_if(.., |attribute| is_ours(attribute)).collect();
     match ours.as_slice() {
         [] => Ok(None),
@@ -150,4 +201,8 @@ fn take_options(method: &mut ImplItemFn) -> Result<Option<Options>> {
         }
         [_, second, ..] => Err(Error::new_spanned(second, "a method takes one `#[record(..)]`")),
     }
+}
+
+fn is_ours(attribute: &Attribute) -> bool {
+    attribute.path().segments.last().is_some_and(|segment| segment.ident == "record")
 }

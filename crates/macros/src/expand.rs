@@ -5,9 +5,11 @@ use quote::quote;
 use syn::visit::Visit;
 use syn::{AttrStyle, Error, Ident, Item, ItemFn, Result, Signature};
 
-use crate::block::record_block;
+use crate::block::{record_block, without_options};
+use crate::call::{Call, Class, Role, Subject, check_kind};
 use crate::options::{Choice, Options, Place};
-use crate::recorded::{Class, Role, Subject, check_kind, record};
+use crate::recorded::record;
+use crate::replay::replay_function;
 
 /// Whether recording is compiled in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,20 +20,26 @@ pub(crate) enum Mode {
     Leave,
 }
 
-/// Expands the attribute. A function that cannot be recorded stays, beside the error: one error, not many.
+/// Expands the attribute. What cannot be recorded stays as it is, beside the error: one error, not many.
 pub(crate) fn expand(options: TokenStream, item: TokenStream, mode: Mode) -> TokenStream {
-    try_expand(options, item.clone(), mode).unwrap_or_else(|error| {
+    let parsed = match syn::parse2(item.clone()) {
+        Ok(parsed) => parsed,
+        Err(error) => return error.into_compile_error(),
+    };
+    try_expand(options, &parsed, mode).unwrap_or_else(|error| {
         let error = error.into_compile_error();
+        let item = if let Item::Impl(block) = parsed { without_options(block) } else { item };
         quote!(#error #item)
     })
 }
 
-fn try_expand(options: TokenStream, item: TokenStream, mode: Mode) -> Result<TokenStream> {
-    match syn::parse2(item)? {
+fn try_expand(options: TokenStream, item: &Item, mode: Mode) -> Result<TokenStream> {
+    match item {
         Item::Fn(function) => record_function(&Options::parse(Place::Function, options)?, function, mode),
         Item::Impl(block) => record_block(&Options::parse(Place::Block, options)?, block, mode),
         Item::Trait(item) => {
-            let message = "a trait's methods are recorded where they are implemented: annotate the `impl` block";
+            let message =
+                "a trait's methods are recorded where they are implemented: annotate the `impl` block";
             Err(Error::new(item.trait_token.span, message))
         }
         other => {
@@ -41,17 +49,26 @@ fn try_expand(options: TokenStream, item: TokenStream, mode: Mode) -> Result<Tok
     }
 }
 
-fn record_function(options: &Options, function: ItemFn, mode: Mode) -> Result<TokenStream> {
-    let ItemFn { attrs, vis, mut sig, block } = function.clone();
-    let subject = subject(options, &sig)?;
-    let recorded = record(&attrs, &mut sig, &block, &subject, options)?;
-    Ok(match mode {
+fn record_function(options: &Options, function: &ItemFn, mode: Mode) -> Result<TokenStream> {
+    let ItemFn { attrs, vis, sig, block } = function;
+    let call = Call::new(sig, subject(options, sig)?, options)?;
+    let recorded = match mode {
         Mode::Record => {
             let outer = attrs.iter().filter(|attribute| matches!(attribute.style, AttrStyle::Outer));
-            quote!(#(#outer)* #vis #sig #recorded)
+            let (signature, block) = record(&call, attrs, block);
+            quote!(#(#outer)* #vis #signature #block)
         }
         Mode::Leave => quote!(#function),
-    })
+    };
+    let replay = match options.replay {
+        Some(span) if options.class.is_some() => {
+            let message = "methods are replayed with their class: annotate the `impl` block";
+            return Err(Error::new(span, message));
+        }
+        Some(_) => Some(replay_function(&call, vis)?),
+        None => None,
+    };
+    Ok(quote!(#recorded #replay))
 }
 
 fn subject(options: &Options, signature: &Signature) -> Result<Subject> {
@@ -118,7 +135,10 @@ mod tests {
     #[test]
     fn without_recording_an_item_stays_as_it_is() {
         for (options, item) in [
-            ("", "# [inline] pub fn f (mut x : u8 , (a , b) : (u8 , u8)) -> Result < u8 > { Ok (x + a + b) }"),
+            (
+                "",
+                "# [inline] pub fn f (mut x : u8 , (a , b) : (u8 , u8)) -> Result < u8 > { Ok (x + a + b) }",
+            ),
             ("kwargs(eps), errors(debug)", "pub unsafe fn f < T : Send > (eps : T) where T : Sync { }"),
             ("id = id", "impl < T > Block < T > { pub fn run (& self) { } fn private () { } }"),
         ] {

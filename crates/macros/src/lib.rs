@@ -4,9 +4,12 @@ mod expand;
 mod options;
 
 mod block;
+mod call;
 mod recorded;
+mod replay;
 
 mod borrowing;
+mod hygiene;
 mod parameters;
 mod signature_text;
 

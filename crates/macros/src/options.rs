@@ -29,10 +29,22 @@ impl Place {
     fn options(self) -> &'static [&'static str] {
         match self {
             Place::Function => &[
-                "class", "crate", "errors", "id", "kwargs", "module", "name", "reads", "replay", "skip",
-                "skip_result", "writes",
+                "class",
+                "crate",
+                "errors",
+                "id",
+                "kwargs",
+                "module",
+                "name",
+                "reads",
+                "replay",
+                "skip",
+                "skip_result",
+                "writes",
             ],
-            Place::Method => &["errors", "kwargs", "name", "reads", "skip", "skip_result", "writes"],
+            Place::Method => {
+                &["errors", "kwargs", "name", "no_replay", "reads", "skip", "skip_result", "writes"]
+            }
             Place::Block => &["class", "constructor", "crate", "errors", "id", "module", "replay"],
         }
     }
@@ -67,6 +79,8 @@ pub(crate) struct Options {
     pub(crate) constructors: Option<Vec<Ident>>,
     /// The function can be replayed.
     pub(crate) replay: Option<Span>,
+    /// The method is recorded and not replayed with its class.
+    pub(crate) no_replay: bool,
 }
 
 /// Some, or all.
@@ -153,6 +167,10 @@ fn parse_option(place: Place, key: &Ident, input: ParseStream<'_>, options: &mut
         "skip_result" => {
             expect(key, input, at_the_end(input), "skip_result")?;
             options.skip_result = true;
+        }
+        "no_replay" => {
+            expect(key, input, at_the_end(input), "no_replay")?;
+            options.no_replay = true;
         }
         "replay" => {
             expect(key, input, at_the_end(input), "replay")?;

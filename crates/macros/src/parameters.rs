@@ -1,12 +1,13 @@
 //! The parameters of a function, and how each is recorded.
 
-use proc_macro2::Span;
+use proc_macro2::{Span, TokenStream};
 use quote::format_ident;
 use syn::ext::IdentExt as _;
 use syn::spanned::Spanned as _;
 use syn::{Error, FnArg, Ident, Pat, PatIdent, Result, Signature, Token, Type};
 
 use crate::borrowing::{ResultType, mutable_reference};
+use crate::hygiene::hygienic;
 use crate::options::{Choice, Options};
 
 /// One parameter; the object of a method is not among them.
@@ -58,9 +59,11 @@ pub(crate) fn parameters(signature: &Signature, options: &Options, first: usize)
             Some(Choice::These(names)) => is_in(names),
             None => false,
         };
-        let borrowed = mutable_reference(&parameter.ty).is_some_and(|reference| !result.may_borrow(reference));
+        let borrowed =
+            mutable_reference(&parameter.ty).is_some_and(|reference| !result.may_borrow(reference));
         parameter.is_written = is_in(&options.writes) || borrowed && !is_in(&options.reads);
-        parameter.recorded = Some(if is_keyword { Recorded::Keyword } else { Recorded::Positional(position) });
+        parameter.recorded =
+            Some(if is_keyword { Recorded::Keyword } else { Recorded::Positional(position) });
         check_order(parameter, is_keyword, &by_name)?;
         match (is_keyword, &parameter.label) {
             (true, label) => by_name.clone_from(label),
@@ -71,6 +74,20 @@ pub(crate) fn parameters(signature: &Signature, options: &Options, first: usize)
 }
 
 impl Parameter {
+    /// Returns the variant of `ArgumentPlace`, positions counted from `first`.
+    pub(crate) fn place(&self, first: usize) -> TokenStream {
+        match self.recorded {
+            Some(Recorded::Positional(position)) => {
+                let position = position - first;
+                hygienic!(Positional(#position))
+            }
+            Some(Recorded::Keyword) | None => {
+                let label = &self.label;
+                hygienic!(Keyword(#label))
+            }
+        }
+    }
+
     fn is_named(&self, name: &Ident) -> bool {
         self.label.as_deref().is_some_and(|label| *name == label || name.unraw() == label)
     }
@@ -142,7 +159,9 @@ fn check_order(parameter: &Parameter, is_keyword: bool, by_name: &Option<String>
         }
         (false, label, Some(keyword)) => {
             let this = label.as_ref().map_or("this".to_owned(), |label| format!("`{label}`"));
-            format!("{this} comes behind `{keyword}`, which is recorded by name: add it to `kwargs`, or skip it")
+            format!(
+                "{this} comes behind `{keyword}`, which is recorded by name: add it to `kwargs`, or skip it"
+            )
         }
         (true, Some(_), _) | (false, _, None) => return Ok(()),
     };

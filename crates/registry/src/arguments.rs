@@ -1,6 +1,6 @@
 //! From recorded arguments to a function's own, and back.
 
-use callbox_core::{ArgumentPlace, Arguments, ExecError, OwnedValue, RecordedError};
+use callbox_core::{ArgumentPlace, Arguments, ExecError, LiveValue, OwnedValue, RecordedError};
 use callbox_values::{FromValue, Returned, ToValue, to_owned_value};
 
 /// A parameter of a function, and where a record has its argument.
@@ -43,7 +43,12 @@ pub fn put<T: ToValue>(arguments: &mut Arguments, parameter: Recorded, value: &T
 
 /// Makes a replay's result of what a function returned; its own error is an error of the call.
 pub fn result<T: Returned + ?Sized>(returned: &T) -> Result<OwnedValue, ExecError> {
-    match returned.returned() {
+    returned_value(returned.returned())
+}
+
+/// Does what [`result`] does with what is known of the result already.
+pub fn returned_value(returned: Result<LiveValue<'_>, RecordedError>) -> Result<OwnedValue, ExecError> {
+    match returned {
         Ok(value) => to_owned_value(&value).map_err(|error| ExecError::Device(Box::new(error))),
         Err(RecordedError { text, .. }) => Err(ExecError::Returned(text)),
     }

@@ -3,5 +3,5 @@
 mod arguments;
 mod registry;
 
-pub use self::arguments::{Recorded, put, result, take};
+pub use self::arguments::{Recorded, put, result, returned_value, take};
 pub use self::registry::{Registry, ReplayClass, Replayable};

@@ -28,7 +28,7 @@ pub(crate) const FLUSHES: &str = "graph_flushes";
 /// What the records of a session say after it was rewritten.
 pub struct Rewriting<'a> {
     root: PathBuf,
-    format_of: &'a dyn Fn(&str) -> Option<&'a str>,
+    format_of: &'a dyn Fn(&str) -> Option<&'static str>,
 }
 
 /// What became of a file of records.
@@ -45,7 +45,7 @@ impl<'a> Rewriting<'a> {
     ///
     /// `format_of` gives the `tensor_format` of a folder inside the session: `CALL`, or
     /// `CALL/graph_flushes/flush_0001`. `None`: its records stay as they are.
-    pub fn new(root: &Path, format_of: &'a dyn Fn(&str) -> Option<&'a str>) -> Rewriting<'a> {
+    pub fn new(root: &Path, format_of: &'a dyn Fn(&str) -> Option<&'static str>) -> Rewriting<'a> {
         Rewriting { root: normalised(root), format_of }
     }
 
@@ -82,22 +82,18 @@ impl<'a> Rewriting<'a> {
     /// Copies a line, or the records that run into each other in it; gives the number of those that were changed.
     fn line(&self, line: &[u8], out: &mut dyn Write) -> io::Result<usize> {
         if let Ok(changed) = self.record(line) {
-            return self.put(&changed, out);
+            return put(line, changed, out);
         }
         let mut records = 0;
         for part in split_at_starts(line) {
             // What is no record stays as it is.
-            records += self.put(&self.record(part).unwrap_or(Cow::Borrowed(part)), out)?;
+            records += put(part, self.record(part).unwrap_or_default(), out)?;
         }
         Ok(records)
     }
 
-    fn put(&self, record: &Cow<'_, [u8]>, out: &mut dyn Write) -> io::Result<usize> {
-        out.write_all(record)?;
-        Ok(usize::from(matches!(record, Cow::Owned(_))))
-    }
-
-    fn record<'l>(&self, line: &'l [u8]) -> Result<Cow<'l, [u8]>, LineError> {
+    /// Rewrites a record; `None` if it stays as it is.
+    fn record(&self, line: &[u8]) -> Result<Option<String>, LineError> {
         let found = found(line)?;
         let dump_dir = found.iter().find(|found| found.key == PATHS[0]);
         let slot;
@@ -108,7 +104,7 @@ impl<'a> Rewriting<'a> {
                 Some(slot.as_str())
             }
         };
-        let Some(format) = folder.and_then(self.format_of) else { return Ok(Cow::Borrowed(line)) };
+        let Some(format) = folder.and_then(self.format_of) else { return Ok(None) };
         let mut changed = String::with_capacity(line.len());
         let mut from = 0;
         for found in &found {
@@ -124,7 +120,7 @@ impl<'a> Rewriting<'a> {
             from = found.range.end;
         }
         changed.push_str(utf8(&line[from..]));
-        Ok(Cow::Owned(changed.into_bytes()))
+        Ok(Some(changed))
     }
 }
 
@@ -140,6 +136,12 @@ struct Found<'a> {
     text: Cow<'a, str>,
     /// Where it stands, quotes included.
     range: Range<usize>,
+}
+
+/// Writes a record, or what it was changed to; gives the number of changes.
+fn put(line: &[u8], changed: Option<String>, out: &mut dyn Write) -> io::Result<usize> {
+    out.write_all(changed.as_deref().map_or(line, str::as_bytes))?;
+    Ok(usize::from(changed.is_some()))
 }
 
 /// Finds the values that may change, in the order in which they stand.

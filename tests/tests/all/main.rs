@@ -4,6 +4,7 @@
 #![expect(clippy::print_stdout, reason = "tests over a corpus say how much of it they saw")]
 
 mod conformance;
+mod convert;
 mod lines;
 mod logs;
 mod props;

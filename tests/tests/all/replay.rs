@@ -15,9 +15,9 @@ use callbox_sink_fs::{FsSource, ReadMode, ReadOptions};
 use callbox_tests::corpus;
 
 /// Number, function, state and verdict of each call.
-type Verdicts = Vec<(usize, String, CallState, Verdict)>;
+pub(crate) type Verdicts = Vec<(usize, String, CallState, Verdict)>;
 
-fn replay(dir: &Path, comparison: CompareOptions) -> (Session, Verdicts) {
+pub(crate) fn replay(dir: &Path, comparison: CompareOptions) -> (Session, Verdicts) {
     let formats = vec![Arc::new(PtSerializer) as _, Arc::new(SafetensorsSerializer) as _];
     let source = FsSource::open(dir, formats, ReadOptions { mode: ReadMode::Buffered }).unwrap();
     let session = source.calls().unwrap();
@@ -42,7 +42,7 @@ fn replay(dir: &Path, comparison: CompareOptions) -> (Session, Verdicts) {
 }
 
 /// Every folder below `dir` that is called `dumps` or holds a session.
-fn sessions(dir: &Path) -> Vec<PathBuf> {
+pub(crate) fn sessions(dir: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut waiting = vec![dir.to_owned()];
     while let Some(dir) = waiting.pop() {

@@ -94,12 +94,16 @@ fn expected(case: &str) -> &'static str {
 
 fn check(format: &str) {
     let Some(corpus) = corpus(&format!("the zoo of values in {format} files")) else { return };
-    let dir = corpus.join("zoo").join(format);
+    let zoo = corpus.join("zoo").join(format);
+    check_dumps(&zoo.join("dumps"), &zoo, format);
+}
+
+/// Replays the dumps of a zoo that was recorded in `format`.
+pub(crate) fn check_dumps(dumps: &Path, zoo: &Path, format: &str) {
     let formats = vec![Arc::new(PtSerializer) as _, Arc::new(SafetensorsSerializer) as _];
-    let source =
-        FsSource::open(&dir.join("dumps"), formats, ReadOptions { mode: ReadMode::Buffered }).unwrap();
+    let source = FsSource::open(dumps, formats, ReadOptions { mode: ReadMode::Buffered }).unwrap();
     let session = source.calls().unwrap();
-    let cases = cases(&dir);
+    let cases = cases(zoo);
     let mut passed = 0;
     for call in &session.calls {
         let echo = Echo.contract(&call.function).is_some();

@@ -6,14 +6,13 @@ mod report;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::num::NonZeroUsize;
 use std::thread;
-use std::time::Duration;
 
 use callbox_core::DumpedCall;
 use callbox_replay::{Counts, ReplayOptions, Replayed, SequenceOptions, replay_sequence};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::args::ReplayArgs;
 use crate::exit::{Exit, Failure};
+use crate::progress;
 use crate::session;
 use crate::style;
 
@@ -37,7 +36,7 @@ pub(crate) fn run(arguments: &ReplayArgs, program: &str) -> Result<Exit, Failure
         keep_values: false,
     };
 
-    let progress = progress(selected);
+    let progress = progress::bar(selected);
     let mut report = report::open(arguments, BufWriter::new(anstream::stdout().lock()));
     let mut counts = Counts::default();
     let mut written = Ok(());
@@ -75,21 +74,6 @@ pub(crate) fn run(arguments: &ReplayArgs, program: &str) -> Result<Exit, Failure
         ));
     }
     Ok(exit)
-}
-
-/// A bar on stderr for replays that take more than a moment on a terminal.
-fn progress(calls: usize) -> ProgressBar {
-    const WORTH_A_BAR: usize = 2;
-    if calls < WORTH_A_BAR || !io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let bar = ProgressBar::with_draw_target(Some(calls as u64), ProgressDrawTarget::stderr_with_hz(10));
-    let template = "{bar:30} {pos}/{len} calls  {elapsed} (about {eta} left)";
-    if let Ok(style) = ProgressStyle::with_template(template) {
-        bar.set_style(style);
-    }
-    bar.enable_steady_tick(Duration::from_millis(200));
-    bar
 }
 
 /// Where the verdicts go.

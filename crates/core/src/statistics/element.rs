@@ -107,6 +107,7 @@ macro_rules! integers {
                 true
             }
 
+            #[inline(always)]
             fn is_nan(_: $int) -> bool {
                 false
             }

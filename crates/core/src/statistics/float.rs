@@ -16,6 +16,7 @@ macro_rules! float {
         $float:ident, $code:ty => $bits:ty,
         bits: $of_code:expr,
         not_finite: $not_finite:literal,
+        nan: $nan:literal,
         scale: $scale:literal,
         value: $value:expr,
         add: |$sums:ident, $codes:ident, $widen:pat_param| $add:expr $(,)?
@@ -60,8 +61,9 @@ macro_rules! float {
                 !$not_finite < key && key < $not_finite
             }
 
+            #[inline(always)]
             fn is_nan(key: $bits) -> bool {
-                $float::value(key).is_nan()
+                key <= !$nan || $nan <= key
             }
 
             fn stats(min: $bits, max: $bits, mean: f32, special: SpecialCounts) -> Stats {
@@ -82,6 +84,7 @@ float! {
     F64, [u8; 8] => i32,
     bits: |code| (f64::from_le_bytes(code) as f32).to_bits().cast_signed(),
     not_finite: 0x7f80_0000,
+    nan: 0x7f80_0001,
     scale: 1.0,
     value: |bits: i32| f32::from_bits(bits.cast_unsigned()),
     add: |sums, codes, _| add_each(sums, codes, |code| f64::from_le_bytes(code) as f32),
@@ -91,6 +94,7 @@ float! {
     F32, [u8; 4] => i32,
     bits: i32::from_le_bytes,
     not_finite: 0x7f80_0000,
+    nan: 0x7f80_0001,
     scale: 1.0,
     value: |bits: i32| f32::from_bits(bits.cast_unsigned()),
     add: |sums, codes, _| add_each(sums, codes, f32::from_le_bytes),
@@ -100,6 +104,7 @@ float! {
     BF16, [u8; 2] => i16,
     bits: i16::from_le_bytes,
     not_finite: 0x7f80,
+    nan: 0x7f81,
     scale: 1.0,
     value: |bits: i16| bf16::from_bits(bits.cast_unsigned()).to_f32(),
     add: |sums, codes, _| {
@@ -111,6 +116,7 @@ float! {
     F16, [u8; 2] => i16,
     bits: i16::from_le_bytes,
     not_finite: 0x7c00,
+    nan: 0x7c01,
     scale: 1.0,
     value: |bits: i16| f16::from_bits(bits.cast_unsigned()).to_f32(),
     add: |sums, codes, widen| add_halves(sums, codes, widen, u16::from_le_bytes),
@@ -121,6 +127,7 @@ float! {
     E5M2, [u8; 1] => i8,
     bits: i8::from_le_bytes,
     not_finite: 0x7c,
+    nan: 0x7d,
     scale: 1.0,
     value: |bits: i8| E5M2_VALUES[usize::from(bits.cast_unsigned())],
     add: |sums, codes, widen| add_halves(sums, codes, widen, |[code]| u16::from(code) << 8),
@@ -131,6 +138,7 @@ float! {
     E4M3FN, [u8; 1] => i8,
     bits: i8::from_le_bytes,
     not_finite: 0x7f,
+    nan: 0x7f,
     scale: 256.0,
     value: |bits: i8| E4M3FN_VALUES[usize::from(bits.cast_unsigned())],
     add: |sums, codes, widen| {

@@ -8,6 +8,9 @@ use super::{SpecialCounts, Stats, widen};
 
 /// Elements that are compared and summed before anyone asks whether all of them were finite.
 const BLOCK: usize = 1024;
+/// Groups of lanes that are compared, and then summed. One after the other, the loads come too slowly; a whole
+/// block at a time, the memory waits while it is summed.
+const TILE: usize = 4;
 
 /// What is known of the elements so far.
 ///
@@ -42,19 +45,29 @@ impl<E: Element> Scan<E> {
 
     #[inline(always)]
     fn add_block(&mut self, codes: &[E::Code], widen: impl Widen) {
-        let (mut min, mut max) = (E::Key::MAX, E::Key::MIN);
-        for &code in codes {
-            let key = E::key(code);
-            min = min.min(key);
-            max = max.max(key);
+        let mut extremes = Extremes::<E>::new();
+        let mut sums = [0.0; LANES];
+        let (groups, rest) = codes.as_chunks();
+        for tile in groups.chunks(TILE) {
+            for group in tile {
+                extremes.add(group);
+            }
+            for group in tile {
+                E::add(&mut sums, group, &widen);
+            }
         }
+        if !rest.is_empty() {
+            extremes.add(rest);
+            E::add(&mut sums, &padded(rest), &widen);
+        }
+        let (min, max) = extremes.finish();
         self.min = self.min.min(min);
         self.max = self.max.max(max);
         if !(E::is_finite(min) && E::is_finite(max)) {
             self.count_special(codes);
             return;
         }
-        let mut sums = sum::<E>(codes, widen);
+        let mut sums = fold(&sums);
         if sums.iter().any(|sum| !sum.is_finite()) {
             sums = sum_of_large::<E>(codes);
         }
@@ -63,18 +76,50 @@ impl<E: Element> Scan<E> {
         }
     }
 
-    /// Counts what is not finite. The other elements of the block do not matter: the mean is not finite either.
-    #[cold]
-    #[inline(never)]
+    /// Counts what is not finite. The block's other elements do not matter: the mean is not finite either.
+    #[inline(always)]
     fn count_special(&mut self, codes: &[E::Code]) {
-        for key in codes.iter().map(|code| E::key(*code)) {
-            self.special.nan += u64::from(E::is_nan(key));
-            self.special.infinite += u64::from(!E::is_finite(key) && !E::is_nan(key));
+        let (mut nan, mut finite) = (0u32, 0u32);
+        for code in codes {
+            let key = E::key(*code);
+            nan += u32::from(E::is_nan(key));
+            finite += u32::from(E::is_finite(key));
         }
+        self.special.nan += u64::from(nan);
+        self.special.infinite += codes.len() as u64 - u64::from(nan) - u64::from(finite);
     }
 }
 
-#[multiversion(targets("x86_64+avx2+f16c"))]
+/// The least and the greatest key of each lane.
+struct Extremes<E: Element> {
+    min: [E::Key; LANES],
+    max: [E::Key; LANES],
+}
+
+impl<E: Element> Extremes<E> {
+    #[inline(always)]
+    fn new() -> Extremes<E> {
+        Extremes { min: [E::Key::MAX; LANES], max: [E::Key::MIN; LANES] }
+    }
+
+    /// Takes at most as many elements as there are lanes.
+    #[inline(always)]
+    fn add(&mut self, codes: &[E::Code]) {
+        for ((min, max), code) in self.min.iter_mut().zip(&mut self.max).zip(codes) {
+            let key = E::key(*code);
+            *min = key.min(*min);
+            *max = key.max(*max);
+        }
+    }
+
+    #[inline(always)]
+    fn finish(self) -> (E::Key, E::Key) {
+        let min = self.min.into_iter().fold(E::Key::MAX, Ord::min);
+        (min, self.max.into_iter().fold(E::Key::MIN, Ord::max))
+    }
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512bw+avx512cd+avx512dq+avx512vl+avx2+f16c", "x86_64+avx2+f16c"))]
 fn add<E: Element>(scan: &mut Scan<E>, codes: &[E::Code]) {
     for block in codes.chunks(BLOCK) {
         match_target! {
@@ -82,20 +127,6 @@ fn add<E: Element>(scan: &mut Scan<E>, codes: &[E::Code]) {
             _ => scan.add_block(block, widen::by_bits),
         }
     }
-}
-
-/// Sums finite elements in f32, sixteen in a row at most.
-#[inline(always)]
-fn sum<E: Element>(codes: &[E::Code], widen: impl Widen) -> [f64; 8] {
-    let mut sums = [0.0; LANES];
-    let (groups, rest) = codes.as_chunks();
-    for group in groups {
-        E::add(&mut sums, group, &widen);
-    }
-    if !rest.is_empty() {
-        E::add(&mut sums, &padded(rest), &widen);
-    }
-    fold(&sums)
 }
 
 /// Sums finite elements in f64.

@@ -108,10 +108,7 @@ fn a_result_may_borrow_from_what_could_have_been_written() {
         &x[1]
     }
     check(|| *first(&mut [1, 2]).unwrap(), &["functions.first arg_0=[1, 2]", "-> 1"]);
-    check(
-        || *second(&mut [1, 2], &mut 0),
-        &["functions.second arg_0=[1, 2] arg_1=0", "-> 2 arg_1=1"],
-    );
+    check(|| *second(&mut [1, 2], &mut 0), &["functions.second arg_0=[1, 2] arg_1=0", "-> 2 arg_1=1"]);
 }
 
 #[test]
@@ -161,7 +158,9 @@ type Result<T, E = OutOfPages> = std::result::Result<T, E>;
 fn an_error_is_recorded_as_one() {
     #[record]
     fn pages(fail: bool) -> Result<u8> {
-        if fail { Err(OutOfPages)? }
+        if fail {
+            Err(OutOfPages)?
+        }
         Ok(1)
     }
     check(|| pages(false), &["functions.pages arg_0=false", "-> 1"]).unwrap();
@@ -192,12 +191,19 @@ fn errors_without_display_and_results_without_value_are_recorded_as_far_as_they_
     fn neither(fail: bool) -> std::result::Result<NoValue, Failure> {
         if fail { Err(Failure) } else { Ok(NoValue) }
     }
-    let name = |name: &str| format!("error {}", std::any::type_name_of_val(&Failure).replace("Failure", name));
+    let name =
+        |name: &str| format!("error {}", std::any::type_name_of_val(&Failure).replace("Failure", name));
     check(|| debug().is_err(), &["functions.debug", &format!("{}: Failure", name("Failure"))]);
-    check(|| opaque(true).is_err(), &["functions.opaque arg_0=true", &format!("{}: <not recorded>", name("Silent"))]);
+    check(
+        || opaque(true).is_err(),
+        &["functions.opaque arg_0=true", &format!("{}: <not recorded>", name("Silent"))],
+    );
     check(|| opaque(false).is_ok(), &["functions.opaque arg_0=false", "-> 1"]);
     check(|| drop(no_value()), &["functions.no_value", "-> <not recorded>"]);
-    check(|| neither(true).is_err(), &["functions.neither arg_0=true", &format!("{}: Failure", name("Failure"))]);
+    check(
+        || neither(true).is_err(),
+        &["functions.neither arg_0=true", &format!("{}: Failure", name("Failure"))],
+    );
     check(|| neither(false).is_ok(), &["functions.neither arg_0=false", "-> <not recorded>"]);
 }
 

@@ -5,4 +5,5 @@
 mod functions;
 mod memory_log;
 mod objects;
+mod replays;
 mod unchanged;

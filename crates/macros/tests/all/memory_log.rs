@@ -3,7 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use callbox_core::{
-    Adapters, Clock, Event, Health, Host, Level, LiveValue, LogSink, Process, Recorder, Settings, SinkError, Value,
+    Adapters, Clock, Event, Health, Host, Level, LiveValue, LogSink, Process, Recorder, Settings, SinkError,
+    Value,
 };
 use time::OffsetDateTime;
 
@@ -15,15 +16,20 @@ impl LogSink for MemoryLog {
         let line = match event {
             Event::CallNamed { function, .. } => format!("{function}"),
             Event::CallStarted { function, arguments, .. } => {
-                let positional = (0..).zip(&arguments.positional).map(|(i, value)| format!(" arg_{i}={}", shown(value)));
-                let keyword = arguments.keyword.iter().map(|(name, value)| format!(" kwarg_{name}={}", shown(value)));
+                let positional =
+                    (0..).zip(&arguments.positional).map(|(i, value)| format!(" arg_{i}={}", shown(value)));
+                let keyword =
+                    arguments.keyword.iter().map(|(name, value)| format!(" kwarg_{name}={}", shown(value)));
                 let self_id = arguments.self_id.map(|_| " (has id)".to_owned());
                 let all: String = positional.chain(keyword).chain(self_id).collect();
                 format!("{function}{all}")
             }
             Event::CallReturned { result, .. } => {
-                let written: String =
-                    result.written.iter().map(|(place, value)| format!(" {place}={}", shown(value))).collect();
+                let written: String = result
+                    .written
+                    .iter()
+                    .map(|(place, value)| format!(" {place}={}", shown(value)))
+                    .collect();
                 format!("-> {}{written}", shown(&result.value))
             }
             Event::CallFailed { error } => format!("{} {}: {}", error.kind, error.type_name, error.text),

@@ -205,6 +205,11 @@ fn a_method_on_its_own_names_its_class() {
             Lone { id: ObjectId::of::<Lone>() }.run();
             Lone::helper(1)
         },
-        &["objects.Lone.run arg_0=<Lone object at ..> (has id)", "-> None", "objects.Lone.helper arg_0=1", "-> 1"],
+        &[
+            "objects.Lone.run arg_0=<Lone object at ..> (has id)",
+            "-> None",
+            "objects.Lone.helper arg_0=1",
+            "-> 1",
+        ],
     );
 }

@@ -25,9 +25,8 @@ struct Payload(u8);
 #[test]
 fn results_errors_and_panics_go_through_at_every_level() {
     for level in LEVELS {
-        let ((fine, error, panic), _) = at(level, || {
-            (ends(0), ends(1), catch_unwind(AssertUnwindSafe(|| ends(2))).unwrap_err())
-        });
+        let ((fine, error, panic), _) =
+            at(level, || (ends(0), ends(1), catch_unwind(AssertUnwindSafe(|| ends(2))).unwrap_err()));
         assert_eq!((fine, error), (Ok(Box::new(7)), Err("no".to_owned())), "{level:?}");
         assert_eq!(*panic.downcast::<Payload>().unwrap(), Payload(9), "{level:?}");
     }
@@ -163,7 +162,10 @@ mod kinds {
     #[test]
     fn every_kind_of_function_can_be_recorded() {
         check(|| documented(1), &["unchanged.kinds.documented arg_0=1", "-> 2"]);
-        check(|| generic(&[1, 2, 1], "y"), &["unchanged.kinds.generic arg_0=[1, 2, 1] arg_1=\"y\"", "-> [1, 1]"]);
+        check(
+            || generic(&[1, 2, 1], "y"),
+            &["unchanged.kinds.generic arg_0=[1, 2, 1] arg_1=\"y\"", "-> [1, 1]"],
+        );
         #[expect(unsafe_code, reason = "the function is unsafe")]
         // SAFETY: the pointer is one to a byte.
         let careful = || unsafe { careful(&raw const *&5, ()) };

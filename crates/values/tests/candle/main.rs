@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a step of a test that fails is a failed test")]
 
 mod block;
+mod recorded;
 
 use block::{Block, WIDTH, numbers};
 use callbox_core::{Device as RecordedDevice, StorageId};

@@ -18,11 +18,8 @@ where
     x
 }
 
-#[record(skip(run))]
-fn closures(x: Vec<u8>, run: impl Fn(&u8) -> bool, other: &dyn Fn(u8)) -> usize
-where
-    for<'a> &'a dyn Fn(u8): Sized,
-{
+#[record(skip(run, other))]
+fn closures(x: Vec<u8>, run: impl Fn(&u8) -> bool, other: &dyn Fn(u8)) -> usize {
     other(1);
     x.iter().filter(|x| run(x)).count()
 }
@@ -60,7 +57,7 @@ fn hidden_borrow(x: &mut Vec<u8>) -> std::slice::IterMut<u8> {
 
 #[record(skip(x))]
 unsafe fn raw(x: *mut u8) -> u8 {
-    *x
+    unsafe { *x }
 }
 
 struct Engine<'a> {
@@ -98,7 +95,7 @@ impl<'a> Engine<'a> {
     }
 }
 
-#[record(kwargs)]
+#[record]
 impl Default for Engine<'_> {
     fn default() -> Self {
         Engine { names: Vec::new() }
