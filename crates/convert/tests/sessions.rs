@@ -263,8 +263,10 @@ fn flushes_of_a_captured_call_are_converted_inside_it() {
     for (flush, argument) in [("flush_0001", floats()), ("flush_0002", complex128())] {
         let place = format!("{CALL}/graph_flushes/{flush}");
         sample.write(&format!("{place}/inputs.pt"), file(&PtSerializer, &argument));
-        sample.write(&format!("{place}/metadata.jsonl"), line(&place, "torch", &argument, "completed"));
-        sample.index.push_str(&line(&place, "torch", &argument, "completed"));
+        let of_its_call = format!("{{\"graph_capture_base_dump_dir\": \"old/place/{CALL}\", ");
+        let record = line(&place, "torch", &argument, "completed").replacen('{', &of_its_call, 1);
+        sample.write(&format!("{place}/metadata.jsonl"), &record);
+        sample.index.push_str(&record);
     }
     sample.write("session.jsonl", &sample.index);
     let deviations = sample.deviations();
@@ -276,12 +278,18 @@ fn flushes_of_a_captured_call_are_converted_inside_it() {
     let place = format!("{CALL}/graph_flushes/flush_0001");
     let own = fs::read_to_string(sample.out().join(&place).join("metadata.jsonl")).unwrap();
     assert!(own.contains(&format!("\"dump_dir\": \"{}/{place}\"", sample.out().display())), "{own}");
+    assert!(own.contains(&format!("base_dump_dir\": \"{}/{CALL}\"", sample.out().display())), "{own}");
     assert!(own.contains("\"tensor_format\": \"safetensors\""), "{own}");
     assert!(sample.out().join(&place).join("inputs.safetensors").exists());
     let index = fs::read_to_string(sample.out().join("session.jsonl")).unwrap();
-    assert!(index.ends_with(
-        &fs::read_to_string(sample.out().join(place.replace("0001", "0002")).join("metadata.jsonl")).unwrap()
-    ));
+    assert!(
+        index.ends_with(
+            &fs::read_to_string(
+                sample.out().join(place.replace("flush_0001", "flush_0002")).join("metadata.jsonl")
+            )
+            .unwrap()
+        )
+    );
 }
 
 #[test]

@@ -19,18 +19,36 @@ pub fn push_float(out: &mut String, value: f64) {
             (false, false) => "-inf",
         });
     } else if value == 0.0 || (1e-4..1e16).contains(&value.abs()) {
-        // Both languages choose the same digits; they differ in when an exponent is used, and in its form.
         let start = out.len();
-        append(out, format_args!("{value}"));
+        let shortest = format!("{value}");
+        let decimals = decimals_of(&shortest);
+        out.push_str(&nearest(shortest, format!("{value:.decimals$}"), value));
         if !out[start..].contains('.') {
             out.push_str(".0");
         }
     } else {
-        let scientific = format!("{value:e}");
-        let (digits, exponent) = scientific.split_once('e').expect("scientific notation has an exponent");
+        let shortest = format!("{value:e}");
+        let (digits, _) = in_two(&shortest);
+        let decimals = decimals_of(digits);
+        let scientific = nearest(shortest, format!("{value:.decimals$e}"), value);
+        let (digits, exponent) = in_two(&scientific);
         let exponent: i32 = exponent.parse().expect("the exponent is an integer");
         append(out, format_args!("{digits}e{exponent:+03}"));
     }
+}
+
+/// Chooses between texts of one length: Python takes the nearest, and of two that are equally near the even one.
+/// Rust's shortest text is as short, and may be the other.
+fn nearest(shortest: String, rounded: String, value: f64) -> String {
+    if rounded.parse() == Ok(value) { rounded } else { shortest }
+}
+
+fn decimals_of(digits: &str) -> usize {
+    digits.split_once('.').map_or(0, |(_, decimals)| decimals.len())
+}
+
+fn in_two(scientific: &str) -> (&str, &str) {
+    scientific.split_once('e').expect("scientific notation has an exponent")
 }
 
 /// Appends a string in quotes, escaped as `repr` does it.
@@ -130,6 +148,7 @@ mod tests {
             (5e-324, "5e-324"),
             (1e300, "1e+300"),
             (123456789.125, "123456789.125"),
+            (577.0 / 1_048_576.0, "0.0005502700805664062"),
             (f64::NAN, "nan"),
             (f64::NEG_INFINITY, "-inf"),
         ] {

@@ -94,14 +94,18 @@ impl Parameter {
 }
 
 fn plain(place: usize, pattern: &Pat, ty: &Type) -> Parameter {
+    let own_name = format_ident!("__callbox_argument_{place}", span = Span::mixed_site());
     let (name, label, taken_apart, mutability) = match pattern {
         Pat::Ident(PatIdent { ident, mutability, by_ref: None, subpat: None, .. }) => {
-            (ident.clone(), Some(ident.unraw().to_string()), None, *mutability)
+            let label = Some(ident.unraw().to_string());
+            // What is named as unused is not used under that name.
+            if ident.to_string().starts_with('_') {
+                (own_name, label, Some(pattern.clone()), None)
+            } else {
+                (ident.clone(), label, None, *mutability)
+            }
         }
-        pattern => {
-            let name = format_ident!("__callbox_argument_{place}", span = Span::mixed_site());
-            (name, None, Some(pattern.clone()), None)
-        }
+        pattern => (own_name, None, Some(pattern.clone()), None),
     };
     let ty = ty.clone();
     Parameter { name, label, pattern: taken_apart, mutability, ty, recorded: None, is_written: false }

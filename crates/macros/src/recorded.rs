@@ -94,9 +94,11 @@ fn body(call: &Call<'_>, block: &Block) -> TokenStream {
         parameter.is_written && lent(parameter).is_none() && !is_reference
     };
     let by_move = (!parameters.iter().any(stays)).then(|| hygienic!(move));
+    // A parameter may be named as unused, a variable may not.
+    let quiet = hygienic!(allow(clippy::no_effect_underscore_binding));
     let patterns = parameters.iter().filter_map(|parameter| {
         let name = &parameter.name;
-        parameter.pattern.as_ref().map(|pattern| hygienic!(let #pattern = #name;))
+        parameter.pattern.as_ref().map(|pattern| hygienic!(#[#quiet] let #pattern = #name;))
     });
     let patterns: TokenStream = patterns.collect();
     let body = if patterns.is_empty() { hygienic!(#block) } else { hygienic!({ #patterns #block }) };

@@ -107,10 +107,10 @@ fn stand_apart(left: &Piece, right: &Piece) -> bool {
     let both = (left.kind, left.text.as_str(), right.kind, right.text.as_str());
     match both {
         (_, _, Kind::Punctuation, "," | ";" | ":" | "." | ">") => false,
-        (Kind::Punctuation, "&" | "::" | "<" | "*" | "?" | "!" | "." | ".." | "#" | "@", _, _) => false,
+        (Kind::Punctuation, "&" | "::" | "<" | "*" | "?" | "!" | "." | ".." | "#", _, _) => false,
         (Kind::Punctuation, "->" | "+" | "=" | "," | ";" | ":" | "-", _, _) => true,
         (_, _, Kind::Punctuation, "->" | "+" | "=" | "-") => true,
-        (_, _, Kind::Punctuation, "<" | "::" | "!" | ".." | "?" | "@") => false,
+        (_, _, Kind::Punctuation, "<" | "::" | "!") => false,
         (Kind::Word, word, Kind::Parentheses, _) => is_keyword(word),
         (Kind::Punctuation, ">", Kind::Parentheses, _) => false,
         (_, _, _, _) => true,
@@ -139,7 +139,7 @@ mod tests {
             "(&'a mut self, names: &'a [&str], sizes: [usize; 3]) -> Vec<Vec<f32>>",
             "(self: Arc<Self>, run: impl Fn(u8, &str) -> u8 + Send + 'static) -> Box<dyn Any + Send>",
             "(x: *const f32, y: *mut f32) -> !",
-            "((a, b): (u8, u8), [c, ..]: [u8; 4], Point { x, y }: Point) -> <T as Trait>::Output",
+            "((a, b): (u8, u8), [c, ..]: [u8; 4], p @ Point { x, .. }: Point) -> <T as Trait>::Output",
             "(x: &dyn for<'a> Fn(&'a T) -> &'a U, y: &(dyn Any + Send), z: impl ?Sized + Trait<Item = u8>)",
             "(_: Matrix<{ N + 1 }>, f: fn(u8) -> u8, g: &mut (u8,), h: &mut [u8])",
         ] {

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a step of a test that fails is a failed test")]
 
+mod convert;
 mod list;
 mod replay;
 mod show;

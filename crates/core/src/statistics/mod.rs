@@ -174,3 +174,6 @@ fn distinct(layout: &Layout) -> Layout {
     Layout::new(&shape, &strides, layout.offset())
         .expect("a part of the dimensions reaches no further than all")
 }
+
+#[cfg(test)]
+mod tests;

@@ -199,7 +199,12 @@ fn errors_without_display_and_results_without_value_are_recorded_as_far_as_they_
         &["functions.opaque arg_0=true", &format!("{}: <not recorded>", name("Silent"))],
     );
     check(|| opaque(false).is_ok(), &["functions.opaque arg_0=false", "-> 1"]);
-    check(|| drop(no_value()), &["functions.no_value", "-> <not recorded>"]);
+    check(
+        || {
+            no_value();
+        },
+        &["functions.no_value", "-> <not recorded>"],
+    );
     check(
         || neither(true).is_err(),
         &["functions.neither arg_0=true", &format!("{}: Failure", name("Failure"))],

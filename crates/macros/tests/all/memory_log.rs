@@ -36,7 +36,7 @@ impl LogSink for MemoryLog {
             Event::Started { .. } | Event::InputsDumped { .. } | Event::OutputsDumped { .. } => return Ok(()),
             Event::Notice { text } => (*text).to_owned(),
         };
-        self.0.lock().unwrap().push(line);
+        self.0.lock().expect("no test panics here").push(line);
         Ok(())
     }
 }
@@ -48,11 +48,11 @@ fn shown(value: &LiveValue<'_>) -> String {
         Value::Bool(value) => value.to_string(),
         Value::Int(value) => value.to_string(),
         Value::Float(value) => value.to_string(),
-        Value::Text(value) => format!("{:?}", value.as_str().unwrap()),
+        Value::Text(value) => format!("{:?}", value.as_str().expect("Unicode")),
         Value::List(items) => format!("[{}]", list(items)),
         Value::Tuple { items, .. } => format!("({})", list(items)),
         Value::Opaque { repr, .. } => {
-            let text = repr.as_str().unwrap().to_owned();
+            let text = repr.as_str().expect("Unicode").to_owned();
             match text.split_once(" at 0x") {
                 Some((start, _)) => format!("{start} at ..>"),
                 None => text,
@@ -96,7 +96,7 @@ pub(crate) fn with_health<R>(level: Level, code: impl FnOnce() -> R) -> (R, Vec<
     let result = code();
     let health = recording.recorder().health();
     drop(recording);
-    let lines = std::mem::take(&mut *log.0.lock().unwrap());
+    let lines = std::mem::take(&mut *log.0.lock().expect("no test panics here"));
     (result, lines, health)
 }
 

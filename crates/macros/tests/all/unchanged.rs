@@ -168,7 +168,7 @@ mod kinds {
         );
         #[expect(unsafe_code, reason = "the function is unsafe")]
         // SAFETY: the pointer is one to a byte.
-        let careful = || unsafe { careful(&raw const *&5, ()) };
+        let careful = || unsafe { careful([5].as_ptr(), ()) };
         check(careful, &["unchanged.kinds.careful arg_0=None", "-> 5"]);
         check(|| foreign(3), &["unchanged.kinds.foreign arg_0=3", "-> 3"]);
         check(|| opaque(&[1]).count(), &["unchanged.kinds.opaque arg_0=[1]", "-> <not recorded>"]);

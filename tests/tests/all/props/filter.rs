@@ -80,7 +80,7 @@ proptest! {
         name in "[ab_.]{1,6}",
     ) {
         let before = allows(&include, &exclude, module, &name);
-        let with = |list: &[String]| [list, &[more.clone()]].concat();
+        let with = |list: &[String]| [list, std::slice::from_ref(&more)].concat();
         let has_include = include.iter().any(|pattern| !pattern.trim().is_empty());
         if before && has_include {
             prop_assert!(allows(&with(&include), &exclude, module, &name));
