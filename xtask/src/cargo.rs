@@ -33,9 +33,13 @@ pub(crate) fn run(mut command: Command, what: &str) -> Result<(), String> {
     if status.success() { Ok(()) } else { Err(format!("{what} failed: {status}")) }
 }
 
-/// Builds the benchmarks with optimisation and runs them.
-pub(crate) fn bench(arguments: &[String]) -> Result<(), String> {
+/// Builds the benchmarks with optimisation and runs them; `peer` is the interpreter of an environment with
+/// FlashInfer, which some compare with.
+pub(crate) fn bench(arguments: &[String], peer: Option<&Path>) -> Result<(), String> {
     let mut command = cargo(&["run", "--quiet", "--release", "--package", "callbox-bench", "--"]);
     command.args(arguments);
+    if let Some(python) = peer {
+        command.env("CALLBOX_PEER_PYTHON", python);
+    }
     run(command, "the benchmarks")
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::cargo::{cargo, program, root, run};
 use crate::test::{self, Tally};
-use crate::{level_off, readme, tidy};
+use crate::{interop, level_off, readme, tidy};
 
 /// The README's way to run the tests; the step `test` has done it by then.
 const TEST_COMMAND: &str = "cargo xtask test";
@@ -18,7 +18,7 @@ struct Progress {
 
 type Step = fn(&mut Progress) -> Result<(), String>;
 
-const STEPS: [(&str, Step); 7] = [
+const STEPS: [(&str, Step); 9] = [
     ("fmt", |_| run(cargo(&["fmt", "--all", "--check"]), "`cargo fmt --check`")),
     ("clippy", |_| {
         let arguments = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
@@ -30,12 +30,20 @@ const STEPS: [(&str, Step); 7] = [
         progress.tests = Some(tally);
         outcome
     }),
+    ("adapters", |progress| {
+        // Features that the workspace's own builds leave off: building candle takes minutes.
+        let arguments = ["-p", "callbox-values", "--all-features"].map(str::to_owned);
+        let (tally, outcome) = test::run(&arguments);
+        progress.tests = progress.tests.map(|tests| tests + tally);
+        outcome
+    }),
     ("doc", |_| {
         let mut command = cargo(&["doc", "--workspace", "--no-deps"]);
         command.env("RUSTDOCFLAGS", "-D warnings");
         run(command, "`cargo doc`")
     }),
     ("level-off", |_| level_off::command().map(|text| println!("{text}"))),
+    ("interop", |_| interop::run(&[])),
     ("readme", |_| run_readme()),
 ];
 

@@ -21,7 +21,8 @@ Commands:
                  `--props` stands for the property tests of the filter and of the crash-safe order.
   tidy           Check what the compiler does not: which crate may depend on which, lengths, names,
                  where files, clocks, unsafe code and serialisation may appear, documents, leftovers.
-  ci             Everything that must hold: fmt, clippy, tidy, test, doc, the README's own commands.
+  ci             Everything that must hold: fmt, clippy, tidy, test, the tests behind features,
+                 doc, level-off, interop, the README's own commands.
                  Stops at the first failure.
   level-off      Compare the machine code of an annotated function with that of the plain one, in a build that
                  leaves recording out.
@@ -49,7 +50,7 @@ fn main() -> ExitCode {
             true
         }),
         "interop" => interop::run(rest).map(|()| true),
-        "bench" => cargo::bench(rest).map(|()| true),
+        "bench" => cargo::bench(rest, interop::existing_python().as_deref()).map(|()| true),
         "help" | "-h" | "--help" => {
             print!("{HELP}");
             Ok(true)

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Write};
+use std::ops::Add;
 use std::process::Stdio;
 
 use crate::cargo::cargo;
@@ -32,6 +33,18 @@ impl Tally {
     fn with_missing_as_failed(self) -> Tally {
         let reported = self.passed + self.failed;
         Tally { failed: self.failed + self.announced.saturating_sub(reported), ..self }
+    }
+}
+
+impl Add for Tally {
+    type Output = Tally;
+
+    fn add(self, other: Tally) -> Tally {
+        Tally {
+            announced: self.announced + other.announced,
+            passed: self.passed + other.passed,
+            failed: self.failed + other.failed,
+        }
     }
 }
 

@@ -43,6 +43,11 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), String> {
     run_command(read, "reading what the peers wrote")
 }
 
+/// Returns the interpreter of the peers' environment, where it is installed already.
+pub(crate) fn existing_python() -> Option<PathBuf> {
+    venv::existing_python()
+}
+
 /// Returns an environment variable that is set to something.
 #[expect(clippy::disallowed_methods, reason = "this program's own settings")]
 fn variable(name: &str) -> Option<OsString> {

@@ -12,19 +12,53 @@ const PLACE: &str = "CALLBOX_INTEROP_VENV";
 /// Written into the environment when everything is installed; holds the requirements.
 const STAMP: &str = "callbox-interop";
 
+/// A place for the environment, and what belongs into it.
+struct Environment {
+    place: PathBuf,
+    /// In the cache, under a name of our own: it may be emptied.
+    is_ours: bool,
+    requirements: String,
+}
+
+impl Environment {
+    fn find() -> Result<Environment, String> {
+        let path = requirements_file();
+        let requirements =
+            fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let (place, is_ours) = match variable(PLACE) {
+            Some(place) => (PathBuf::from(place), false),
+            None => (place_in_cache(cache()?, &requirements), true),
+        };
+        Ok(Environment { place, is_ours, requirements })
+    }
+
+    fn python(&self) -> PathBuf {
+        self.place.join("bin/python")
+    }
+
+    fn stamp(&self) -> PathBuf {
+        self.place.join(STAMP)
+    }
+
+    fn is_whole(&self) -> bool {
+        let is_installed = fs::read_to_string(self.stamp()).is_ok_and(|stamp| stamp == self.requirements);
+        is_installed && starts(&self.python())
+    }
+}
+
+/// Returns the interpreter of a whole environment, if there is one.
+pub(super) fn existing_python() -> Option<PathBuf> {
+    Environment::find().ok().filter(Environment::is_whole).map(|environment| environment.python())
+}
+
 /// Returns the interpreter of a whole environment; makes one where there is none.
 pub(super) fn python() -> Result<PathBuf, String> {
-    let path = root().join("interop/requirements.txt");
-    let requirements = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-    let (place, is_ours) = match variable(PLACE) {
-        Some(place) => (PathBuf::from(place), false),
-        None => (place_in_cache(cache()?, &requirements), true),
-    };
-    let python = place.join("bin/python");
-    let stamp = place.join(STAMP);
-    if fs::read_to_string(&stamp).is_ok_and(|installed| installed == requirements) && starts(&python) {
+    let environment = Environment::find()?;
+    let (python, stamp) = (environment.python(), environment.stamp());
+    if environment.is_whole() {
         return Ok(python);
     }
+    let Environment { place, is_ours, requirements } = environment;
     if !is_ours {
         refuse_other_folders(&place)?;
     }
@@ -33,10 +67,14 @@ pub(super) fn python() -> Result<PathBuf, String> {
     create(&place, is_ours)?;
     // Without the stamp until the end: what is interrupted is done again.
     remove_stamp(&stamp)?;
-    install(&python, &path)?;
+    install(&python, &requirements_file())?;
     fs::write(&stamp, requirements).map_err(|error| format!("{}: {error}", stamp.display()))?;
     println!("interop: installed");
     Ok(python)
+}
+
+fn requirements_file() -> PathBuf {
+    root().join("interop/requirements.txt")
 }
 
 fn create(place: &Path, clear: bool) -> Result<(), String> {

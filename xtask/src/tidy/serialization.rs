@@ -5,7 +5,8 @@ use super::source::find_word;
 use super::tree::Tree;
 
 /// The files whose types derive serde's traits.
-pub(super) const FILES: [&str; 5] = [
+pub(super) const FILES: [&str; 6] = [
+    "crates/cli/src/convert.rs",
     "crates/cli/src/json.rs",
     "crates/cli/src/list.rs",
     "crates/cli/src/replay/report.rs",

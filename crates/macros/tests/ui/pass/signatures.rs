@@ -95,7 +95,7 @@ impl<'a> Engine<'a> {
     }
 }
 
-#[record]
+#[record(constructor(default))]
 impl Default for Engine<'_> {
     fn default() -> Self {
         Engine { names: Vec::new() }
