@@ -31,14 +31,19 @@ pub(crate) fn run(arguments: &ConvertArgs, program: &str) -> Result<Exit, Failur
     let report = report.map_err(|error| failure(arguments, error))?;
     let exit = Exit::from_report(&report);
     let mut out = BufWriter::new(anstream::stdout().lock());
-    if arguments.json {
-        print_json(&mut out, arguments, &report, exit)?;
-        return Ok(exit);
+    let written = match arguments.json {
+        true => print_json(&mut out, arguments, &report, exit),
+        false => print_text(&mut out, arguments, &report, program),
+    };
+    match written.and_then(|()| out.flush()) {
+        // A reader that has gone away, as `head` does, has not changed what was found.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(exit),
+        written => written?,
     }
-    print_text(&mut out, arguments, &report, program)?;
-    out.flush()?;
-    style::tell_findings(&report.findings);
-    tell_beside(&report.beside);
+    if !arguments.json {
+        style::tell_findings(&report.findings);
+        tell_beside(&report.beside);
+    }
     Ok(exit)
 }
 

@@ -80,7 +80,9 @@ impl Carrier<'_> {
                 return Ok(());
             }
         };
-        let names: Vec<&str> = files(&entries).collect();
+        let mut names: Vec<&str> = files(&entries).collect();
+        // A file is written under a name with one more dot in front: what has that name for good comes later.
+        names.sort_by_key(|name| name.len() - name.trim_start_matches('.').len());
         let fate = self.fate(folder, &names, report);
         let mut written = Vec::new();
         if let Fate::Converted { record_format, files } = &fate {

@@ -237,6 +237,9 @@ fn links_and_strange_folders_are_left_out_and_other_files_come_along() {
     sample.call(CALL, &floats());
     sample.write(&format!("{CALL}/notes.txt"), "mine");
     sample.write(&format!("{CALL}/.inputs.safetensors.tmp"), "half");
+    sample.write(&format!("{CALL}/.metadata.jsonl.tmp"), "half");
+    let long = "x".repeat(255);
+    sample.write(&format!("{CALL}/{long}"), "");
     sample.write(&format!("{CALL}/folder/file"), "");
     symlink("/etc/passwd", sample.dir().join(CALL).join("outputs.pt")).unwrap();
     sample.write("log.txt", "");
@@ -250,7 +253,8 @@ fn links_and_strange_folders_are_left_out_and_other_files_come_along() {
         ]
     );
     assert_eq!(report.beside, ["log.txt"]);
-    let files = [".inputs.safetensors.tmp", "inputs.safetensors", "metadata.jsonl", "notes.txt"];
+    let hidden = [".inputs.safetensors.tmp", ".metadata.jsonl.tmp"];
+    let files = [&hidden[..], &["inputs.safetensors", "metadata.jsonl", "notes.txt", &long]].concat();
     let mut expected: Vec<_> = files.iter().map(|name| format!("{CALL}/{name}")).collect();
     expected.push("session.jsonl".to_owned());
     assert_eq!(names(&sample.out()), expected);

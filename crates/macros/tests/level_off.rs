@@ -58,11 +58,13 @@ struct Block {
 
 #[record(id = id)]
 impl Block {
-    pub fn new(weight: Tensor) -> Block {
+    #[record]
+    fn new(weight: Tensor) -> Block {
         Block { id: ObjectId::of::<Block>(), weight }
     }
 
-    pub fn forward(&self, x: &Tensor, out: &mut Tensor) -> Result<f32, &'static str> {
+    #[record]
+    fn forward(&self, x: &Tensor, out: &mut Tensor) -> Result<f32, &'static str> {
         norm(x, &self.weight, self.id.get() as f32, out)
     }
 }

@@ -11,6 +11,9 @@ const GATHERED_BYTES: u64 = 64 << 10;
 /// From here on it is faster to ask for a file's blocks before they are written.
 const ALLOCATED_BYTES: u64 = 1 << 20;
 
+/// Of a longer name the temporary one has only the beginning.
+const LONGEST_KEPT: usize = 240;
+
 /// Writes a file's content.
 pub(crate) type Fill<'a> = dyn FnMut(&mut dyn Write) -> Result<(), FormatError> + 'a;
 
@@ -24,8 +27,8 @@ pub(crate) fn put(
     planned: Option<u64>,
     fill: &mut Fill<'_>,
 ) -> Result<u64, SinkError> {
-    // A reader takes names with a leading dot for nobody's.
-    let temporary = format!(".{name}.tmp");
+    // A reader takes names with a leading dot for nobody's. File systems take names of 255 bytes.
+    let temporary = format!(".{}.tmp", &name[..name.floor_char_boundary(LONGEST_KEPT)]);
     let file = folder.create_file(&temporary)?;
     let published = write(&file, planned, fill)
         .and_then(|written| folder.publish(file, &temporary, name).map(|()| written));

@@ -16,13 +16,20 @@ pub(super) fn check(tree: &Tree) -> Vec<Finding> {
             findings.push(Finding::new(&file.path, MAX_LINES + 1, message));
         }
         for word in LOGIC {
-            findings.extend(find_word(&source.product, word).map(|(line, _)| {
+            let found =
+                find_word(&source.product, word).filter(|(line, _)| !is_macro(&source.product, *line));
+            findings.extend(found.map(|(line, _)| {
                 let message = format!("`{word}` in a lib.rs: it belongs into a module");
                 Finding::new(&file.path, line, message)
             }));
         }
     }
     findings
+}
+
+/// Tells whether a line begins a procedural macro: the compiler wants those at the root of their crate.
+fn is_macro(code: &str, line: usize) -> bool {
+    line >= 2 && code.lines().nth(line - 2).is_some_and(|before| before.trim().starts_with("#[proc_macro"))
 }
 
 #[cfg(test)]
@@ -34,6 +41,7 @@ mod tests {
         let check = |text: &str| check(&Tree::of(&[("crates/a/src/lib.rs", text)])).len();
         assert_eq!(check("pub mod fn_like;\n#[cfg(test)]\nmod tests { fn f() {} }\n"), 0);
         assert_eq!(check("pub mod a;\npub fn f() {}\nimpl A {}\n"), 2);
+        assert_eq!(check("pub mod a;\n#[proc_macro_attribute]\npub fn record() {}\n"), 0);
         assert_eq!(check(&"pub mod a;\n".repeat(80)), 0);
         assert_eq!(check(&"pub mod a;\n".repeat(81)), 1);
     }

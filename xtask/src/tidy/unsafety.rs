@@ -5,11 +5,18 @@ use super::source::find_word;
 use super::tree::Tree;
 
 /// The files, and what each needs it for.
-pub(super) const FILES: [&str; 4] = [
+pub(super) const FILES: [&str; 8] = [
     // Maps a file, to compare with.
     "benches/src/plain.rs",
     // Calls into the matrix product with pointers and strides.
     "crates/kernels-cpu/src/matmul.rs",
+    // Annotates unsafe functions, and calls them.
+    "crates/macros/tests/all/unchanged.rs",
+    // Counts what is allocated.
+    "crates/macros/tests/level_off.rs",
+    // Annotates unsafe functions.
+    "crates/macros/tests/ui/fail/replay.rs",
+    "crates/macros/tests/ui/pass/signatures.rs",
     // Maps files into memory.
     "crates/sink-fs/src/mapped.rs",
     // Counts what is allocated.
