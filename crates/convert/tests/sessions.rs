@@ -210,6 +210,20 @@ fn a_damaged_call_is_copied_as_it_is_and_listed() {
 }
 
 #[test]
+fn of_a_call_that_is_listed_as_damaged_nothing_is_rewritten() {
+    let mut sample = Sample::new();
+    let record = line(CALL, "torch", &floats(), "a state of another version");
+    sample.call(CALL, &floats());
+    sample.write(&format!("{CALL}/metadata.jsonl"), &record);
+    sample.write(&format!("{CALL}/graph_flushes/flush_0001/inputs.pt"), file(&PtSerializer, &floats()));
+    sample.write("session.jsonl", &record);
+    let deviations = sample.deviations();
+    assert_eq!(deviations.len(), 1, "{deviations:?}");
+    assert!(deviations[0].starts_with(&format!("damaged {CALL}: the execution_status ")), "{deviations:?}");
+    assert_eq!(contents(&sample.out()), contents(&sample.dir()));
+}
+
+#[test]
 fn a_call_without_its_folder_a_link_and_an_empty_folder_keep_their_place() {
     let mut sample = Sample::new();
     sample.call(CALL, &floats());

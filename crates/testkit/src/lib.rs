@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod conformance;
+pub mod device;
 pub mod fixed;
 pub mod memory;
 pub mod memory_log;
@@ -8,6 +9,7 @@ pub mod memory_sink;
 pub mod sample;
 pub mod strategies;
 
+pub use device::{DeviceContents, FakeDeviceMemory};
 pub use memory::MemorySource;
 pub use memory_log::MemoryLog;
 pub use memory_sink::{MemorySink, Operation};

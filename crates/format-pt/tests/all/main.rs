@@ -3,7 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "a step of a test that fails is a failed test")]
 
 mod damage;
-mod device;
 mod fixtures;
 mod forge;
 mod hostile_containers;

@@ -1,16 +1,15 @@
 //! A plan tells beforehand what encoding will do.
 
 use std::io::{self, Write};
-use std::sync::Arc;
 
 use callbox_core::{
-    Bytes, DType, Device, DeviceMemory, FilePlan, FormatError, Layout, Quoted, StageError, Stats,
-    StorageBytes, StorageId, StorageView, TensorBuf, TensorGroup, TensorSerializer, TensorView,
+    Bytes, DType, FilePlan, FormatError, Layout, Quoted, StorageBytes, StorageId, StorageView, TensorBuf,
+    TensorGroup, TensorSerializer, TensorView,
 };
 use callbox_format_pt::PtSerializer;
+use callbox_testkit::{DeviceContents, FakeDeviceMemory};
 use proptest::prelude::*;
 
-use crate::device::{Counting, device_view};
 use crate::forge::decode;
 use crate::round_trip::{encode, groups};
 
@@ -61,41 +60,11 @@ impl Write for Count {
     }
 }
 
-/// Device memory of any size that takes no time.
-#[derive(Debug)]
-struct Blank(usize);
-
-impl DeviceMemory for Blank {
-    fn device(&self) -> Device {
-        Device::Cuda(0)
-    }
-
-    fn byte_len(&self) -> usize {
-        self.0
-    }
-
-    fn read(&self, _: usize, _: &mut [u8]) -> Result<(), StageError> {
-        Ok(())
-    }
-
-    fn capturing(&self) -> bool {
-        false
-    }
-
-    fn statistics(&self, _: &Layout) -> Option<Stats> {
-        None
-    }
-
-    fn retain(&self) -> Option<Arc<dyn DeviceMemory>> {
-        None
-    }
-}
-
 #[test]
 fn entries_beyond_4_gib_take_the_wide_form_in_plan_and_file_alike() {
     // In front of the first storage stand some 900 bytes: it ends on this side of the border, or on that.
     for len in [(1 << 32) - 2_000, (1 << 32) - 1_000, 1 << 32] {
-        let memory = Blank(len);
+        let memory = FakeDeviceMemory::new(len, DeviceContents::Blank);
         let small = TensorBuf::from_elements(DType::Bool, &[3], vec![1; 3]).unwrap();
         let large = TensorView {
             dtype: DType::UInt8,
@@ -113,9 +82,9 @@ fn entries_beyond_4_gib_take_the_wide_form_in_plan_and_file_alike() {
 
 #[test]
 fn no_element_is_read_for_a_plan() {
-    let memory = Counting { len: 3_000_000, fails: true, ..Counting::default() };
+    let memory = FakeDeviceMemory::new(3_000_000, DeviceContents::Lost);
     let layout = Layout::contiguous(&[10]).unwrap();
-    let group = TensorGroup { stem: "inputs", tensors: vec![("a", device_view(&memory, layout))] };
+    let group = TensorGroup { stem: "inputs", tensors: vec![("a", memory.view(layout))] };
     let plan = plan(&group);
     assert!(plan.bytes > 3_000_000);
     assert_eq!(plan.remarks, []);
@@ -127,9 +96,9 @@ fn a_storage_that_is_cut_is_remarked_on() {
     for (len, seen, is_cut) in
         [(64 << 20, 1, false), (LARGE, LARGE / 16 + 1, false), (LARGE, LARGE / 16, true), (LARGE, 1, true)]
     {
-        let memory = Counting { len, ..Counting::default() };
+        let memory = FakeDeviceMemory::new(len, DeviceContents::Counting);
         let layout = Layout::new(&[seen], &[1], 7).unwrap();
-        let group = TensorGroup { stem: "inputs", tensors: vec![("arg_0", device_view(&memory, layout))] };
+        let group = TensorGroup { stem: "inputs", tensors: vec![("arg_0", memory.view(layout))] };
         let plan = plan(&group);
         assert_eq!(plan.bytes < len as u64, is_cut, "{seen} of {len}");
         assert_eq!(plan.remarks.len(), usize::from(is_cut), "{seen} of {len}");

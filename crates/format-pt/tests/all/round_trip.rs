@@ -10,10 +10,10 @@ use callbox_core::{
     TensorSerializer, TensorView,
 };
 use callbox_format_pt::PtSerializer;
+use callbox_testkit::{DeviceContents, FakeDeviceMemory};
 use proptest::prelude::*;
 use zip::ZipArchive;
 
-use crate::device::{Counting, device_view};
 use crate::forge::decode;
 
 pub(crate) fn encode(group: &TensorGroup<'_>) -> Vec<u8> {
@@ -245,9 +245,9 @@ impl Write for Sink {
 
 #[test]
 fn device_memory_is_streamed_through_a_small_buffer() {
-    let memory = Counting { len: 3_000_000, ..Counting::default() };
+    let memory = FakeDeviceMemory::new(3_000_000, DeviceContents::Counting);
     let layout = Layout::contiguous(&[10]).unwrap();
-    let group = TensorGroup { stem: "inputs", tensors: vec![("a", device_view(&memory, layout))] };
+    let group = TensorGroup { stem: "inputs", tensors: vec![("a", memory.view(layout))] };
     let loaded = decode(encode(&group)).unwrap();
     let expected: Vec<u8> = (0..3_000_000).map(|place| (place % 251) as u8).collect();
     assert!(whole(&loaded, "a").storage() == expected);
@@ -255,7 +255,7 @@ fn device_memory_is_streamed_through_a_small_buffer() {
     let mut sink = Sink { room: usize::MAX, ..Sink::default() };
     PtSerializer.encode(&group, &mut sink).unwrap();
     assert!(sink.largest <= 1 << 20, "{} bytes at once", sink.largest);
-    let reads = memory.reads.lock().unwrap();
+    let reads = memory.reads();
     assert!(reads.iter().all(|&(_, len)| len <= 1 << 20));
 }
 
@@ -288,20 +288,20 @@ fn a_small_file_is_one_write_and_a_large_storage_takes_few() {
 #[test]
 fn a_small_view_of_a_large_storage_does_not_write_it() {
     const LARGE: usize = 1 << 40;
-    let memory = Counting { len: LARGE, ..Counting::default() };
+    let memory = FakeDeviceMemory::new(LARGE, DeviceContents::Counting);
     let rows = Layout::new(&[3, 4], &[100, 1], 5_000).unwrap();
     let behind = Layout::new(&[2], &[1], 5_203).unwrap();
     let empty = Layout::new(&[0], &[1], LARGE).unwrap();
     let group = TensorGroup {
         stem: "inputs",
         tensors: vec![
-            ("rows", device_view(&memory, rows.clone())),
-            ("behind", device_view(&memory, behind)),
-            ("empty", device_view(&memory, empty)),
+            ("rows", memory.view(rows.clone())),
+            ("behind", memory.view(behind)),
+            ("empty", memory.view(empty)),
         ],
     };
     let loaded = decode(encode(&group)).unwrap();
-    assert_eq!(*memory.reads.lock().unwrap(), [(5_000, 205)]);
+    assert_eq!(memory.reads(), [(5_000, 205)]);
     let read = whole(&loaded, "rows");
     assert_eq!(read.layout().strides(), rows.strides());
     assert_eq!(read.layout().offset(), 0);
@@ -317,9 +317,9 @@ fn a_small_view_of_a_large_storage_does_not_write_it() {
 
 #[test]
 fn a_storage_of_moderate_size_is_written_whole_as_torch_does() {
-    let memory = Counting { len: 1 << 20, ..Counting::default() };
+    let memory = FakeDeviceMemory::new(1 << 20, DeviceContents::Counting);
     let layout = Layout::new(&[1], &[1], 77).unwrap();
-    let group = TensorGroup { stem: "inputs", tensors: vec![("a", device_view(&memory, layout))] };
+    let group = TensorGroup { stem: "inputs", tensors: vec![("a", memory.view(layout))] };
     let loaded = decode(encode(&group)).unwrap();
     assert_eq!(whole(&loaded, "a").storage().len(), 1 << 20);
     assert_eq!(whole(&loaded, "a").layout().offset(), 77);
@@ -342,11 +342,11 @@ fn one_storage_seen_as_two_dtypes_is_written_for_each() {
 
 #[test]
 fn a_full_disk_or_a_lost_device_ends_the_writing_with_its_reason() {
-    let memory = Counting { len: 100_000, ..Counting::default() };
-    let lost = Counting { len: 100, fails: true, ..Counting::default() };
+    let memory = FakeDeviceMemory::new(100_000, DeviceContents::Counting);
+    let lost = FakeDeviceMemory::new(100, DeviceContents::Lost);
     let group = |memory| TensorGroup {
         stem: "inputs",
-        tensors: vec![("a", device_view(memory, Layout::contiguous(&[10]).unwrap()))],
+        tensors: vec![("a", memory.view(Layout::contiguous(&[10]).unwrap()))],
     };
     for room in [0, 1_000, 100_000] {
         let mut sink = Sink { room, ..Sink::default() };

@@ -1,13 +1,12 @@
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::thread;
 
 use callbox_core::{
-    CallRecord, DType, Device, DeviceMemory, DumpSink, DumpSlot, ExecutionStatus, FilePlan, Flags, Group,
-    Layout, Line, SinkError, SlotName, StageError, Stats, StorageBytes, StorageId, StorageView, TensorBuf,
-    TensorGroup, TensorView,
+    CallRecord, DType, DumpSink, DumpSlot, ExecutionStatus, FilePlan, Group, Layout, Line, SinkError,
+    SlotName, TensorBuf, TensorGroup, TensorView,
 };
 
+use crate::device::{DeviceContents, FakeDeviceMemory};
 use crate::sample;
 
 /// Threads that write at the same time.
@@ -117,13 +116,10 @@ fn a_file_is_there_as_planned_or_not_at_all(case: &SinkCase) {
 
 /// Writes a tensor of the planned size, whose elements cannot be read.
 fn put_from_a_lost_device(place: &mut dyn DumpSlot, plan: &FilePlan) -> Result<u64, SinkError> {
-    let device = LostDevice { byte_len: 16 };
+    let device = FakeDeviceMemory::new(16, DeviceContents::Lost);
     let view = TensorView {
         dtype: DType::Float32,
-        layout: Layout::contiguous(&[4]).expect("a small layout"),
-        storage: StorageView { id: StorageId::new(0), bytes: StorageBytes::Device(&device) },
-        flags: Flags::default(),
-        device: device.device(),
+        ..device.view(Layout::contiguous(&[4]).expect("a small layout"))
     };
     let group = TensorGroup { stem: Group::Inputs.stem(), tensors: vec![("arg_0", view)] };
     place.put(Group::Inputs, &group, plan)
@@ -173,36 +169,4 @@ fn lines_of_many_threads_stay_whole(case: &SinkCase) {
         assert!(of_thread(thread).eq(expected), "each line once, in the order of its thread: {logged:?}");
     }
     assert_eq!(logged.len() as u64, THREADS * EACH);
-}
-
-/// A device that fell off the bus.
-#[derive(Debug)]
-struct LostDevice {
-    byte_len: usize,
-}
-
-impl DeviceMemory for LostDevice {
-    fn device(&self) -> Device {
-        Device::Cuda(0)
-    }
-
-    fn byte_len(&self) -> usize {
-        self.byte_len
-    }
-
-    fn read(&self, _: usize, _: &mut [u8]) -> Result<(), StageError> {
-        Err(StageError::Device("it fell off the bus".into()))
-    }
-
-    fn capturing(&self) -> bool {
-        false
-    }
-
-    fn statistics(&self, _: &Layout) -> Option<Stats> {
-        None
-    }
-
-    fn retain(&self) -> Option<Arc<dyn DeviceMemory>> {
-        None
-    }
 }
