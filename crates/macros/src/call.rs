@@ -81,14 +81,17 @@ impl<'a> Call<'a> {
         hygienic!(#facade::macro_support)
     }
 
-    /// Returns a `static` of that name that describes the function.
-    pub(crate) fn callsite(&self, name: &Ident) -> TokenStream {
-        let support = self.support();
-        let function = &self.subject.name;
-        let module = match &self.subject.module {
+    /// Returns the module's name as an expression.
+    pub(crate) fn module(&self) -> TokenStream {
+        match &self.subject.module {
             Some(module) => hygienic!(#module),
             None => hygienic!(::core::module_path!()),
-        };
+        }
+    }
+
+    /// Returns a `static` of that name that describes the function.
+    pub(crate) fn callsite(&self, name: &Ident) -> TokenStream {
+        let (support, module, function) = (self.support(), self.module(), &self.subject.name);
         let text = signature_text(self.signature);
         hygienic!(static #name: #support::Callsite = #support::Callsite::new(#module, #function, #text);)
     }

@@ -65,9 +65,10 @@ pub(crate) fn replay_class(
         }
     }
     combined(errors)?;
+    let module = constructor.module();
     let unknown = hygienic! {
         ::core::result::Result::Err(#support::ExecError::NoExecutor(#support::FunctionName::new(
-            ::core::module_path!(),
+            #module.replace("::", "."),
             ::std::format!("{}.{method}", #class_name),
         )))
     };

@@ -344,10 +344,10 @@ fn one_storage_seen_as_two_dtypes_is_written_for_each() {
 fn a_full_disk_or_a_lost_device_ends_the_writing_with_its_reason() {
     let memory = FakeDeviceMemory::new(100_000, DeviceContents::Counting);
     let lost = FakeDeviceMemory::new(100, DeviceContents::Lost);
-    let group = |memory| TensorGroup {
-        stem: "inputs",
-        tensors: vec![("a", memory.view(Layout::contiguous(&[10]).unwrap()))],
-    };
+    fn group(memory: &FakeDeviceMemory) -> TensorGroup<'_> {
+        let view = memory.view(Layout::contiguous(&[10]).unwrap());
+        TensorGroup { stem: "inputs", tensors: vec![("a", view)] }
+    }
     for room in [0, 1_000, 100_000] {
         let mut sink = Sink { room, ..Sink::default() };
         let error = PtSerializer.encode(&group(&memory), &mut sink).unwrap_err();
