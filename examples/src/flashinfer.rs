@@ -67,7 +67,8 @@ impl BatchDecodeWithPagedKVCacheWrapper {
     ) -> Result<(), ExecError> {
         let tensors = [indptr, indices, last_page_len].map(|tensor| Value::Tensor(tensor.clone()));
         let sizes = [num_qo_heads, num_kv_heads, head_dim, page_size].map(|size| Value::int(size as i64));
-        let mut arguments = positional([tensors, [sizes[0].clone(), sizes[1].clone(), sizes[2].clone()]].concat());
+        let mut arguments =
+            positional([tensors, [sizes[0].clone(), sizes[1].clone(), sizes[2].clone()]].concat());
         arguments.positional.push(sizes[3].clone());
         arguments.keyword = vec![
             ("data_type".to_owned(), Value::dtype(data_type)),

@@ -1,18 +1,18 @@
 //! `cargo xtask level-off`: with recording left out at build time, an annotated function is the plain one.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use crate::cargo::{cargo, root};
+use crate::cargo::{cargo, root, run};
 
 const PACKAGE: &str = "callbox-level-off";
 const FUNCTION: &str = "rms_norm";
-/// Builds of its own: features of the workspace's other builds stay out of it.
-const TARGET: &str = "target/level-off";
+/// Builds of their own: features of the workspace's other builds stay out of them.
+const TARGETS: [&str; 2] = ["target/level-off/plain", "target/level-off/recorded"];
 
 pub(crate) fn command() -> Result<String, String> {
-    let plain = assembly(&[])?;
-    let recorded = assembly(&["--features", "recorded"])?;
+    let plain = assembly(TARGETS[0], &[])?;
+    let recorded = assembly(TARGETS[1], &["--features", "recorded"])?;
     compare(&plain, &recorded)?;
     Ok(format!("`{FUNCTION}` plain and annotated: the same {} lines of assembly", plain.len()))
 }
@@ -28,35 +28,26 @@ fn compare(plain: &[String], recorded: &[String]) -> Result<(), String> {
     }
 }
 
-/// Builds the function and returns its assembly, names made comparable.
-fn assembly(features: &[&str]) -> Result<Vec<String>, String> {
-    let deps = root().join(TARGET).join("release/deps");
-    for path in assembly_files(&deps) {
-        fs::remove_file(&path).map_err(|error| format!("failed to remove {}: {error}", path.display()))?;
-    }
-    let target = root().join(TARGET);
-    let status = cargo(&["rustc", "--quiet", "--release", "--lib", "-p", PACKAGE, "--target-dir"])
-        .arg(&target)
-        .args(features)
-        // Only this crate is asked for assembly; one unit, so that all of it is in one file.
-        .args(["--", "--emit", "asm", "-Ccodegen-units=1", "-Cdebuginfo=0"])
-        .status()
-        .map_err(|error| format!("failed to run cargo: {error}"))?;
-    if !status.success() {
-        return Err("the function could not be built".to_owned());
-    }
-    let files = assembly_files(&deps);
-    let [path] = files.as_slice() else {
-        return Err(format!("{} files of assembly in {}, expected one", files.len(), deps.display()));
-    };
+/// Builds the function in a folder of its own and returns its assembly, names made comparable.
+fn assembly(target: &str, features: &[&str]) -> Result<Vec<String>, String> {
+    let target = root().join(target);
+    let mut build = cargo(&["rustc", "--quiet", "--release", "--lib", "-p", PACKAGE, "--target-dir"]);
+    build.arg(&target).args(features);
+    // Only this crate is asked for assembly; one unit, so that all of it is in one file.
+    build.args(["--", "--emit", "asm", "-Ccodegen-units=1", "-Cdebuginfo=0"]);
+    run(build, "building the function")?;
+    let folder = target.join("release/deps");
+    let path = newest_assembly(&folder).ok_or_else(|| format!("no assembly in {}", folder.display()))?;
     let text =
-        fs::read_to_string(path).map_err(|error| format!("failed to read {}: {error}", path.display()))?;
+        fs::read_to_string(&path).map_err(|error| format!("failed to read {}: {error}", path.display()))?;
     body(&text).ok_or_else(|| format!("{} has no function `{FUNCTION}`", path.display()))
 }
 
-fn assembly_files(folder: &Path) -> Vec<std::path::PathBuf> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
-    entries.filter(|path| path.extension().is_some_and(|extension| extension == "s")).collect()
+/// Finds the file that the last build wrote: builds with other compilers leave theirs beside it.
+fn newest_assembly(folder: &Path) -> Option<PathBuf> {
+    let paths = fs::read_dir(folder).ok()?.flatten().map(|entry| entry.path());
+    let files = paths.filter(|path| path.extension().is_some_and(|extension| extension == "s"));
+    files.max_by_key(|path| fs::metadata(path).and_then(|metadata| metadata.modified()).ok())
 }
 
 /// Cuts the function out of a file: from its label to the directive that tells its size.

@@ -25,7 +25,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         durability: Durability::Process,
     });
     let recorder = Recorder::new(
-        Settings { level: Level::Dumps, limits: Limits { max_count: 10, ..Limits::default() }, ..Settings::default() },
+        Settings {
+            level: Level::Dumps,
+            limits: Limits { max_count: 10, ..Limits::default() },
+            ..Settings::default()
+        },
         Adapters {
             log: Some(log.clone()),
             dumps: Some(Arc::new(sink)),
@@ -70,7 +74,9 @@ const KEPT_EVENTS: usize = 16;
 impl LogSink for LastEvents {
     fn emit<'a>(&self, event: &'a Event<'a>) -> Result<(), SinkError> {
         let line = match event {
-            Event::CallNamed { function, .. } | Event::CallStarted { function, .. } => format!("called {function}"),
+            Event::CallNamed { function, .. } | Event::CallStarted { function, .. } => {
+                format!("called {function}")
+            }
             Event::CallReturned { .. } => "returned".to_owned(),
             Event::CallFailed { error } => format!("failed: {}", error.text),
             Event::InputsDumped { location, .. } => format!("inputs are in {location}"),

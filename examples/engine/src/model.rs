@@ -25,7 +25,12 @@ pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f32) -> Result<Tensor, ShapeEr
 pub fn matmul(a: &Tensor, b: &Tensor, out: &mut Tensor) -> Result<(), ShapeError> {
     let ((m, k), (b_rows, n)) = (a.shape(), b.shape());
     if k != b_rows || out.shape() != (m, n) {
-        return Err(ShapeError(format!("{:?} x {:?} does not go into {:?}", a.shape(), b.shape(), out.shape())));
+        return Err(ShapeError(format!(
+            "{:?} x {:?} does not go into {:?}",
+            a.shape(),
+            b.shape(),
+            out.shape()
+        )));
     }
     let rows = out.elements_mut().chunks_mut(n.max(1)).zip(a.rows());
     for (out, a) in rows {

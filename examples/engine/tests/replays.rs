@@ -31,9 +31,16 @@ fn verdicts(folder: &Path) -> Vec<(String, Verdict)> {
     let session = source.calls().unwrap();
     let executor = || -> Box<dyn Executor> { Box::new(registry()) };
     let mut verdicts = Vec::new();
-    replay_sequence(&source, &session, &executor, &|_| true, &SequenceOptions::default(), &mut |_, replayed| {
-        verdicts.push((replayed.call.function.name().to_owned(), replayed.verdict));
-    });
+    replay_sequence(
+        &source,
+        &session,
+        &executor,
+        &|_| true,
+        &SequenceOptions::default(),
+        &mut |_, replayed| {
+            verdicts.push((replayed.call.function.name().to_owned(), replayed.verdict));
+        },
+    );
     verdicts
 }
 

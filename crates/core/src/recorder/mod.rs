@@ -220,6 +220,15 @@ fn guarded<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
         .unwrap_or_else(|panic| Err(format!("panicked: {}", panic_text(&*panic))))
 }
 
+/// Names the type of a panic's payload, as far as it can be told.
+fn panic_type(panic: &(dyn Any + Send)) -> &'static str {
+    match (panic.is::<&str>(), panic.is::<String>()) {
+        (true, _) => "&str",
+        (false, true) => "String",
+        (false, false) => "unknown",
+    }
+}
+
 /// Reads the message of a panic.
 fn panic_text(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
 use super::begin::tell_remarks;
-use super::{Inner, guarded, panic_text};
+use super::{Inner, guarded, panic_text, panic_type};
 use crate::describe::Described;
 use crate::dump::{Dump, Ended, InputsSaved};
 use crate::error::{SinkError, chain};
@@ -55,7 +55,7 @@ impl PendingCall {
             Err(panic) => {
                 self.fail(|| RecordedError {
                     kind: "panic".to_owned(),
-                    type_name: if panic.is::<&str>() { "&str" } else { "String" }.to_owned(),
+                    type_name: panic_type(&*panic).to_owned(),
                     text: panic_text(&*panic),
                 });
                 resume_unwind(panic)

@@ -3,9 +3,10 @@
 //! Upstream converts a float tensor to f32 before anything else, takes the extremes of an integer tensor as they
 //! are and its mean after conversion to f32, and has nothing for other dtypes. So it is here. What differs:
 //!
-//! - torch sums in f32, in an order that depends on device and CPU. Here blocks are summed in f64, so the mean is
-//!   nearer to the true one and may differ from torch's by a few units in the last place of an f32. The sum is
-//!   rounded to f32 at last: as with torch, the mean of a tensor whose sum is beyond f32 is infinite.
+//! - torch sums in f32, in an order that depends on device and CPU. Here at most sixteen elements in a row are
+//!   summed in f32, and those sums in f64, so the mean is nearer to the true one. Of floats it may differ from
+//!   torch's in the last places of an f32; of integers beyond 2^24 that cancel, by more. The whole sum is rounded to
+//!   f32 at last: as with torch, the mean of a tensor whose sum is beyond f32 is infinite.
 //! - Where a tensor has zeros of both signs at its end of the scale, torch gives either. Here -0 is less than 0.
 
 mod element;

@@ -1,4 +1,4 @@
-//! The loop: one pass over the bytes, compiled a second time for CPUs with wider vectors.
+//! The loop: one pass over the bytes, compiled again for each kind of CPU that has wider vectors.
 
 use multiversion::multiversion;
 use multiversion::target::match_target;
