@@ -13,6 +13,8 @@ pub(crate) struct Measurement {
     pub(crate) median: Duration,
     /// Bytes that a round worked on, where a rate says more than a time.
     pub(crate) bytes: Option<u64>,
+    /// Calls that a round made, where the time of one says more.
+    pub(crate) calls: Option<u32>,
     /// The baseline's best time over this one's; `None` for a baseline.
     pub(crate) ratio: Option<f64>,
     /// What was aimed at.
@@ -26,11 +28,14 @@ pub(crate) enum Target {
     Ratio(f64),
     /// At least this many gigabytes (10^9) a second.
     GigabytesPerSecond(f64),
+    /// At most this long for one call.
+    PerCall(Duration),
 }
 
 /// One variant to measure.
 pub(crate) struct Variant<'a> {
     what: String,
+    calls: Option<u32>,
     target: Option<Target>,
     run: Box<dyn FnMut() -> anyhow::Result<()> + 'a>,
     clear: Box<dyn FnMut() -> anyhow::Result<()> + 'a>,
@@ -39,12 +44,24 @@ pub(crate) struct Variant<'a> {
 impl<'a> Variant<'a> {
     /// Names a piece of work.
     pub(crate) fn new(what: impl Into<String>, run: impl FnMut() -> anyhow::Result<()> + 'a) -> Variant<'a> {
-        Variant { what: what.into(), target: None, run: Box::new(run), clear: Box::new(|| Ok(())) }
+        Variant {
+            what: what.into(),
+            calls: None,
+            target: None,
+            run: Box::new(run),
+            clear: Box::new(|| Ok(())),
+        }
     }
 
     /// Undoes after each round, outside of its time, what the round left behind.
     pub(crate) fn cleared_by(mut self, clear: impl FnMut() -> anyhow::Result<()> + 'a) -> Variant<'a> {
         self.clear = Box::new(clear);
+        self
+    }
+
+    /// Says how many calls a round makes.
+    pub(crate) fn of_calls(mut self, calls: u32) -> Variant<'a> {
+        self.calls = Some(calls);
         self
     }
 
@@ -59,6 +76,11 @@ impl Measurement {
     /// Returns the rate of the best round in gigabytes (10^9) a second.
     pub(crate) fn gigabytes_per_second(&self) -> Option<f64> {
         self.bytes.map(|bytes| bytes as f64 / self.best.as_secs_f64() / 1e9)
+    }
+
+    /// Returns the nanoseconds of one call in the best round.
+    pub(crate) fn nanoseconds_per_call(&self) -> Option<f64> {
+        self.calls.map(|calls| self.best.as_secs_f64() * 1e9 / f64::from(calls))
     }
 }
 
@@ -92,6 +114,7 @@ pub(crate) fn race(
             best: times[0],
             median: times[times.len() / 2],
             bytes,
+            calls: variant.calls,
             ratio: (place > 0).then(|| baseline / times[0].as_secs_f64()),
             target: variant.target,
         })

@@ -17,14 +17,16 @@ const PEER: &str = include_str!("peer.py");
 const ELEMENTS: usize = 64;
 const ROUNDS: usize = 9;
 /// Calls of a round where a call takes nanoseconds, and where it takes microseconds.
-const MANY: usize = 1_000_000;
-const FEW: usize = 500;
-
-#[inline(never)]
-fn plain<'a>(x: callbox::TensorView<'a>, y: callbox::TensorView<'a>, scale: f32) -> callbox::TensorView<'a> {
-    black_box((y, scale));
-    x
-}
+const MANY: u32 = 1_000_000;
+const FEW: u32 = 500;
+/// What a call may take. Level 0 is a relaxed load and a branch beside the call itself.
+const AT_LEVEL_0: Duration = Duration::from_nanos(2);
+const AT_LEVELS: [(Level, Option<Duration>); 4] = [
+    (Level::Names, Some(Duration::from_micros(2))),
+    (Level::Values, Some(Duration::from_micros(4))),
+    (Level::Statistics, None),
+    (Level::Dumps, Some(Duration::from_micros(150))),
+];
 
 #[callbox::record]
 #[inline(never)]
@@ -50,17 +52,19 @@ pub(crate) fn measure() -> anyhow::Result<Vec<Measurement>> {
         ROUNDS,
         None,
         vec![
-            Variant::new(format!("{MANY} plain calls"), || repeat(MANY, || plain_sum(1, 2))),
-            Variant::new(format!("{MANY} annotated calls, level 0"), || repeat(MANY, || sum(1, 2))),
+            Variant::new(format!("{MANY} plain calls"), || repeat(MANY, || plain_sum(1, 2))).of_calls(MANY),
+            Variant::new(format!("{MANY} calls, level 0"), || repeat(MANY, || sum(1, 2)))
+                .of_calls(MANY)
+                .with_target(Target::PerCall(AT_LEVEL_0)),
         ],
     )?;
-    for level in [Level::Names, Level::Values, Level::Statistics, Level::Dumps] {
-        measurements.extend(measure_level(level)?);
+    for (level, target) in AT_LEVELS {
+        measurements.extend(measure_level(level, target)?);
     }
     Ok(measurements)
 }
 
-fn measure_level(level: Level) -> anyhow::Result<Vec<Measurement>> {
+fn measure_level(level: Level, target: Option<Duration>) -> anyhow::Result<Vec<Measurement>> {
     let elements = vec![1.0f32; ELEMENTS];
     let view = || tensor_of(&elements, &[ELEMENTS]).expect("as many elements as the shape says");
     let folder = tempfile::tempdir()?;
@@ -73,40 +77,23 @@ fn measure_level(level: Level) -> anyhow::Result<Vec<Measurement>> {
     };
     let recorder = config.recorder()?;
     let number = level.number();
-    let mut ours = race(
-        ROUNDS,
-        None,
-        vec![
-            Variant::new(format!("{FEW} plain calls, 2 tensors of 256 B"), || {
-                repeat(FEW, || plain(view(), view(), 0.5))
-            }),
-            Variant::new(format!("{FEW} calls, level {number}"), || {
-                let _recording = callbox::install(recorder.clone());
-                repeat(FEW, || first(view(), view(), 0.5))
-            }),
-        ],
-    )?;
-    // The plain call says nothing here; what a call may cost does.
-    let mut measured = ours.pop().context("two variants were measured")?;
-    measured.ratio = None;
+    let calls = Variant::new(format!("{FEW} calls, level {number}"), || {
+        let _recording = callbox::install(recorder.clone());
+        repeat(FEW, || first(view(), view(), 0.5))
+    });
+    let mut measurements = race(ROUNDS, None, vec![calls.of_calls(FEW)])?;
+    let ours = measurements.last_mut().context("one variant was measured")?;
+    ours.target = target.map(Target::PerCall);
     if let Some(peer) = measure_peer(folder.path(), number)? {
-        let times = FEW as u32;
-        let ratio = (peer.as_secs_f64() * f64::from(times)) / measured.best.as_secs_f64();
-        let what = format!("{FEW} calls of FlashInfer's, level {number}");
-        let (best, median) = (peer * times, peer * times);
-        measured.ratio = Some(ratio);
-        measured.target = Some(Target::Ratio(1.0));
-        return Ok(vec![
-            Measurement { what, best, median, bytes: None, ratio: None, target: None },
-            measured,
-        ]);
+        ours.ratio = Some(peer.best.as_secs_f64() / ours.best.as_secs_f64());
+        measurements.insert(0, peer);
     }
-    Ok(vec![measured])
+    Ok(measurements)
 }
 
 /// Runs FlashInfer's recorder in its own process; `None` where there is no venv.
 #[expect(clippy::disallowed_methods, reason = "where the venv is, is the environment's matter")]
-fn measure_peer(folder: &Path, level: u8) -> anyhow::Result<Option<Duration>> {
+fn measure_peer(folder: &Path, level: u8) -> anyhow::Result<Option<Measurement>> {
     let Some(python) = env::var_os(PEER_PYTHON) else {
         return Ok(None);
     };
@@ -114,7 +101,7 @@ fn measure_peer(folder: &Path, level: u8) -> anyhow::Result<Option<Duration>> {
     fs::write(&script, PEER)?;
     let output = Command::new(&python)
         .arg(&script)
-        .args([(ELEMENTS * 4).to_string(), "200".to_owned()])
+        .args([(ELEMENTS * 4).to_string(), FEW.to_string(), ROUNDS.to_string()])
         .env("FLASHINFER_LOGLEVEL", level.to_string())
         .env("FLASHINFER_LOGDEST", folder.join("peer.log"))
         .env("FLASHINFER_DUMP_DIR", folder.join("peer_dumps"))
@@ -123,16 +110,25 @@ fn measure_peer(folder: &Path, level: u8) -> anyhow::Result<Option<Duration>> {
         .output()
         .with_context(|| format!("failed to run {}", python.display()))?;
     let text = String::from_utf8_lossy(&output.stderr);
-    let microseconds = text.lines().last().and_then(|line| line.trim().parse::<f64>().ok());
-    match microseconds {
-        Some(microseconds) if output.status.success() => {
-            Ok(Some(Duration::from_secs_f64(microseconds * 1e-6)))
-        }
+    let seconds = text.lines().last().and_then(|line| {
+        let (best, median) = line.split_once(' ')?;
+        Some((best.parse().ok()?, median.parse().ok()?))
+    });
+    match seconds {
+        Some((best, median)) if output.status.success() => Ok(Some(Measurement {
+            what: format!("{FEW} calls of FlashInfer's, level {level}"),
+            best: Duration::from_secs_f64(best),
+            median: Duration::from_secs_f64(median),
+            bytes: None,
+            calls: Some(FEW),
+            ratio: None,
+            target: None,
+        })),
         Some(_) | None => bail!("FlashInfer's recorder failed: {}", text.trim_end()),
     }
 }
 
-fn repeat<T>(times: usize, mut call: impl FnMut() -> T) -> anyhow::Result<()> {
+fn repeat<T>(times: u32, mut call: impl FnMut() -> T) -> anyhow::Result<()> {
     for _ in 0..times {
         black_box(call());
     }

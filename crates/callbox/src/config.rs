@@ -14,6 +14,7 @@ use callbox_sink_fs::{Durability, FsSink, SinkOptions};
 use callbox_sink_stdio::{LogDestination, StdioSink, with_process_id};
 use callbox_system::{SystemClock, SystemHost};
 
+use crate::disclosure::disclose;
 use crate::variables::{Variables, Warning, gigabytes, whole_number};
 use crate::versions;
 
@@ -155,6 +156,8 @@ impl Config {
     }
 
     /// Builds the recorder. An error: the log's file could not be opened.
+    ///
+    /// At level 10 the first one says on standard error that tensors go to disk.
     pub fn recorder(&self) -> Result<Recorder, SinkError> {
         let log: Option<Arc<dyn LogSink>> = match self.level {
             Level::Off => None,
@@ -163,6 +166,9 @@ impl Config {
             }
         };
         let dumps: Arc<dyn DumpSink> = Arc::new(FsSink::new(self.sink_options()));
+        if self.level == Level::Dumps {
+            disclose(self, &self.folder());
+        }
         let settings = Settings {
             level: self.level,
             filter: Filter::new(&self.include, &self.exclude),
@@ -179,6 +185,11 @@ impl Config {
         Ok(Recorder::new(settings, adapters))
     }
 
+    /// Returns the folder of the dumps of this process.
+    fn folder(&self) -> PathBuf {
+        with_process_id(&self.dump_dir, std::process::id())
+    }
+
     fn sink_options(&self) -> SinkOptions {
         let torch: Arc<dyn TensorSerializer> = Arc::new(PtSerializer);
         let (format, fallback) = match self.format {
@@ -188,7 +199,7 @@ impl Config {
                 (safetensors, Some(torch))
             }
         };
-        let root = with_process_id(&self.dump_dir, std::process::id());
+        let root = self.folder();
         SinkOptions { root, format, fallback, durability: self.durability }
     }
 }

@@ -1,9 +1,11 @@
 //! Recording as the environment asks for it.
 
-use callbox_core::{Level, Recorder};
+use std::io::{self, Write};
+
+use callbox_core::Recorder;
 use callbox_sink_stdio::LogDestination;
 
-use crate::config::{Config, DEFAULT_PREFIX, DumpFormat};
+use crate::config::{Config, DEFAULT_PREFIX};
 use crate::global::{Guard, install};
 
 /// Reads FlashInfer's environment variables and installs the recorder that they ask for; see [`Config`].
@@ -18,13 +20,14 @@ pub fn from_env() -> Guard {
 }
 
 /// Does what [`from_env`] does, with another prefix: `MYENGINE_` reads `MYENGINE_LOGLEVEL`.
+///
+/// ```
+/// let _recording = callbox::from_env_with_prefix("MYENGINE_");
+/// ```
 pub fn from_env_with_prefix(prefix: &str) -> Guard {
     let (config, warnings) = Config::from_env(prefix);
     for warning in warnings {
         warn(&warning.to_string());
-    }
-    if config.level == Level::Dumps {
-        warn(&disclosure(&config));
     }
     install(recorder(config))
 }
@@ -41,27 +44,8 @@ fn recorder(config: Config) -> Recorder {
     }
 }
 
-/// Says that the contents of tensors go to disk: which, where and how.
-fn disclosure(config: &Config) -> String {
-    let patterns = |list: &str| if list.is_empty() { "(none)".to_owned() } else { format!("`{list}`") };
-    let format = match config.format {
-        DumpFormat::Torch => "torch.save files (.pt)",
-        DumpFormat::Safetensors => ".safetensors files",
-    };
-    format!(
-        "level 10 writes the contents of tensors to disk: to {} as {format}, at most {} calls and {:.1} GiB; \
-         include {}, exclude {}",
-        config.dump_dir.display(),
-        config.limits.max_count,
-        config.limits.max_bytes as f64 / f64::from(1 << 30),
-        patterns(&config.include),
-        patterns(&config.exclude),
-    )
-}
-
-fn warn(text: &str) {
-    #[expect(clippy::print_stderr, reason = "the program has asked for recording and has to hear of it")]
-    {
-        eprintln!("callbox: {text}");
-    }
+/// Says something to the person who runs the program.
+pub(crate) fn warn(text: &str) {
+    // Where nobody can be told, the program goes on all the same.
+    writeln!(io::stderr(), "callbox: {text}").ok();
 }

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod config;
+mod disclosure;
 mod environment;
 mod global;
 #[doc(hidden)]

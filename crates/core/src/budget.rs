@@ -83,6 +83,11 @@ impl Reservation {
         self.unspent = self.unspent.saturating_sub(bytes);
     }
 
+    /// Tells that so many of the bytes that were spent are gone from disk.
+    pub(crate) fn refund(&mut self, bytes: u64) {
+        self.unspent += bytes;
+    }
+
     /// Tells that the call's inputs are on disk.
     pub(crate) fn keep_call(&mut self) {
         self.is_dumped = true;

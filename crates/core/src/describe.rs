@@ -19,6 +19,8 @@ pub(crate) struct Described<'a> {
     pub(crate) metadata: Vec<(String, MetaValue)>,
     /// Tensors by key, in recording order.
     pub(crate) tensors: Vec<(String, TensorView<'a>)>,
+    /// Keys of the values themselves, without what is nested in them.
+    pub(crate) arguments: Vec<String>,
     /// Keys of tensors that are in use.
     keys: HashSet<String>,
 }
@@ -29,7 +31,7 @@ impl<'a> Described<'a> {
         let positional = arguments.positional.iter().enumerate();
         let positional = positional.map(|(position, value)| (format!("arg_{position}"), value));
         let keyword = arguments.keyword.iter().map(|(name, value)| (format!("kwarg_{name}"), value));
-        Described::of(positional.chain(keyword).collect())
+        Described::of(positional.chain(keyword).collect(), &[])
     }
 
     /// Describes a result: `result`, or `result_<i>` for the items of a tuple.
@@ -37,21 +39,25 @@ impl<'a> Described<'a> {
         match &result.value {
             Value::Tuple { items, .. } => {
                 let items = items.iter().enumerate();
-                Described::of(items.map(|(place, item)| (format!("result_{place}"), item)).collect())
+                Described::of(items.map(|(place, item)| (format!("result_{place}"), item)).collect(), &[])
             }
-            value => Described::of(vec![("result".to_owned(), value)]),
+            value => Described::of(vec![("result".to_owned(), value)], &[]),
         }
     }
 
-    /// Describes the arguments that a call wrote into, under the keys that they had before it.
-    pub(crate) fn written(result: &LiveResult<'a>) -> Described<'a> {
-        Described::of(result.written.iter().map(|(place, value)| (place.to_string(), value)).collect())
+    /// Describes the arguments that a call wrote into, under the keys that they had before it; `arguments` are the
+    /// keys of all its arguments.
+    pub(crate) fn written(result: &LiveResult<'a>, arguments: &[String]) -> Described<'a> {
+        let written = result.written.iter().map(|(place, value)| (place.to_string(), value));
+        Described::of(written.collect(), arguments)
     }
 
-    fn of(values: Vec<(String, &LiveValue<'a>)>) -> Described<'a> {
+    /// `taken` are keys that no nested tensor may have, beside those of the values.
+    fn of(values: Vec<(String, &LiveValue<'a>)>, taken: &[String]) -> Described<'a> {
         // A nested tensor may never take the key of an argument: `arg_0__1` may be both.
-        let keys = values.iter().map(|(key, _)| key.clone()).collect();
-        let mut described = Described { keys, ..Described::default() };
+        let arguments: Vec<_> = values.iter().map(|(key, _)| key.clone()).collect();
+        let keys = arguments.iter().chain(taken).cloned().collect();
+        let mut described = Described { arguments, keys, ..Described::default() };
         for (key, value) in values {
             match value {
                 Value::Tensor(tensor) => described.tensors.push((key, tensor.clone())),
@@ -72,8 +78,9 @@ impl<'a> Described<'a> {
             Value::Float(value) => Value::Float(*value),
             Value::Text(value) => Value::Text(value.clone()),
             Value::DType(value) => Value::DType(value.clone()),
+            Value::Enum { name, value: _ } if depth >= MAX_DEPTH => truncated(name, 1),
             Value::Enum { name, value } => {
-                Value::Enum { name: name.clone(), value: Box::new(self.meta(value, key, depth)) }
+                Value::Enum { name: name.clone(), value: Box::new(self.meta(value, key, depth + 1)) }
             }
             Value::Tensor(tensor) => {
                 let key = self.unused(key);
@@ -196,6 +203,19 @@ mod tests {
         assert_eq!(described.tensor_keys(), ["kwarg_a__0__2", "kwarg_a__0"]);
         let (_, Value::List(items)) = &described.metadata[0] else { panic!("a list") };
         assert!(matches!(&items[0], Value::Tensor(tensor) if tensor.key == "kwarg_a__0__2"));
+    }
+
+    #[test]
+    fn an_after_image_has_the_key_that_its_tensor_had_before() {
+        let bytes = [1];
+        let before = Described::arguments(&LiveArguments {
+            positional: Vec::new(),
+            keyword: vec![("a", Value::List(vec![tensor(&bytes)])), ("a__0", tensor(&bytes))],
+            self_id: None,
+        });
+        let written = vec![(crate::live::ArgumentPlace::Keyword("a"), Value::List(vec![tensor(&bytes)]))];
+        let result = LiveResult { value: Value::None, written };
+        assert_eq!(Described::written(&result, &before.arguments).tensor_keys(), ["kwarg_a__0__2"]);
     }
 
     #[test]

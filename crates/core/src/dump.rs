@@ -52,8 +52,13 @@ pub struct Ended(());
 pub struct Dump<Stage> {
     sink: Arc<dyn DumpSink>,
     slot: Box<dyn DumpSlot>,
+    /// What the last line says; until the end, the first one.
     record: CallRecord,
+    /// Keys of the arguments, without what is nested in them.
+    arguments: Vec<String>,
     reservation: Reservation,
+    /// Bytes of the place's own files: what is given back with it.
+    placed_bytes: u64,
     remarks: Vec<Remark>,
     stage: PhantomData<Stage>,
 }
@@ -97,19 +102,33 @@ impl<Stage> Dump<Stage> {
         &self.record.dump_dir
     }
 
+    /// Returns the keys of the arguments.
+    pub(crate) fn arguments(&self) -> &[String] {
+        &self.arguments
+    }
+
     pub(crate) fn take_remarks(&mut self) -> Vec<Remark> {
         std::mem::take(&mut self.remarks)
     }
 
     fn into_stage<Next>(self) -> Dump<Next> {
-        let Dump { sink, slot, record, reservation, remarks, stage: _ } = self;
-        Dump { sink, slot, record, reservation, remarks, stage: PhantomData }
+        let Dump { sink, slot, record, arguments, reservation, placed_bytes, remarks, stage: _ } = self;
+        Dump { sink, slot, record, arguments, reservation, placed_bytes, remarks, stage: PhantomData }
+    }
+
+    /// Spells a record; one that readers would not take is an error.
+    fn encode(&self, record: &CallRecord) -> Result<Line, SinkError> {
+        let line = self.sink.encode(record)?;
+        match line.byte_len() {
+            bytes if bytes > Line::LONGEST => Err(SinkError::LineTooLong { bytes, limit: Line::LONGEST }),
+            _ => Ok(line),
+        }
     }
 
     /// Appends the record to the call's metadata, then to the session.
     fn write_line(&mut self, line: &Line) -> Result<(), SinkError> {
         let in_metadata = self.slot.append(line)?;
-        self.reservation.spend(in_metadata);
+        self.spend_on_place(in_metadata);
         let in_session = self.sink.log(line)?;
         self.reservation.spend(in_session);
         Ok(())
@@ -117,8 +136,13 @@ impl<Stage> Dump<Stage> {
 
     fn put(&mut self, group: Group, tensors: &Described<'_>, plan: &FilePlan) -> Result<(), SinkError> {
         let written = self.slot.put(group, &tensor_group(group, tensors), plan)?;
-        self.reservation.spend(written);
+        self.spend_on_place(written);
         Ok(())
+    }
+
+    fn spend_on_place(&mut self, bytes: u64) {
+        self.reservation.spend(bytes);
+        self.placed_bytes += bytes;
     }
 }
 
@@ -127,6 +151,7 @@ impl Dump<Opened> {
     pub(crate) fn open(
         sink: &Arc<dyn DumpSink>,
         mut record: CallRecord,
+        arguments: Vec<String>,
         reservation: Reservation,
     ) -> Result<Dump<Opened>, SinkError> {
         let slot = sink.open(&SlotName {
@@ -137,7 +162,7 @@ impl Dump<Opened> {
         })?;
         record.dump_dir = slot.location().to_owned();
         let (sink, remarks, stage) = (sink.clone(), Vec::new(), PhantomData);
-        Ok(Dump { sink, slot, record, reservation, remarks, stage })
+        Ok(Dump { sink, slot, record, arguments, reservation, placed_bytes: 0, remarks, stage })
     }
 
     /// Writes the inputs, then their line to the call's metadata and to the session.
@@ -154,7 +179,13 @@ impl Dump<Opened> {
                 self.reservation.keep_call();
                 Ok(self.into_stage())
             }
-            Err(cause) => Err(NotDumped { cause, leftover: self.slot.discard().err().map(Box::new) }),
+            Err(cause) => {
+                let discarded = self.slot.discard();
+                if discarded.is_ok() {
+                    self.reservation.refund(self.placed_bytes);
+                }
+                Err(NotDumped { cause, leftover: discarded.err().map(Box::new) })
+            }
         }
     }
 
@@ -163,7 +194,7 @@ impl Dump<Opened> {
         inputs: &Described<'_>,
         plan: Option<&FilePlan>,
     ) -> Result<(), NotDumpedCause> {
-        let line = self.sink.encode(&self.record)?;
+        let line = self.encode(&self.record)?;
         if !self.reservation.grow(2 * opening_bytes(&line) + 2 * closing_bytes(&line)) {
             return Err(NotDumpedCause::OverSize);
         }
@@ -186,8 +217,12 @@ impl Dump<InputsSaved> {
         written: &Described<'_>,
     ) -> Result<Dump<Ended>, SinkError> {
         if self.record.graph_capture {
-            add_outputs(&mut self.record, outputs, written);
-            return self.end();
+            let mut closing = self.record.clone();
+            add_outputs(&mut closing, outputs, written);
+            return self.end(closing);
+        }
+        if outputs.is_capturing() || written.is_capturing() {
+            return self.skip_outputs("a CUDA graph was being captured");
         }
         match self.try_save_outputs(outputs, written) {
             Ok(line) => {
@@ -199,17 +234,17 @@ impl Dump<InputsSaved> {
     }
 
     /// Ends the dump of a call that returned an error or panicked.
-    pub fn fail(mut self, error: RecordedError) -> Result<Dump<Ended>, SinkError> {
-        self.record.status = ExecutionStatus::Failed;
-        self.record.error = Some(error);
-        self.end()
+    pub fn fail(self, error: RecordedError) -> Result<Dump<Ended>, SinkError> {
+        let status = ExecutionStatus::Failed;
+        let closing = CallRecord { status, error: Some(error), ..self.record.clone() };
+        self.end(closing)
     }
 
     /// Ends the dump of a call that returned, without its outputs.
-    pub fn skip_outputs(mut self, reason: &str) -> Result<Dump<Ended>, SinkError> {
-        self.record.status = ExecutionStatus::OutputsSkipped;
-        self.record.reason = Some(reason.to_owned());
-        self.end()
+    pub fn skip_outputs(self, reason: &str) -> Result<Dump<Ended>, SinkError> {
+        let status = ExecutionStatus::OutputsSkipped;
+        let closing = CallRecord { status, reason: Some(reason.to_owned()), ..self.record.clone() };
+        self.end(closing)
     }
 
     /// Gives the line to be written once all files are; an error is the reason why the outputs are skipped.
@@ -224,7 +259,7 @@ impl Dump<InputsSaved> {
         }
         let mut completed = CallRecord { status: ExecutionStatus::Completed, ..self.record.clone() };
         add_outputs(&mut completed, outputs, written);
-        let line = self.sink.encode(&completed).map_err(|error| crate::error::chain(&error))?;
+        let line = self.encode(&completed).map_err(|error| crate::error::chain(&error))?;
         let file_bytes = plans.iter().fold(0u64, |sum, (_, _, plan)| sum.saturating_add(plan.bytes));
         // What was reserved for the closing lines of a call without outputs is there for those with them, and again
         // for the others if a file cannot be written.
@@ -240,17 +275,26 @@ impl Dump<InputsSaved> {
         Ok(line)
     }
 
-    /// Writes the closing lines, shortened if they would not fit the budget.
-    fn end(mut self) -> Result<Dump<Ended>, SinkError> {
-        let mut line = self.sink.encode(&self.record)?;
-        let needed = 2 * opening_bytes(&line);
-        let missing = needed.saturating_sub(self.reservation.unspent());
-        if missing > 0 && !self.reservation.grow(missing) {
-            shorten(&mut self.record);
-            line = self.sink.encode(&self.record)?;
+    /// Writes the closing lines; where the budget has no room for them, in the short form that was reserved.
+    fn end(mut self, closing: CallRecord) -> Result<Dump<Ended>, SinkError> {
+        let line = self.encode(&closing)?;
+        let missing = (2 * opening_bytes(&line)).saturating_sub(self.reservation.unspent());
+        if missing == 0 || self.reservation.grow(missing) {
+            self.record = closing;
+            self.write_line(&line)?;
+            return Ok(self.into_stage());
         }
-        self.write_line(&line)?;
-        Ok(self.into_stage())
+        for letters in [SHORT_TEXT, 0] {
+            let short = shortened(&self.record, &closing, letters);
+            let line = self.encode(&short)?;
+            if 2 * opening_bytes(&line) <= self.reservation.unspent() {
+                self.record = short;
+                self.write_line(&line)?;
+                return Ok(self.into_stage());
+            }
+        }
+        let location = self.location().into();
+        Err(SinkError::NoRoom { location })
     }
 }
 
@@ -264,22 +308,22 @@ fn closing_bytes(line: &Line) -> u64 {
     opening_bytes(line) + CLOSING_EXTRA_BYTES
 }
 
-/// Brings a closing record down to what was reserved for it.
-fn shorten(record: &mut CallRecord) {
-    let cut = |text: &mut String| {
-        if let Some((place, _)) = text.char_indices().nth(SHORT_TEXT) {
-            text.truncate(place);
-            text.push_str("...");
-        }
+/// Says of an ending what fits into the reserve for it: the first record with another status, and texts cut.
+fn shortened(first: &CallRecord, closing: &CallRecord, letters: usize) -> CallRecord {
+    let cut = |text: &str| match text.char_indices().nth(letters) {
+        Some((place, _)) => format!("{}...", &text[..place]),
+        None => text.to_owned(),
     };
-    if let Some(error) = &mut record.error {
-        cut(&mut error.type_name);
-        cut(&mut error.text);
+    CallRecord {
+        status: closing.status.clone(),
+        error: closing.error.as_ref().map(|error| RecordedError {
+            kind: error.kind.clone(),
+            type_name: cut(&error.type_name),
+            text: cut(&error.text),
+        }),
+        reason: closing.reason.as_deref().map(cut),
+        ..first.clone()
     }
-    if let Some(reason) = &mut record.reason {
-        cut(reason);
-    }
-    record.output_metadata.clear();
 }
 
 fn tensor_group<'a>(group: Group, described: &'a Described<'_>) -> TensorGroup<'a> {

@@ -36,6 +36,9 @@ pub struct Remark {
 pub struct Line(Box<[u8]>);
 
 impl Line {
+    /// The longest line that readers take, in bytes.
+    pub const LONGEST: u64 = 16 << 20;
+
     /// Takes a line that ends with its only newline.
     ///
     /// # Panics

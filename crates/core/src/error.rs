@@ -190,7 +190,7 @@ pub enum ExecError {
         source: Cause,
     },
     /// The function itself returned an error.
-    #[error("the function returned an error: {0}")]
+    #[error("an error of its own: {0}")]
     Returned(String),
     /// A tensor has the wrong shape.
     #[error("argument `{argument}` has shape {shape:?}, expected {expected}")]
@@ -230,7 +230,9 @@ pub enum ExecError {
         source: ElementError,
     },
     /// A method was called on an object whose constructor was not replayed.
-    #[error("the object was never constructed in this session: {0}")]
+    #[error(
+        "the object was never constructed in this session (it is a clone, or older than the recording): {0}"
+    )]
     NotConstructed(String),
     /// A method needs another one to be called first.
     #[error("{needs} was never called on this object")]
@@ -260,6 +262,22 @@ pub enum SinkError {
         /// The operating system's answer.
         #[source]
         source: io::Error,
+    },
+    /// A record is longer than readers take: a long slice was given as a list of numbers, say.
+    #[error(
+        "failed to record the call: its values take {bytes} bytes as text, more than the {limit} that a line may have; give long slices as tensors"
+    )]
+    LineTooLong {
+        /// Bytes of the line.
+        bytes: u64,
+        /// The most that it may have.
+        limit: u64,
+    },
+    /// The size limit leaves no room for a call's last line.
+    #[error("failed to write the last line of {location}: the size limit leaves no room for it", location = location.display())]
+    NoRoom {
+        /// The call's place.
+        location: PathBuf,
     },
     /// The tensors could not be encoded.
     #[error("failed to encode tensors")]

@@ -147,7 +147,7 @@ impl Health {
 
     /// Returns the calls that have not ended.
     pub fn running(&self) -> u64 {
-        self.reached - self.endings.values().sum::<u64>()
+        self.reached.saturating_sub(self.endings.values().sum())
     }
 
     /// Says in one sentence how many calls were lost and why; `None` if none was.
@@ -161,7 +161,8 @@ impl Health {
         let mut text =
             format!("{total} of {} calls were not recorded whole: {}", self.reached, reasons.join(", "));
         for Fault { kind, count, first } in &self.faults {
-            text.push_str(&format!("; {kind} failed {count} times, first: {first}"));
+            let times = if *count == 1 { "once".to_owned() } else { format!("{count} times") };
+            text.push_str(&format!("; {kind} failed {times}, first: {first}"));
         }
         Some(text)
     }

@@ -20,10 +20,13 @@ pub(crate) fn record(call: &Call<'_>, attributes: &[Attribute], block: &Block) -
         Role::Constructor(Class { id: Some(_), .. }) => hygienic!((id, call)),
         Role::Function | Role::Method(_) | Role::Constructor(Class { id: None, .. }) => hygienic!(call),
     };
+    // Braces that a function needs, a closure may not.
+    let quiet = hygienic!(allow(unused_braces));
     let block = hygienic! {{
         #(#inner)*
         #callsite
         let call = #begin;
+        #[#quiet]
         let body = #body;
         match call {
             ::core::option::Option::None => body(),

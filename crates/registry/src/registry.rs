@@ -49,6 +49,9 @@ enum Run {
 
 /// Builds a [`Registry`] from the names of functions and classes.
 ///
+/// Each has to be annotated with `#[record(replay)]`: without `replay` a function's name is no type, and the compiler
+/// says so.
+///
 /// ```
 /// # use callbox_registry::{Registry, Replayable};
 /// # struct Double;
@@ -230,7 +233,7 @@ mod tests {
         assert_eq!(sum(adder.call("add", &mut positional(&[1])).unwrap()), "11");
         assert_eq!(sum(copy.call("add", &mut positional(&[5])).unwrap()), "15");
         let error = adder.call("add", &mut positional(&[99])).unwrap_err();
-        assert_eq!(error.to_string(), "the function returned an error: too many");
+        assert_eq!(error.to_string(), "an error of its own: too many");
     }
 
     #[test]

@@ -537,7 +537,7 @@ mod tests {
         let verdicts =
             calls.map(|call| replay_from_dump(&source, &call, &mut Toy, &mut objects, &options).verdict);
         assert_eq!(verdicts[..2], [Verdict::Passed, Verdict::Passed]);
-        let error = "the object was never constructed in this session: Adder".to_owned();
+        let error = "the object was never constructed in this session (it is a clone, or older than the recording): Adder".to_owned();
         assert_eq!(verdicts[2], Verdict::Failed { error });
     }
 

@@ -5,24 +5,19 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::thread;
-use std::time::Duration;
 
 use callbox_core::SinkError;
+use callbox_core::error::chain;
 use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, CWD, FileType, FlockOperation, Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 
+use crate::close::close;
 use crate::durability::Durability;
 
 /// Tensors of models and lines of arguments are nobody else's business.
 const FOLDER_MODE: Mode = Mode::RWXU;
 const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
-
-/// How often a lock is asked for before it counts as lost, and how long to wait in between. A holder writes one
-/// line; one that was stopped in the middle must not stop the application.
-const LOCK_TRIES: u32 = 10_000;
-const LOCK_PAUSE: Duration = Duration::from_micros(100);
 
 /// A folder that files are written to.
 #[derive(Debug)]
@@ -84,11 +79,8 @@ impl Folder {
         });
         match opened {
             Ok(descriptor) => Ok(Some(Folder { path, descriptor, durability: self.durability })),
-            Err(error) => {
-                // An empty folder would look like a call that never started.
-                self.remove_folder(name).ok();
-                Err(error)
-            }
+            // An empty folder would look like a call that never started.
+            Err(error) => Err(and_undoing(error, self.remove_folder(name))),
         }
     }
 
@@ -124,7 +116,7 @@ impl Folder {
         if self.durability == Durability::System {
             file.sync()?;
         }
-        drop(file);
+        file.close()?;
         rustix::fs::renameat(&self.descriptor, temporary, &self.descriptor, name)
             .map_err(failed("rename", &self.path.join(temporary)))?;
         self.sync_or_remove(name)
@@ -161,10 +153,7 @@ impl Folder {
     }
 
     fn sync_or_remove(&self, name: &str) -> Result<(), SinkError> {
-        self.sync_if_asked().inspect_err(|_| {
-            // The error at hand says more than one of removing would.
-            self.remove_file(name).ok();
-        })
+        self.sync_if_asked().map_err(|error| and_undoing(error, self.remove_file(name)))
     }
 
     /// Makes new names in this folder survive a crash of the system.
@@ -221,25 +210,27 @@ impl DiskFile {
         Ok(())
     }
 
-    /// Waits for the lock that writers of one file take in turn; gives up after about a second.
+    /// Takes the lock that writers of one file take in turn; `None` while another one has it.
     ///
+    /// It is one of whoever opened the file: threads that share it, and forked children, do not keep each other out.
     /// Some network file systems have no locks: there the appending write alone keeps lines apart.
-    pub(crate) fn lock(&self) -> Result<Locked<'_>, SinkError> {
-        for _ in 0..LOCK_TRIES {
-            match rustix::fs::flock(&self.descriptor, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) | Err(Errno::NOSYS | Errno::OPNOTSUPP | Errno::NOLCK) => return Ok(Locked(self)),
-                Err(Errno::WOULDBLOCK | Errno::INTR) => thread::sleep(LOCK_PAUSE),
-                Err(error) => return Err(failed("lock", &self.path)(error)),
-            }
+    pub(crate) fn try_lock(&self) -> Result<Option<Locked<'_>>, SinkError> {
+        match rustix::fs::flock(&self.descriptor, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) | Err(Errno::NOSYS | Errno::OPNOTSUPP | Errno::NOLCK) => Ok(Some(Locked(self))),
+            Err(Errno::WOULDBLOCK | Errno::INTR) => Ok(None),
+            Err(error) => Err(failed("lock", &self.path)(error)),
         }
-        let reason = "another process holds the lock and does not let go";
-        Err(self.error("lock", io::Error::new(io::ErrorKind::TimedOut, reason)))
     }
 
     /// Makes the contents survive a crash of the system. After an error nobody knows what is on the disk: trying
     /// again would succeed and prove nothing.
     pub(crate) fn sync(&self) -> Result<(), SinkError> {
         sync(&self.descriptor).map_err(failed("sync", &self.path))
+    }
+
+    fn close(self) -> Result<(), SinkError> {
+        let DiskFile { path, descriptor } = self;
+        close(descriptor).map_err(failed("close", &path))
     }
 
     /// Builds the error of something that failed with this file.
@@ -252,6 +243,18 @@ impl Drop for Locked<'_> {
     fn drop(&mut self) {
         // It cannot fail for a lock that is held, and closing the file gives it back too.
         rustix::fs::flock(&self.0.descriptor, FlockOperation::Unlock).ok();
+    }
+}
+
+/// Gives the error of something that failed and was undone, with what went wrong in undoing it: something is left
+/// then that should not be.
+pub(crate) fn and_undoing(error: SinkError, undone: Result<(), SinkError>) -> SinkError {
+    match undone {
+        Err(SinkError::Io { act, path, source }) => {
+            let source = io::Error::new(source.kind(), format!("{source}, after: {}", chain(&error)));
+            SinkError::Io { act, path, source }
+        }
+        Ok(()) | Err(_) => error,
     }
 }
 

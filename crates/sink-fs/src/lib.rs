@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod call_facts;
+mod close;
 mod disk;
 mod durability;
 mod encode;
@@ -19,6 +20,7 @@ mod metadata;
 mod new_folder;
 mod open;
 mod order;
+mod per_process;
 mod place_name;
 mod pool;
 mod record;

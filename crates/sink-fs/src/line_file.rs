@@ -2,27 +2,56 @@
 
 use std::borrow::Cow;
 use std::io;
+use std::ops::Range;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
 
 use callbox_core::{Line, SinkError};
 
-use crate::disk::DiskFile;
+use crate::disk::{DiskFile, Locked, and_undoing};
 use crate::durability::Durability;
+
+/// How often a lock is asked for, and how long to wait in between: about 50 ms in all, the time that a timer is late
+/// included. A holder writes one line; one that was stopped meanwhile, or died and left the lock to a child, must not
+/// stop the application.
+const LOCK_TRIES: u32 = 300;
+const LOCK_PAUSE: Duration = Duration::from_micros(100);
 
 /// Appends whole lines, each with one write and under the file's lock.
 ///
 /// A line that another writer left unfinished is closed first, so that it costs itself alone. Looking for one takes
 /// a read, which is saved while nobody else writes: then the file ends where our last line did.
+///
+/// A lock that does not come free in time is done without, until it is found free again: it is asked for once a line
+/// then, without waiting. That loses least. On a local file system appending writes do not mix, so all that may come of
+/// it is an empty line, where a line that was still being written looked unfinished. Nothing is cut off without the
+/// lock: what did not fit stays, and the next line closes it.
 #[derive(Debug)]
 pub(crate) struct LineFile {
     file: DiskFile,
-    durability: Durability,
+    sync: fn(&DiskFile) -> Result<(), SinkError>,
+    tail: Mutex<Tail>,
+}
+
+/// What is known of the file's end. Whoever holds it is this process's one writer.
+#[derive(Debug, Default)]
+struct Tail {
     /// Where our last line ended; `None` when it is not known what the file ends with.
-    end: Option<u64>,
+    our_end: Option<u64>,
+    /// The lock was waited for in vain, and not had since.
+    lock_is_stuck: bool,
+    /// A sync failed. The next one would succeed and prove nothing, so there is none.
+    is_unsound: bool,
 }
 
 impl LineFile {
     pub(crate) fn new(file: DiskFile, durability: Durability) -> LineFile {
-        LineFile { file, durability, end: None }
+        let sync = match durability {
+            Durability::Process => |_: &DiskFile| Ok(()),
+            Durability::System => DiskFile::sync,
+        };
+        LineFile { file, sync, tail: Mutex::default() }
     }
 
     /// Tells whether the file was removed since it was opened.
@@ -30,43 +59,109 @@ impl LineFile {
         self.file.is_removed()
     }
 
-    /// Appends a line. `Ok` gives the bytes written, a newline that closed another line among them.
-    pub(crate) fn append(&mut self, line: &Line) -> Result<u64, SinkError> {
-        let lock = self.file.lock()?;
+    /// Appends a line. `Ok` gives the bytes written, a newline that closed another line among them; an error leaves
+    /// nothing of the line, or says so.
+    ///
+    /// After a sync that failed the file takes no more lines: it has to be opened anew.
+    pub(crate) fn append(&self, line: &Line) -> Result<u64, SinkError> {
+        let (mut tail, lock) = self.turn()?;
+        if tail.is_unsound {
+            let reason = "a line before it could not be synced";
+            return Err(self.file.error("write", io::Error::other(reason)));
+        }
+        let ours = self.write(&mut tail, lock.as_ref(), line)?;
+        let written = ours.end - ours.start;
+        // Other processes need not wait for the disk.
+        drop(lock);
+        if let Err(error) = (self.sync)(&self.file) {
+            tail.is_unsound = true;
+            drop(tail);
+            return Err(and_undoing(error, self.take_back(ours)));
+        }
+        Ok(written)
+    }
+
+    /// Waits until it is this writer's turn: for the file's lock, and without it once it counts as stuck.
+    ///
+    /// Other threads are not kept from trying meanwhile.
+    fn turn(&self) -> Result<(MutexGuard<'_, Tail>, Option<Locked<'_>>), SinkError> {
+        for _ in 0..LOCK_TRIES {
+            let mut tail = self.tail();
+            if let Some(lock) = self.file.try_lock()? {
+                tail.lock_is_stuck = false;
+                return Ok((tail, Some(lock)));
+            }
+            if tail.lock_is_stuck {
+                return Ok((tail, None));
+            }
+            drop(tail);
+            thread::sleep(LOCK_PAUSE);
+        }
+        let mut tail = self.tail();
+        tail.lock_is_stuck = true;
+        Ok((tail, None))
+    }
+
+    /// Writes a line at the end, and gives its place.
+    fn write(
+        &self,
+        tail: &mut Tail,
+        lock: Option<&Locked<'_>>,
+        line: &Line,
+    ) -> Result<Range<u64>, SinkError> {
         let len = self.file.byte_len()?;
-        let ends_as_we_left_it = self.end.take() == Some(len) || len == 0;
+        let ends_as_we_left_it = tail.our_end.take() == Some(len) || len == 0;
         let is_torn = !ends_as_we_left_it && self.file.byte_at(len - 1)? != Some(b'\n');
         let bytes = if is_torn {
             Cow::Owned([b"\n", line.as_bytes()].concat())
         } else {
             Cow::Borrowed(line.as_bytes())
         };
-        write_whole(&self.file, len, &bytes)?;
-        let written = bytes.len() as u64;
-        self.end = Some(len + written);
-        // Others need not wait for the disk.
-        drop(lock);
-        match self.durability {
-            Durability::Process => {}
-            Durability::System => self.file.sync()?,
+        let written = self.file.write(&bytes).map_err(|error| self.file.error("write", error))?;
+        let place = len..len + written as u64;
+        if written < bytes.len() {
+            let reason = format!("there was room for {written} of {} bytes", bytes.len());
+            let error = self.file.error("write", io::Error::new(io::ErrorKind::StorageFull, reason));
+            return Err(and_undoing(error, self.cut_off(lock, place)));
         }
-        Ok(written)
+        // Without the lock another line may have come first.
+        tail.our_end = lock.map(|_| place.end);
+        Ok(place)
+    }
+
+    /// Takes a line back that was written.
+    fn take_back(&self, line: Range<u64>) -> Result<(), SinkError> {
+        let (mut tail, lock) = self.turn()?;
+        tail.our_end = None;
+        self.cut_off(lock.as_ref(), line)
+    }
+
+    /// Cuts off what was written, if it is the last of the file.
+    fn cut_off(&self, lock: Option<&Locked<'_>>, written: Range<u64>) -> Result<(), SinkError> {
+        let stays = |reason| Err(self.file.error("take a line back from", io::Error::other(reason)));
+        if lock.is_none() {
+            return stays("another process holds its lock and does not let go");
+        }
+        // A writer who does not ask for the lock may have put something behind it.
+        if self.file.byte_len()? != written.end {
+            return stays("other lines follow it");
+        }
+        self.file.truncate(written.start)
+    }
+
+    fn tail(&self) -> MutexGuard<'_, Tail> {
+        // What a panic may leave behind is an end that is not known.
+        self.tail.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Writes all bytes behind the `len` that are there, or none.
-fn write_whole(file: &DiskFile, len: u64, bytes: &[u8]) -> Result<(), SinkError> {
-    let written = file.write(bytes).map_err(|error| file.error("write", error))?;
-    if written == bytes.len() {
-        return Ok(());
+#[cfg(test)]
+impl LineFile {
+    /// As on a disk that has failed.
+    pub(crate) fn that_cannot_sync(file: DiskFile) -> LineFile {
+        let sync = |file: &DiskFile| Err(file.error("sync", io::Error::other("the disk is gone")));
+        LineFile { file, sync, tail: Mutex::default() }
     }
-    // What a writer who does not ask for the lock put behind it would be lost too; then the part stays, and the
-    // next line closes it.
-    if file.byte_len()? == len + written as u64 {
-        file.truncate(len)?;
-    }
-    let reason = format!("there was room for {written} of {} bytes", bytes.len());
-    Err(file.error("write", io::Error::new(io::ErrorKind::StorageFull, reason)))
 }
 
 #[cfg(test)]
@@ -75,6 +170,7 @@ mod tests {
     use std::io::Write;
     use std::path::Path;
 
+    use callbox_core::error::chain;
     use tempfile::TempDir;
 
     use super::*;
@@ -94,19 +190,27 @@ mod tests {
         file.write_all(text.as_bytes()).unwrap();
     }
 
+    fn check_text(folder: &Path, expected: &str) {
+        assert_eq!(fs::read_to_string(folder.join("lines")).unwrap(), expected);
+    }
+
+    fn check_refused(lines: &LineFile, folder: &Path, reason: &str) {
+        let error = chain(&lines.append(&line("refused\n")).unwrap_err());
+        assert_eq!(error.replace(&format!("{}/", folder.display()), ""), reason);
+    }
+
     #[test]
     fn u07_a_line_that_another_writer_left_unfinished_is_closed_first() {
         let folder = TempDir::new().unwrap();
         add(folder.path(), "whole\ntorn");
-        let mut lines = open(folder.path());
+        let lines = open(folder.path());
         assert_eq!(lines.append(&line("a\n")).unwrap(), 3);
         assert_eq!(lines.append(&line("b\n")).unwrap(), 2);
         add(folder.path(), "c\n");
         assert_eq!(lines.append(&line("d\n")).unwrap(), 2);
         add(folder.path(), "torn again");
         assert_eq!(lines.append(&line("e\n")).unwrap(), 3);
-        let text = fs::read_to_string(folder.path().join("lines")).unwrap();
-        assert_eq!(text, "whole\ntorn\na\nb\nc\nd\ntorn again\ne\n");
+        check_text(folder.path(), "whole\ntorn\na\nb\nc\nd\ntorn again\ne\n");
     }
 
     #[test]
@@ -114,8 +218,7 @@ mod tests {
         let folder = TempDir::new().unwrap();
         std::thread::scope(|scope| {
             for writer in 0..4 {
-                let mut lines = open(folder.path());
-                lines.durability = Durability::Process;
+                let lines = LineFile { sync: |_| Ok(()), ..open(folder.path()) };
                 scope.spawn(move || {
                     let text = line(&format!("{}\n", writer.to_string().repeat(3000)));
                     (0..50).for_each(|_| assert_eq!(lines.append(&text).unwrap(), 3001));
@@ -128,14 +231,51 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_that_is_never_given_back_is_an_error() {
+    fn a_lock_that_is_never_given_back_is_waited_for_once_and_then_done_without() {
         let folder = TempDir::new().unwrap();
         let holder = open(folder.path());
-        let lock = holder.file.lock().unwrap();
-        let mut lines = open(folder.path());
-        let error = lines.append(&line("a\n")).unwrap_err().to_string();
-        assert!(error.starts_with("failed to lock "), "{error}");
+        let lock = holder.file.try_lock().unwrap().unwrap();
+        add(folder.path(), "torn");
+        let lines = open(folder.path());
+        assert_eq!(lines.append(&line("a\n")).unwrap(), 3);
+        #[expect(clippy::disallowed_methods, reason = "waiting is measured")]
+        let start = std::time::Instant::now();
+        for _ in 0..100 {
+            assert_eq!(lines.append(&line("b\n")).unwrap(), 2);
+        }
+        assert!(start.elapsed() < Duration::from_secs(2), "100 waits take 5 seconds and more");
+        assert!(lines.tail().lock_is_stuck);
         drop(lock);
-        assert_eq!(lines.append(&line("a\n")).unwrap(), 2);
+        assert_eq!(lines.append(&line("c\n")).unwrap(), 2);
+        assert!(!lines.tail().lock_is_stuck);
+        check_text(folder.path(), &format!("torn\na\n{}c\n", "b\n".repeat(100)));
+    }
+
+    #[test]
+    fn a_line_that_cannot_be_synced_is_taken_back_and_no_later_sync_is_believed() {
+        let folder = TempDir::new().unwrap();
+        add(folder.path(), "torn");
+        let mut lines = LineFile::that_cannot_sync(open(folder.path()).file);
+        check_refused(&lines, folder.path(), "failed to sync lines: the disk is gone");
+        check_text(folder.path(), "torn");
+        lines.sync = |_| Ok(());
+        let reason = "failed to write lines: a line before it could not be synced";
+        check_refused(&lines, folder.path(), reason);
+        assert_eq!(open(folder.path()).append(&line("a\n")).unwrap(), 3);
+        check_text(folder.path(), "torn\na\n");
+    }
+
+    #[test]
+    fn a_line_that_others_follow_is_not_taken_back_and_the_error_says_so() {
+        let folder = TempDir::new().unwrap();
+        let mut lines = LineFile::that_cannot_sync(open(folder.path()).file);
+        lines.sync = |file| {
+            file.write(b"another's\n").unwrap();
+            Err(file.error("sync", io::Error::other("the disk is gone")))
+        };
+        let reason = "failed to take a line back from lines: other lines follow it, after: \
+                      failed to sync lines: the disk is gone";
+        check_refused(&lines, folder.path(), reason);
+        check_text(folder.path(), "refused\nanother's\n");
     }
 }

@@ -9,6 +9,9 @@ pub(crate) fn normalised(path: &Path) -> PathBuf {
 }
 
 /// Spells where something lies inside a session, whose path is normalised.
+///
+/// Bytes of the path that are no UTF-8 are lost, each sequence a U+FFFD: text cannot hold the lone surrogates that
+/// Python has for them. Readers look at the last component alone, which has none.
 pub(crate) fn location(session: &Path, inside: &str) -> String {
     // `.` is no part of a path, for pathlib.
     match session.as_os_str().as_encoded_bytes() {

@@ -1,4 +1,4 @@
-//! Files as memory: the only module with unsafe code.
+//! Files as memory.
 #![expect(unsafe_code, reason = "mapping a file is unsafe: another process may change it")]
 
 use std::fs::File;

@@ -1,7 +1,7 @@
 //! A folder that is filled with files under names of the caller's choice.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use callbox_core::SinkError;
 
@@ -14,7 +14,7 @@ use crate::staged::{self, Fill};
 /// A recorder chooses names that are free; this is for sessions that are written anew, under the names they have.
 #[derive(Debug)]
 pub struct NewFolder {
-    path: std::path::PathBuf,
+    path: PathBuf,
     folder: Folder,
 }
 

@@ -1,7 +1,6 @@
 //! A folder that a recorder writes, as a sink of dumps.
 
 use std::path::PathBuf;
-use std::process;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use callbox_core::{
@@ -15,6 +14,7 @@ use crate::formats::Formats;
 use crate::index::SESSION_FILE;
 use crate::line_file::LineFile;
 use crate::location::{location, normalised};
+use crate::per_process::PerProcess;
 use crate::place_name::place_name;
 use crate::slot::FsSlot;
 
@@ -36,23 +36,22 @@ pub struct SinkOptions {
 /// Writes sessions: one folder a call, made new and never shared, and `session.jsonl` beside them.
 ///
 /// Folders are readable by their owner alone, files too. Several sinks, in several processes, may write one
-/// session. A session's folder that is removed while it is written to is made again.
+/// session; a process that is forked while others record goes on with the same sink. A session's folder that is
+/// removed while it is written to is made again.
 #[derive(Debug)]
 pub struct FsSink {
     root: PathBuf,
     formats: Formats,
     durability: Durability,
-    folder: Mutex<Option<Arc<Folder>>>,
-    log: Mutex<Option<SessionLog>>,
+    session: PerProcess<OpenSession>,
 }
 
-/// The session's index, open for lines.
-#[derive(Debug)]
-struct SessionLog {
-    lines: LineFile,
-    /// The process that opened it. A child that was forked shares its parent's lock, which then keeps neither from
-    /// the other's lines: it opens the file anew.
-    process: u32,
+/// What a process has open of a session. A child does not use its parent's: the two would share the lock of the
+/// index, which then keeps neither from the other's lines.
+#[derive(Debug, Default)]
+struct OpenSession {
+    folder: Mutex<Option<Arc<Folder>>>,
+    index: Mutex<Option<Arc<LineFile>>>,
 }
 
 impl FsSink {
@@ -62,13 +61,12 @@ impl FsSink {
             root: normalised(&options.root),
             formats: Formats { primary: options.format, fallback: options.fallback },
             durability: options.durability,
-            folder: Mutex::new(None),
-            log: Mutex::new(None),
+            session: PerProcess::new(),
         }
     }
 
     fn folder(&self) -> Result<Arc<Folder>, SinkError> {
-        let mut held = locked(&self.folder);
+        let mut held = locked(&self.session.get().folder);
         let folder = match &*held {
             Some(folder) if !folder.is_removed() => folder,
             _ => held.insert(Arc::new(Folder::open_or_create(&self.root, self.durability)?)),
@@ -76,9 +74,16 @@ impl FsSink {
         Ok(folder.clone())
     }
 
-    fn open_log(&self) -> Result<SessionLog, SinkError> {
-        let file = self.folder()?.open_appended(SESSION_FILE)?;
-        Ok(SessionLog { lines: LineFile::new(file, self.durability), process: process::id() })
+    fn index(&self) -> Result<Arc<LineFile>, SinkError> {
+        let mut held = locked(&self.session.get().index);
+        let index = match &*held {
+            Some(index) if !index.is_removed() => index,
+            _ => {
+                let file = self.folder()?.open_appended(SESSION_FILE)?;
+                held.insert(Arc::new(LineFile::new(file, self.durability)))
+            }
+        };
+        Ok(index.clone())
     }
 }
 
@@ -106,18 +111,10 @@ impl DumpSink for FsSink {
     }
 
     fn log(&self, line: &Line) -> Result<u64, SinkError> {
-        let mut held = locked(&self.log);
-        let log = match &mut *held {
-            Some(log) if !log.is_stale() => log,
-            stale => stale.insert(self.open_log()?),
-        };
-        log.lines.append(line)
-    }
-}
-
-impl SessionLog {
-    fn is_stale(&self) -> bool {
-        self.process != process::id() || self.lines.is_removed()
+        self.index()?.append(line).inspect_err(|_| {
+            // It may take no more lines: the next one opens it anew.
+            *locked(&self.session.get().index) = None;
+        })
     }
 }
 

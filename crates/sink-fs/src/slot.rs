@@ -55,12 +55,12 @@ impl DumpSlot for FsSlot {
     }
 
     fn append(&mut self, line: &Line) -> Result<u64, SinkError> {
-        let metadata = match &mut self.metadata {
+        let metadata = match &self.metadata {
             Some(metadata) => metadata,
-            none => {
+            None => {
                 let file = self.folder.create_appended(METADATA_FILE)?;
                 self.files.push(METADATA_FILE.to_owned());
-                none.insert(LineFile::new(file, self.folder.durability()))
+                self.metadata.insert(LineFile::new(file, self.folder.durability()))
             }
         };
         metadata.append(line)

@@ -4,7 +4,7 @@ use std::io::{self, BufWriter, Write};
 
 use callbox_core::{FormatError, SinkError};
 
-use crate::disk::{DiskFile, Folder};
+use crate::disk::{DiskFile, Folder, and_undoing};
 
 /// Smaller pieces of a file are gathered until they are this much; larger ones are written as they are.
 const GATHERED_BYTES: u64 = 64 << 10;
@@ -32,11 +32,7 @@ pub(crate) fn put(
     let file = folder.create_file(&temporary)?;
     let published = write(&file, planned, fill)
         .and_then(|written| folder.publish(file, &temporary, name).map(|()| written));
-    if published.is_err() {
-        // The error at hand says more than one of removing would.
-        folder.remove_file(&temporary).ok();
-    }
-    published
+    published.map_err(|error| and_undoing(error, folder.remove_file(&temporary)))
 }
 
 fn write(file: &DiskFile, planned: Option<u64>, fill: &mut Fill<'_>) -> Result<u64, SinkError> {

@@ -3,7 +3,9 @@
 mod destination;
 mod log_file;
 mod sink;
+mod stream;
 mod text;
+mod turn;
 
 pub use self::destination::{LogDestination, with_process_id};
 pub use self::sink::StdioSink;

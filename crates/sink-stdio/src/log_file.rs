@@ -5,11 +5,14 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use callbox_core::SinkError;
+use rustix::fs::OFlags;
+use rustix::io::Errno;
 
 use crate::destination::with_process_id;
+use crate::turn::Turn;
 
 /// A file that is open for append, with the process id in its name where the path asks for it.
 #[derive(Debug)]
@@ -30,7 +33,7 @@ struct Opened {
     file: File,
     /// A pipe or a terminal takes a long text in several pieces: then threads take turns. A regular file takes it
     /// at once.
-    turn: Option<Mutex<()>>,
+    turn: Option<Turn>,
 }
 
 impl LogFile {
@@ -86,17 +89,32 @@ impl Opened {
                 .create(folder)
                 .map_err(|source| failed("create", folder, source))?;
         }
-        let opened = OpenOptions::new().append(true).create(true).mode(0o600).open(&path);
-        let regular = |file: File| file.metadata().map(|metadata| (file, metadata.is_file()));
-        let (file, is_regular) = opened.and_then(regular).map_err(|source| failed("open", &path, source))?;
-        let turn = (!is_regular).then(Mutex::default);
+        let (file, is_regular) = open_appended(&path).map_err(|source| failed("open", &path, source))?;
+        let turn = (!is_regular).then(Turn::new);
         Ok(Opened { process_id, path, file, turn })
     }
 
     fn append(&self, text: &[u8]) -> Result<(), SinkError> {
-        let _turn = self.turn.as_ref().map(|turn| turn.lock().unwrap_or_else(PoisonError::into_inner));
+        let _taken = self.turn.as_ref().map(Turn::take);
         (&self.file).write_all(text).map_err(|source| failed("write", &self.path, source))
     }
+}
+
+/// Opens a file for texts at its end, and tells whether it is a regular one.
+fn open_appended(path: &Path) -> io::Result<(File, bool)> {
+    // O_NONBLOCK: opening a FIFO must not wait for a reader. O_NOCTTY: a terminal is written to, not taken over.
+    let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
+    let opened =
+        OpenOptions::new().append(true).create(true).mode(0o600).custom_flags(flags.bits() as i32).open(path);
+    let file = opened.map_err(|error| match Errno::from_io_error(&error) {
+        Some(Errno::NXIO) => io::Error::other("nobody reads it; start the reader first"),
+        Some(_) | None => error,
+    })?;
+    let is_regular = file.metadata()?.is_file();
+    // A write waits for a pipe that is full; otherwise it would be cut short there.
+    let flags = rustix::fs::fcntl_getfl(&file)?;
+    rustix::fs::fcntl_setfl(&file, flags - OFlags::NONBLOCK)?;
+    Ok((file, is_regular))
 }
 
 fn failed(act: &'static str, path: &Path, source: io::Error) -> SinkError {
@@ -105,8 +123,13 @@ fn failed(act: &'static str, path: &Path, source: io::Error) -> SinkError {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::io::Read;
     use std::os::unix::fs::PermissionsExt;
+    use std::time::Duration;
+    use std::{fs, thread};
+
+    use callbox_core::error::chain;
+    use rustix::fs::{CWD, Mode, mkfifoat};
 
     use super::*;
 
@@ -151,6 +174,31 @@ mod tests {
         ] {
             assert_eq!(LogFile::open(&path).unwrap_err().to_string(), named);
         }
+    }
+
+    #[test]
+    fn a_fifo_is_opened_without_waiting_and_written_to_where_somebody_reads() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("fifo");
+        mkfifoat(CWD, &path, Mode::RUSR | Mode::WUSR).unwrap();
+        let error = LogFile::open(&path).unwrap_err();
+        assert_eq!(
+            chain(&error),
+            format!("failed to open {}: nobody reads it; start the reader first", path.display())
+        );
+
+        // Open for both, a FIFO waits for nobody.
+        let mut reader = OpenOptions::new().read(true).write(true).open(&path).unwrap();
+        let file = LogFile::open(&path).unwrap();
+        let long = vec![b'x'; 1 << 20];
+        thread::scope(|scope| {
+            // More than a pipe holds: the writer waits while the reader is slow.
+            scope.spawn(|| file.append(&long).unwrap());
+            thread::sleep(Duration::from_millis(20));
+            let mut read = vec![0; long.len()];
+            reader.read_exact(&mut read).unwrap();
+            assert_eq!(read, long);
+        });
     }
 
     #[test]

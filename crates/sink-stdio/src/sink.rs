@@ -1,13 +1,12 @@
 //! The port: an event becomes text, the text one write.
 
 use std::cell::Cell;
-use std::io::{self, Write};
-use std::path::PathBuf;
 
 use callbox_core::{Event, LogSink, SinkError};
 
 use crate::destination::LogDestination;
 use crate::log_file::LogFile;
+use crate::stream::{STDERR, STDOUT, Stream};
 use crate::text::push_event;
 
 /// A buffer that grew beyond this is not kept: one call with a long list should not hold memory for ever.
@@ -26,18 +25,21 @@ pub struct StdioSink {
 
 #[derive(Debug)]
 enum Output {
-    Stdout,
-    Stderr,
+    Stream(&'static Stream),
     File(LogFile),
 }
 
 impl StdioSink {
     /// Opens the destination. A file is created if there is none, with the folders that are missing, and written
-    /// to at its end.
+    /// to at its end. A FIFO that nobody reads is an error: nothing here waits for a reader.
+    ///
+    /// The two streams are written to past `std::io::stdout()` and `stderr()`: neither their locks nor the buffer
+    /// of standard output matter. What the application prints comes before or behind an event in the order in which
+    /// it is flushed, which `println!` does and `print!` without a line break does not.
     pub fn open(destination: &LogDestination) -> Result<StdioSink, SinkError> {
         let output = match destination {
-            LogDestination::Stdout => Output::Stdout,
-            LogDestination::Stderr => Output::Stderr,
+            LogDestination::Stdout => Output::Stream(&STDOUT),
+            LogDestination::Stderr => Output::Stream(&STDERR),
             LogDestination::File(path) => Output::File(LogFile::open(path)?),
         };
         Ok(StdioSink { output })
@@ -45,8 +47,7 @@ impl StdioSink {
 
     fn write(&self, text: &[u8]) -> Result<(), SinkError> {
         match &self.output {
-            Output::Stdout => write_stream("stdout", io::stdout().lock(), text),
-            Output::Stderr => write_stream("stderr", io::stderr().lock(), text),
+            Output::Stream(stream) => stream.write(text),
             Output::File(file) => file.append(text),
         }
     }
@@ -64,13 +65,6 @@ impl LogSink for StdioSink {
         }
         written
     }
-}
-
-/// Writes under the stream's lock. Every event ends with a line, so the standard library's buffer passes it on
-/// as it is.
-fn write_stream(name: &str, mut stream: impl Write, text: &[u8]) -> Result<(), SinkError> {
-    let written = stream.write_all(text).and_then(|()| stream.flush());
-    written.map_err(|source| SinkError::Io { act: "write", path: PathBuf::from(name), source })
 }
 
 #[cfg(test)]

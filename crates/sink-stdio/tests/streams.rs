@@ -6,6 +6,8 @@
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixDatagram;
+use std::thread;
+use std::time::Duration;
 
 use callbox_core::{Event, FunctionName, LiveArguments, LogSink, Value};
 use callbox_sink_stdio::{LogDestination, StdioSink};
@@ -66,6 +68,18 @@ fn check(
     );
     assert_eq!(received(), "a line\n");
 
+    // Were the log to ask for a lock, the text would only come when this thread lets go.
+    theirs.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    let exchanged = Exchanged::new(stream, exchange, &ours);
+    let mut text = [0; 64];
+    let len = thread::scope(|scope| {
+        let _held = (io::stdout().lock(), io::stderr().lock());
+        scope.spawn(|| sink.emit(&Event::Notice { text: "past the locks" }));
+        theirs.recv(&mut text)
+    });
+    drop(exchanged);
+    assert_eq!(&text[..len.unwrap()], b"past the locks\n");
+
     drop(theirs);
     let exchanged = Exchanged::new(stream, exchange, &ours);
     conformance::broken_log_sink(&sink);
@@ -73,7 +87,7 @@ fn check(
 }
 
 #[test]
-fn an_event_is_one_write_to_a_stream_and_a_closed_stream_is_an_error() {
+fn an_event_is_one_write_to_a_stream_past_its_locks_and_a_closed_stream_is_an_error() {
     let stdout = |file: BorrowedFd<'_>| rustix::stdio::dup2_stdout(file);
     check(LogDestination::Stdout, io::stdout().as_fd(), stdout);
     let stderr = |file: BorrowedFd<'_>| rustix::stdio::dup2_stderr(file);

@@ -1,13 +1,13 @@
 //! A log in memory.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use callbox_core::{Event, LogSink, SinkError};
 
-/// A [`LogSink`] that keeps what it is given, each event as its `Debug` text.
-#[derive(Debug, Default)]
+/// A [`LogSink`] that keeps what it is given, each event as its `Debug` text. Clones are the same log.
+#[derive(Clone, Debug, Default)]
 pub struct MemoryLog {
-    events: Mutex<Vec<String>>,
+    events: Arc<Mutex<Vec<String>>>,
 }
 
 impl MemoryLog {
@@ -26,8 +26,6 @@ impl LogSink for MemoryLog {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::conformance::{self, LogCase};
 

@@ -22,7 +22,7 @@ use thiserror::Error;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be taken from a dump",
     label = "does not implement `FromValue`",
-    note = "implement `callbox_values::FromValue` for it"
+    note = "implement `callbox::FromValue` for it"
 )]
 pub trait FromValue: Sized {
     /// Converts the value, or says what was expected and what was found.

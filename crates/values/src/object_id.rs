@@ -36,14 +36,16 @@ thread_local! {
 impl ObjectId {
     /// Returns the id that was chosen for the constructor of `T` that runs on this thread, or a fresh one.
     pub fn of<T: ?Sized>() -> ObjectId {
-        let chosen = CHOSEN.with_borrow_mut(|chosen| match chosen.last() {
-            Some((class, id)) if *class == type_name::<T>() => {
-                let id = *id;
+        // While a thread ends there is no list any more: then nothing was chosen.
+        let chosen = CHOSEN.try_with(|chosen| {
+            let mut chosen = chosen.borrow_mut();
+            let (class, id) = *chosen.last()?;
+            (class == type_name::<T>()).then(|| {
                 chosen.pop();
-                Some(id)
-            }
-            Some(_) | None => None,
+                id
+            })
         });
+        let chosen = chosen.ok().flatten();
         ObjectId(chosen.unwrap_or_else(ObjectId::next))
     }
 
@@ -58,15 +60,16 @@ impl ObjectId {
         struct Restore(usize);
         impl Drop for Restore {
             fn drop(&mut self) {
-                CHOSEN.with_borrow_mut(|chosen| chosen.truncate(self.0));
+                CHOSEN.try_with(|chosen| chosen.borrow_mut().truncate(self.0)).ok();
             }
         }
 
-        let depth = CHOSEN.with_borrow_mut(|chosen| {
+        let depth = CHOSEN.try_with(|chosen| {
+            let mut chosen = chosen.borrow_mut();
             chosen.push((type_name::<T>(), id));
             chosen.len() - 1
         });
-        let _restore = Restore(depth);
+        let _restore = depth.ok().map(Restore);
         constructor()
     }
 

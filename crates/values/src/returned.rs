@@ -25,7 +25,7 @@ use crate::to_value::ToValue;
 #[diagnostic::on_unimplemented(
     message = "what this function returns, `{Self}`, cannot be recorded",
     label = "neither recordable nor a `Result` of a recordable value and a printable error",
-    note = "implement `callbox_values::ToValue` for the value and `Display` for the error"
+    note = "implement `callbox::ToValue` for the value and `Display` for the error, or use the options `skip_result` and `errors(debug)`"
 )]
 pub trait Returned {
     /// Returns the result as the recorder takes it, or what it says of the error.

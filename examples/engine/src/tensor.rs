@@ -59,8 +59,10 @@ impl Tensor {
 /// All that a recorder needs to know of the type.
 impl ToValue for Tensor {
     fn to_value(&self) -> LiveValue<'_> {
-        let view = tensor_of(&self.elements, &[self.rows, self.columns]);
-        Value::Tensor(view.expect("there are as many elements as the shape says"))
+        match tensor_of(&self.elements, &[self.rows, self.columns]) {
+            Ok(view) => Value::Tensor(view),
+            Err(error) => Value::Opaque { class: "Tensor".to_owned(), repr: error.to_string().into() },
+        }
     }
 }
 

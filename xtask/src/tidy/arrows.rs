@@ -44,7 +44,7 @@ pub(super) const ROWS: [Row; 23] = [
             "anstream", "anstyle", "anyhow", "clap", "indicatif", "serde", "serde_json", "sha2", "terminal_size",
         ],
     },
-    Row { folder: "crates/sink-stdio", ours: &["core"], external: &["time"] },
+    Row { folder: "crates/sink-stdio", ours: &["core"], external: &["rustix", "time"] },
     Row { folder: "crates/system", ours: &["core"], external: &["rustix", "time"] },
     Row { folder: "crates/testkit", ours: &["core"], external: &["proptest", "time"] },
     Row {

@@ -5,7 +5,7 @@ use super::source::find_word;
 use super::tree::Tree;
 
 /// The files, and what each needs it for.
-pub(super) const FILES: [&str; 8] = [
+pub(super) const FILES: [&str; 10] = [
     // Maps a file, to compare with.
     "benches/src/plain.rs",
     // Calls into the matrix product with pointers and strides.
@@ -17,8 +17,12 @@ pub(super) const FILES: [&str; 8] = [
     // Annotates unsafe functions.
     "crates/macros/tests/ui/fail/replay.rs",
     "crates/macros/tests/ui/pass/signatures.rs",
+    // Closes a file and looks at the answer.
+    "crates/sink-fs/src/close.rs",
     // Maps files into memory.
     "crates/sink-fs/src/mapped.rs",
+    // Forks.
+    "crates/sink-fs/tests/fork.rs",
     // Counts what is allocated.
     "tests/tests/memory/allocator.rs",
 ];

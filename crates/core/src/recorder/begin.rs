@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use time::OffsetDateTime;
 
+use super::inside::Inside;
 use super::pending::{PendingCall, Work};
 use super::{Inner, guarded};
-use crate::budget::Reservation;
 use crate::callsite::Callsite;
 use crate::describe::Described;
 use crate::dump::{Dump, InputsSaved, NotDumped, NotDumpedCause, plan_inputs};
@@ -15,6 +15,7 @@ use crate::event::Event;
 use crate::health::{Ending, FaultKind};
 use crate::level::Level;
 use crate::live::LiveArguments;
+use crate::name::FunctionName;
 use crate::ports::{DeviceMemory, DumpSink};
 use crate::record::{CallRecord, ExecutionStatus, Origin, TensorInfo};
 use crate::tensor::StorageBytes;
@@ -32,30 +33,53 @@ pub(super) fn begin<'v>(
     callsite: &Callsite,
     arguments: Arguments<'_, 'v>,
 ) -> PendingCall {
+    let Some(_inside) = Inside::enter() else {
+        return PendingCall::ended();
+    };
     inner.books.reach();
+    let begun = guarded(|| Ok(try_begin(inner, callsite, arguments)));
+    match begun {
+        Ok(Ok(work)) => PendingCall::of(work),
+        Ok(Err(ending)) => {
+            inner.end(ending);
+            PendingCall::ended()
+        }
+        Err(panic) => {
+            inner.fault(FaultKind::Inputs, callsite.function(), &panic);
+            inner.end(Ending::NotRecorded);
+            PendingCall::ended()
+        }
+    }
+}
+
+/// Does what comes before the call; an error is the ending of a call for which nothing is left to do.
+fn try_begin<'v>(
+    inner: &Arc<Inner>,
+    callsite: &Callsite,
+    arguments: Arguments<'_, 'v>,
+) -> Result<Work, Ending> {
     let at = inner.adapters.clock.now();
     let function = callsite.function();
     if inner.settings.level == Level::Names {
         let logged = inner.emit(|| Event::CallNamed { at, function });
-        inner.end(if logged { Ending::Logged } else { Ending::NotRecorded });
-        return PendingCall::ended();
+        return Err(if logged { Ending::Logged } else { Ending::NotRecorded });
     }
     if !callsite.is_allowed(inner.number, &inner.settings.filter) {
-        inner.end(Ending::Filtered);
-        return PendingCall::ended();
+        return Err(Ending::Filtered);
     }
-    let arguments = match guarded(|| Ok(arguments())) {
-        Ok(arguments) => arguments,
-        Err(text) => {
-            inner.fault(FaultKind::Values, &text);
-            inner.end(Ending::NotRecorded);
-            return PendingCall::ended();
-        }
-    };
+    let arguments = guarded(|| Ok(arguments())).map_err(|text| {
+        inner.fault(FaultKind::Values, function, &text);
+        Ending::NotRecorded
+    })?;
     let dump = dump_inputs(inner, callsite, &arguments, at);
     let statistics = inner.takes_statistics();
     let logged = inner.emit(|| Event::CallStarted { at, function, arguments: &arguments, statistics });
-    PendingCall::of(Work { inner: inner.clone(), dump, logged, device: device_memory(&arguments) })
+    // From here on the inputs are on disk: whatever panics, the call gets its ending.
+    let device = guarded(|| Ok(device_memory(&arguments))).unwrap_or_default();
+    if let Err(text) = guarded(|| Ok(drop(arguments))) {
+        inner.fault(FaultKind::Values, function, &text);
+    }
+    Ok(Work { inner: inner.clone(), function: function.clone(), dump, logged, device })
 }
 
 /// Dumps the inputs; an error is the ending of a call that is not dumped.
@@ -74,7 +98,7 @@ fn dump_inputs(
     match dumped {
         Ok(dumped) => dumped,
         Err(panic) => {
-            inner.fault(FaultKind::Inputs, &panic);
+            inner.fault(FaultKind::Inputs, callsite.function(), &panic);
             Err(Ending::NotRecorded)
         }
     }
@@ -91,7 +115,7 @@ fn try_dump_inputs(
     let Some(mut reservation) = ledger.budget.take_call() else {
         let max_count = ledger.budget.limits().max_count;
         inner.tell_once(
-            "count",
+            "core: count",
             &format!("callbox: {max_count} calls are dumped, the most allowed; further calls are logged, not dumped"),
         );
         return Err(Ending::OverCount);
@@ -109,28 +133,25 @@ fn try_dump_inputs(
     let inputs = Described::arguments(arguments);
     let plan = match plan_inputs(&**sink, &inputs) {
         Ok(plan) => plan,
-        Err(error) => return Err(not_dumped(inner, error.into())),
+        Err(error) => return Err(not_dumped(inner, callsite.function(), error.into())),
     };
     if let Some(plan) = &plan {
         record.tensor_format = plan.format.name.to_owned();
     }
     add_inputs(&mut record, &inputs);
-    if !reserve(&mut reservation, plan.as_ref().map_or(0, |plan| plan.bytes)) {
-        return Err(not_dumped(inner, NotDumped { cause: NotDumpedCause::OverSize, leftover: None }));
+    // A file that is too large is found before a folder is made for it.
+    if plan.as_ref().is_some_and(|plan| !reservation.grow(plan.bytes)) {
+        let error = NotDumped { cause: NotDumpedCause::OverSize, leftover: None };
+        return Err(not_dumped(inner, callsite.function(), error));
     }
     let bytes = record.tensor_info.input_bytes;
-    let dump = Dump::open(sink, record, reservation).map_err(NotDumped::from);
+    let dump = Dump::open(sink, record, inputs.arguments.clone(), reservation).map_err(NotDumped::from);
     let dump = dump.and_then(|dump| dump.save_inputs(&inputs, plan.as_ref()));
-    let mut dump = dump.map_err(|error| not_dumped(inner, error))?;
+    let mut dump = dump.map_err(|error| not_dumped(inner, callsite.function(), error))?;
     tell_remarks(inner, dump.take_remarks());
     let (count, max_count) = (ledger.budget.calls(), ledger.budget.limits().max_count);
     inner.emit(|| Event::InputsDumped { location: dump.location(), bytes, count, max_count });
     Ok(dump)
-}
-
-/// Reserves a file; an over-long one is found before a folder is made for it.
-fn reserve(reservation: &mut Reservation, bytes: u64) -> bool {
-    bytes == 0 || reservation.grow(bytes)
 }
 
 fn first_record(callsite: &Callsite, arguments: &LiveArguments<'_>, at: OffsetDateTime) -> CallRecord {
@@ -167,15 +188,15 @@ fn add_inputs(record: &mut CallRecord, inputs: &Described<'_>) {
     }
 }
 
-fn not_dumped(inner: &Inner, error: NotDumped) -> Ending {
+fn not_dumped(inner: &Inner, function: &FunctionName, error: NotDumped) -> Ending {
     if let Some(leftover) = &error.leftover {
-        inner.sink_fault(FaultKind::Cleanup, leftover);
+        inner.sink_fault(FaultKind::Cleanup, function, leftover);
     }
     match error.cause {
         NotDumpedCause::OverSize => {
             let limit = inner.settings.limits.max_bytes;
             inner.tell_once(
-                "size",
+                "core: size",
                 &format!(
                     "callbox: a call needs more than what is left of {limit} bytes; calls that do not fit are logged, not dumped"
                 ),
@@ -183,7 +204,7 @@ fn not_dumped(inner: &Inner, error: NotDumped) -> Ending {
             Ending::OverSize
         }
         NotDumpedCause::Sink(error) => {
-            inner.sink_fault(FaultKind::Inputs, &error);
+            inner.sink_fault(FaultKind::Inputs, function, &error);
             Ending::NotRecorded
         }
     }

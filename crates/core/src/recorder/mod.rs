@@ -4,6 +4,7 @@
 //! the process. Whatever goes wrong in here is counted and told, and never reaches the application.
 
 mod begin;
+mod inside;
 mod ledger;
 mod pending;
 #[cfg(test)]
@@ -25,6 +26,7 @@ use crate::filter::Filter;
 use crate::health::{Books, Ending, FaultKind, Health};
 use crate::level::Level;
 use crate::live::LiveArguments;
+use crate::name::FunctionName;
 use crate::ports::{Clock, DumpSink, Host, LogSink};
 
 /// What a recorder does.
@@ -102,7 +104,8 @@ struct Inner {
     settings: Settings,
     adapters: Adapters,
     books: Books,
-    ledger: RwLock<Arc<Ledger>>,
+    /// Made when the first call is dumped, anew after a fork.
+    ledger: RwLock<Option<Arc<Ledger>>>,
     /// What was told and is not told again.
     told: Mutex<HashSet<&'static str>>,
 }
@@ -111,19 +114,23 @@ impl Recorder {
     /// Builds a recorder and writes the header of its log.
     pub fn new(settings: Settings, adapters: Adapters) -> Recorder {
         static NUMBER: AtomicU64 = AtomicU64::new(1);
-        let ledger = Ledger::new(adapters.host.process(), settings.limits);
         let inner = Inner {
             number: NUMBER.fetch_add(1, Ordering::Relaxed),
             settings,
             adapters,
             books: Books::default(),
-            ledger: RwLock::new(Arc::new(ledger)),
+            ledger: RwLock::default(),
             told: Mutex::default(),
         };
         if inner.settings.level > Level::Off {
             inner.emit(|| Event::Started { at: inner.adapters.clock.now(), system: &inner.settings.system });
         }
         Recorder(Arc::new(inner))
+    }
+
+    /// Tells whether two handles are to the same recorder.
+    pub fn is(&self, other: &Recorder) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 
     /// Returns the level.
@@ -172,16 +179,17 @@ impl Inner {
         sent.is_ok()
     }
 
-    /// Counts a fault, and tells the first of its kind.
-    fn fault(&self, kind: FaultKind, text: &str) {
-        if self.books.fault(kind, text) {
+    /// Counts a fault of a call of `function`, and tells the first of its kind.
+    fn fault(&self, kind: FaultKind, function: &FunctionName, text: &str) {
+        let text = format!("{function}: {text}");
+        if self.books.fault(kind, &text) {
             let text = format!("callbox: {kind} failed: {text}; further failures are counted, not told");
             self.emit(|| Event::Notice { text: &text });
         }
     }
 
-    fn sink_fault(&self, kind: FaultKind, error: &SinkError) {
-        self.fault(kind, &chain(error));
+    fn sink_fault(&self, kind: FaultKind, function: &FunctionName, error: &SinkError) {
+        self.fault(kind, function, &chain(error));
     }
 
     /// Tells something once.
@@ -195,14 +203,14 @@ impl Inner {
     fn ledger(&self) -> Arc<Ledger> {
         let process = self.adapters.host.process();
         let known = self.ledger.read().unwrap_or_else(PoisonError::into_inner).clone();
-        if known.process == process {
+        if let Some(known) = known.filter(|known| known.process == process) {
             return known;
         }
         let mut ledger = self.ledger.write().unwrap_or_else(PoisonError::into_inner);
-        if ledger.process != process {
-            *ledger = Arc::new(Ledger::new(process, self.settings.limits));
+        match &*ledger {
+            Some(known) if known.process == process => known.clone(),
+            Some(_) | None => ledger.insert(Arc::new(Ledger::new(process, self.settings.limits))).clone(),
         }
-        ledger.clone()
     }
 
     fn end(&self, ending: Ending) {
@@ -216,8 +224,12 @@ impl Inner {
 
 /// Runs code that may panic: an adapter's, or the application's own while it describes its values.
 fn guarded<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
-    catch_unwind(AssertUnwindSafe(work))
-        .unwrap_or_else(|panic| Err(format!("panicked: {}", panic_text(&*panic))))
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let text = format!("panicked: {}", panic_text(&*panic));
+        // Dropping it may panic again.
+        std::mem::forget(panic);
+        Err(text)
+    })
 }
 
 /// Names the type of a panic's payload, as far as it can be told.

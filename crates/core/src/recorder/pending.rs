@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
 use super::begin::tell_remarks;
+use super::inside::Inside;
 use super::{Inner, guarded, panic_text, panic_type};
 use crate::describe::Described;
 use crate::dump::{Dump, Ended, InputsSaved};
@@ -11,6 +12,7 @@ use crate::error::{SinkError, chain};
 use crate::event::Event;
 use crate::health::{Ending, FaultKind};
 use crate::live::LiveResult;
+use crate::name::FunctionName;
 use crate::ports::DeviceMemory;
 use crate::record::{ExecutionStatus, RecordedError};
 
@@ -26,6 +28,7 @@ pub struct PendingCall(Option<Box<Work>>);
 #[derive(Debug)]
 pub(super) struct Work {
     pub(super) inner: Arc<Inner>,
+    pub(super) function: FunctionName,
     /// The dump, or how the call ends without one.
     pub(super) dump: Result<Dump<InputsSaved>, Ending>,
     /// The call's first lines are in the log.
@@ -107,12 +110,14 @@ impl Work {
     #[cold]
     #[inline(never)]
     fn complete<'v>(self, result: &mut dyn FnMut() -> Option<LiveResult<'v>>) {
+        let _inside = Inside::enter();
         self.completed(guarded(|| result().ok_or_else(|| "the result was taken already".to_owned())));
     }
 
     #[cold]
     #[inline(never)]
     fn end_as<'v>(self, outcome: &mut dyn FnMut() -> Option<Result<LiveResult<'v>, RecordedError>>) {
+        let _inside = Inside::enter();
         match guarded(|| outcome().ok_or_else(|| "the result was taken already".to_owned())) {
             Ok(Ok(result)) => self.completed(Ok(result)),
             Ok(Err(error)) => self.failed(Ok(error)),
@@ -130,7 +135,7 @@ impl Work {
                 self.end(logged, |dump, device| dump_outputs(&inner, dump, device, &result));
             }
             Err(text) => {
-                inner.fault(FaultKind::Values, &text);
+                inner.fault(FaultKind::Values, &self.function, &text);
                 self.end(false, |dump, _| {
                     dump.skip_outputs(&format!("the result could not be described: {text}"))
                 });
@@ -141,6 +146,7 @@ impl Work {
     #[cold]
     #[inline(never)]
     fn fail(self, error: &mut dyn FnMut() -> Option<RecordedError>) {
+        let _inside = Inside::enter();
         self.failed(guarded(|| error().ok_or_else(|| "the error was taken already".to_owned())));
     }
 
@@ -148,7 +154,7 @@ impl Work {
     fn failed(self, described: Result<RecordedError, String>) {
         let inner = self.inner.clone();
         let error = described.unwrap_or_else(|text| {
-            inner.fault(FaultKind::Values, &text);
+            inner.fault(FaultKind::Values, &self.function, &text);
             let (kind, type_name) = ("error".to_owned(), String::new());
             RecordedError { kind, type_name, text: format!("its text could not be told: {text}") }
         });
@@ -162,22 +168,22 @@ impl Work {
         logged: bool,
         end_dump: impl FnOnce(Dump<InputsSaved>, Option<&dyn DeviceMemory>) -> Result<Dump<Ended>, SinkError>,
     ) {
-        let Work { inner, dump, logged: began, device } = self;
+        let Work { inner, function, dump, logged: began, device } = self;
         let ending = match dump {
-            // After a fork the child must not end what its parent began: there would be two endings.
-            Ok(dump) if dump.record().process_id != inner.adapters.host.process().id => Ending::Abandoned,
             Ok(dump) => {
-                let ended = guarded(|| end_dump(dump, device.as_deref()).map_err(|error| chain(&error)));
-                match ended {
-                    Ok(mut dump) => {
-                        tell_remarks(&inner, dump.take_remarks());
-                        ending_of(&inner, &dump)
+                let ended = guarded(|| {
+                    // After a fork the child must not end what its parent began: there would be two endings.
+                    if dump.record().process_id != inner.adapters.host.process().id {
+                        return Ok(Ending::Abandoned);
                     }
-                    Err(text) => {
-                        inner.fault(FaultKind::Outputs, &text);
-                        Ending::Unfinished
-                    }
-                }
+                    let mut dump = end_dump(dump, device.as_deref()).map_err(|error| chain(&error))?;
+                    tell_remarks(&inner, dump.take_remarks());
+                    Ok(ending_of(&inner, &dump))
+                });
+                ended.unwrap_or_else(|text| {
+                    inner.fault(FaultKind::Outputs, &function, &text);
+                    Ending::Unfinished
+                })
             }
             Err(Ending::Logged) if !(began && logged) => Ending::NotRecorded,
             Err(ending) => ending,
@@ -202,7 +208,8 @@ fn dump_outputs(
             text: chain(&error),
         });
     }
-    let (outputs, written) = (Described::result(result), Described::written(result));
+    let outputs = Described::result(result);
+    let written = Described::written(result, dump.arguments());
     let dump = dump.complete(&outputs, &written)?;
     if dump.record().status == ExecutionStatus::Completed {
         let bytes = outputs.element_bytes();
@@ -219,7 +226,7 @@ fn ending_of(inner: &Inner, dump: &Dump<Ended>) -> Ending {
         ExecutionStatus::OutputsSkipped => {
             let reason = dump.record().reason.as_deref().unwrap_or_default();
             inner.tell_once(
-                "outputs",
+                "core: outputs",
                 &format!(
                     "callbox: outputs of {} were not dumped: {reason}; further ones are counted, not told",
                     dump.location()

@@ -90,12 +90,11 @@ fn one<'a>(value: LiveValue<'a>) -> LiveArguments<'a> {
 
 #[test]
 fn a_level_of_zero_calls_no_port_and_asks_for_no_value() {
-    let host = host();
     let adapters = Adapters {
         log: Some(Arc::new(MockLogSink::new())),
         dumps: Some(Arc::new(MockDumpSink::new())),
         clock: Arc::new(MockClock::new()),
-        host,
+        host: Arc::new(MockHost::new()),
     };
     let recorder = Recorder::new(Settings::default(), adapters);
     let call = recorder.begin(&CALLSITE, || panic!("nobody needs the arguments"));
@@ -166,7 +165,7 @@ fn values_that_panic_while_they_are_described_cost_their_call_alone() {
     let (result, call) = call.run(|| 5);
     call.complete(|| Value::int(result).into());
     assert_eq!(recorder.health().count(Ending::NotRecorded), 1);
-    assert_eq!(recorder.health().faults[0].first, "panicked: no such tensor");
+    assert_eq!(recorder.health().faults[0].first, "engine.norm.rms_norm: panicked: no such tensor");
     assert_eq!(*names.lock().unwrap(), ["Started", "Notice"]);
 }
 
@@ -239,4 +238,161 @@ fn a_call_whose_stream_fails_afterwards_is_never_completed() {
     });
     call.complete(|| Value::None.into());
     assert_eq!((recorder.health().count(Ending::Failed), *failed.lock().unwrap()), (1, 1));
+}
+
+/// A sink with one slot, and room for what a test expects of the two.
+fn one_slot(slot: MockDumpSlot, mut sink: MockDumpSink) -> MockDumpSink {
+    let slot = Mutex::new(Some(slot));
+    sink.expect_open().returning(move |_| Ok(Box::new(slot.lock().unwrap().take().unwrap())));
+    sink
+}
+
+fn capturing() -> MockDeviceMemory {
+    let mut memory = MockDeviceMemory::new();
+    memory.expect_capturing().return_const(true);
+    memory.expect_byte_len().return_const(4usize);
+    memory
+}
+
+fn device_tensor(memory: &dyn DeviceMemory) -> LiveValue<'_> {
+    let mut view = TensorView::new(DType::UInt8, Layout::contiguous(&[4]).unwrap(), &[0; 4]).unwrap();
+    view.storage.bytes = StorageBytes::Device(memory);
+    Value::Tensor(view)
+}
+
+#[test]
+fn outputs_that_are_being_captured_are_skipped_and_not_read() {
+    let memory = capturing();
+    let (mut sink, mut slot) = (MockDumpSink::new(), MockDumpSlot::new());
+    sink.expect_encode().returning(|_| Ok(Line::new(b"{}\n".to_vec())));
+    sink.expect_log().times(2).returning(|_| Ok(3));
+    slot.expect_location().return_const("dumps/x".to_owned());
+    slot.expect_append().times(2).returning(|_| Ok(3));
+    let (log, _) = log();
+    let recorder = recorder(Level::Dumps, log, one_slot(slot, sink));
+    let call = recorder.begin(&CALLSITE, || one(Value::int(1)));
+    call.complete(|| device_tensor(&memory).into());
+    assert_eq!(recorder.health().count(Ending::OutputsSkipped), 1);
+}
+
+#[test]
+fn what_a_value_calls_while_it_is_described_is_not_recorded() {
+    let (log, names) = log();
+    let recorder = recorder(Level::Values, log, MockDumpSink::new());
+    let nested = || recorder.begin(&CALLSITE, || panic!("nobody asks")).complete(|| panic!("nobody asks"));
+    let call = recorder.begin(&CALLSITE, || {
+        nested();
+        one(Value::int(1))
+    });
+    call.complete(|| {
+        nested();
+        Value::None.into()
+    });
+    assert_eq!(*names.lock().unwrap(), ["Started", "CallStarted", "CallReturned"]);
+    assert_eq!(recorder.health().reached, 1);
+    // The body itself is outside: what it calls is recorded.
+    let (_, call) = recorder.begin(&CALLSITE, LiveArguments::default).run(|| {
+        recorder.begin(&CALLSITE, LiveArguments::default).complete(|| Value::None.into());
+    });
+    call.complete(|| Value::None.into());
+    assert_eq!(recorder.health().reached, 3);
+}
+
+#[test]
+fn an_adapter_that_panics_costs_its_call_a_count_and_the_application_nothing() {
+    type Break = fn(&mut MockClock, &mut MockHost, &mut MockDumpSink, &mut MockDumpSlot);
+    let breaks: [(Break, Ending); 6] = [
+        (
+            |clock, _, _, _| {
+                clock.expect_now().times(1).returning(|| panic!("clock"));
+            },
+            Ending::NotRecorded,
+        ),
+        (
+            |_, host, _, _| {
+                host.expect_process().times(1).returning(|| panic!("host"));
+            },
+            Ending::NotRecorded,
+        ),
+        (
+            |_, _, sink, _| {
+                sink.expect_plan().times(1).returning(|_| panic!("plan"));
+            },
+            Ending::NotRecorded,
+        ),
+        (
+            |_, _, sink, _| {
+                sink.expect_encode().times(1).returning(|_| panic!("encode"));
+            },
+            Ending::NotRecorded,
+        ),
+        (
+            |_, _, _, slot| {
+                slot.expect_put().times(1).returning(|_, _, _| panic!("put"));
+            },
+            Ending::NotRecorded,
+        ),
+        (
+            |_, _, sink, _| {
+                sink.expect_log().times(1).returning(|_| panic!("log"));
+            },
+            Ending::NotRecorded,
+        ),
+    ];
+    for (number, (break_it, ending)) in breaks.into_iter().enumerate() {
+        let (mut clock, mut host) = (MockClock::new(), MockHost::new());
+        let (mut sink, mut slot) = (MockDumpSink::new(), MockDumpSlot::new());
+        // The header's time comes before the call's.
+        clock.expect_now().times(1).returning(|| OffsetDateTime::UNIX_EPOCH);
+        break_it(&mut clock, &mut host, &mut sink, &mut slot);
+        clock.expect_now().returning(|| OffsetDateTime::UNIX_EPOCH);
+        let process = Arc::new(Process { id: 7, host: "node".into(), token: "01".into() });
+        host.expect_process().returning(move || process.clone());
+        sink.expect_plan().returning(|_| Ok(plan()));
+        sink.expect_encode().returning(|_| Ok(Line::new(b"{}\n".to_vec())));
+        sink.expect_log().returning(|_| Ok(3));
+        slot.expect_location().return_const("dumps/x".to_owned());
+        slot.expect_put().returning(|_, _, _| Ok(64));
+        slot.expect_append().returning(|_| Ok(3));
+        let (log, _) = log();
+        let adapters = Adapters {
+            log: Some(Arc::new(log)),
+            dumps: Some(Arc::new(one_slot(slot, sink))),
+            clock: Arc::new(clock),
+            host: Arc::new(host),
+        };
+        let recorder = Recorder::new(Settings { level: Level::Dumps, ..Settings::default() }, adapters);
+        let (result, call) = recorder.begin(&CALLSITE, || one(tensor(&[1]))).run(|| 5);
+        call.complete(|| tensor(&[3]).into());
+        let health = recorder.health();
+        assert_eq!(result, 5);
+        assert_eq!(
+            (health.reached, health.running(), health.count(ending)),
+            (1, 0, 1),
+            "{number}: {health:?}"
+        );
+    }
+}
+
+#[test]
+fn a_failing_sink_uses_nothing_of_the_budget_up() {
+    let (mut sink, log) = (MockDumpSink::new(), log().0);
+    sink.expect_plan().returning(|_| Ok(plan()));
+    sink.expect_encode().returning(|_| Ok(Line::new(b"{}\n".to_vec())));
+    sink.expect_log().returning(|_| Err(SinkError::NoRoom { location: "session".into() }));
+    sink.expect_open().returning(|_| {
+        let mut slot = MockDumpSlot::new();
+        slot.expect_location().return_const("dumps/x".to_owned());
+        slot.expect_put().returning(|_, _, _| Ok(64));
+        slot.expect_append().returning(|_| Ok(3));
+        slot.expect_discard().returning(|| Ok(()));
+        Ok(Box::new(slot))
+    });
+    let recorder = recorder(Level::Dumps, log, sink);
+    for _ in 0..3 {
+        recorder.begin(&CALLSITE, || one(tensor(&[1]))).complete(|| Value::None.into());
+    }
+    let ledger = recorder.0.ledger();
+    assert_eq!((ledger.budget.bytes(), ledger.budget.calls()), (0, 0));
+    assert_eq!(recorder.health().count(Ending::NotRecorded), 3);
 }

@@ -225,6 +225,47 @@ fn a_file_of_another_size_than_planned_is_an_error_and_leaves_nothing() {
     assert!(chain(&error).ends_with("this sink does not write the format foreign"), "{error}");
 }
 
+/// A format that fails, and puts a folder in place of its file before it does.
+#[derive(Debug)]
+struct Hostile(PathBuf);
+
+impl TensorSerializer for Hostile {
+    fn format(&self) -> Format {
+        Format { name: "hostile", extension: "hostile", keeps_layout: false }
+    }
+
+    fn plan<'a>(&self, _: &'a TensorGroup<'a>) -> Result<FilePlan, FormatError> {
+        Ok(FilePlan { format: self.format(), bytes: 1, remarks: Vec::new() })
+    }
+
+    fn encode<'a>(&self, _: &'a TensorGroup<'a>, _: &'a mut dyn std::io::Write) -> Result<(), FormatError> {
+        let file = self.0.join(".inputs.hostile.tmp");
+        fs::remove_file(&file).unwrap();
+        fs::create_dir(&file).unwrap();
+        Err(FormatError::Unsupported("no reason".to_owned()))
+    }
+
+    fn recognise(&self, _: &[u8]) -> Result<(), FormatError> {
+        Ok(())
+    }
+
+    fn decode(&self, _: Bytes) -> Result<TensorMap, FormatError> {
+        Ok(TensorMap::default())
+    }
+}
+
+#[test]
+fn a_part_of_a_file_that_cannot_be_removed_is_told() {
+    let (_folder, root, _) = sink();
+    let call = root.join(slot(1).to_string());
+    let sink = FsSink::new(SinkOptions { format: Arc::new(Hostile(call.clone())), ..options(&root) });
+    let mut place = sink.open(&slot(1)).unwrap();
+    let error = chain(&put(&sink, &mut *place, Group::Inputs, &[]).unwrap_err());
+    let error = error.replace(&format!("{}/", call.display()), "");
+    assert!(error.starts_with("failed to remove .inputs.hostile.tmp: "), "{error}");
+    assert!(error.ends_with(", after: failed to encode tensors: unsupported: no reason"), "{error}");
+}
+
 #[test]
 fn a_group_that_the_format_cannot_hold_is_written_in_the_other_and_told() {
     let (_folder, root, sink) = sink();
@@ -306,11 +347,14 @@ fn what_was_removed_meanwhile_is_made_again() {
 }
 
 #[test]
-fn a_forked_child_opens_the_index_anew() {
-    let (_folder, _, sink) = sink();
+fn an_index_that_failed_is_opened_anew() {
+    let (_folder, root, sink) = sink();
     record(&sink, &slot(1), &["inputs_saved"]);
-    // As a child finds it.
-    locked(&sink.log).as_mut().unwrap().process += 1;
+    assert!(Arc::ptr_eq(&sink.index().unwrap(), &sink.index().unwrap()), "it stays open");
+    let index = LineFile::that_cannot_sync(sink.folder().unwrap().open_appended(SESSION_FILE).unwrap());
+    *locked(&sink.session.get().index) = Some(Arc::new(index));
+    assert!(sink.log(&json_line(&slot(2), "inputs_saved")).is_err());
     record(&sink, &slot(2), &["inputs_saved"]);
-    assert_eq!(locked(&sink.log).as_ref().unwrap().process, process::id());
+    let text = line(&slot(1), "inputs_saved") + &line(&slot(2), "inputs_saved");
+    assert_eq!(fs::read_to_string(root.join("session.jsonl")).unwrap(), text);
 }

@@ -1,4 +1,5 @@
 use std::fs;
+use std::path::PathBuf;
 
 use callbox_core::{
     DType, FunctionName, Layout, LiveArguments, LiveResult, LiveValue, RecordedError, TensorView, Value,

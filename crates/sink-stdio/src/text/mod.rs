@@ -13,6 +13,10 @@ use callbox_core::python::push_escape;
 
 pub(crate) use self::event::push_event;
 
+/// How deep containers are shown; what is deeper is an ellipsis. Values are trees of any depth, the stack is not.
+const MAX_DEPTH: usize = 64;
+const ELLIPSIS: &str = "...";
+
 /// Appends formatted text.
 fn append(out: &mut String, text: Arguments<'_>) {
     out.write_fmt(text).expect("a String takes any text");

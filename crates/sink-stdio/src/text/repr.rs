@@ -3,11 +3,19 @@
 use callbox_core::python::{self, push_float, push_sizes};
 use callbox_core::{LiveValue, Text, Value};
 
-use super::{append, push_text};
+use super::{ELLIPSIS, MAX_DEPTH, append, push_text};
 
 /// Appends a value: a dictionary's key, what an enumeration's member stands for.
 pub(super) fn push_repr(out: &mut String, value: &LiveValue<'_>) {
+    push_nested(out, value, 0);
+}
+
+/// Appends a value that lies in so many containers.
+fn push_nested(out: &mut String, value: &LiveValue<'_>, depth: usize) {
     match value {
+        Value::Enum { .. } | Value::List(_) | Value::Tuple { .. } | Value::Map(_) if depth >= MAX_DEPTH => {
+            out.push_str(ELLIPSIS);
+        }
         Value::None => out.push_str("None"),
         Value::Bool(value) => push_bool(out, *value),
         Value::Int(value) => append(out, format_args!("{value}")),
@@ -16,7 +24,7 @@ pub(super) fn push_repr(out: &mut String, value: &LiveValue<'_>) {
         Value::DType(name) => out.push_str(name),
         Value::Enum { name, value } => {
             append(out, format_args!("<{name}: "));
-            push_repr(out, value);
+            push_nested(out, value, depth + 1);
             out.push('>');
         }
         Value::Tensor(tensor) => {
@@ -24,23 +32,23 @@ pub(super) fn push_repr(out: &mut String, value: &LiveValue<'_>) {
             push_sizes(out, tensor.layout.shape());
             append(out, format_args!(", dtype={}, device={})", tensor.dtype, tensor.device));
         }
-        Value::List(items) => push_between(out, "[", items, "]"),
+        Value::List(items) => push_between(out, "[", items, "]", depth),
         Value::Tuple { class: Some(class), items } if class == "Size" => {
-            push_between(out, "torch.Size([", items, "])");
+            push_between(out, "torch.Size([", items, "])", depth);
         }
         Value::Tuple { class, items } => {
             out.push_str(class.as_deref().unwrap_or_default());
             // Python tells a tuple of one item from an item in parentheses.
             let close = if items.len() == 1 && class.is_none() { ",)" } else { ")" };
-            push_between(out, "(", items, close);
+            push_between(out, "(", items, close, depth);
         }
         Value::Map(entries) => {
             out.push('{');
             for (place, (key, value)) in entries.iter().enumerate() {
                 out.push_str(if place == 0 { "" } else { ", " });
-                push_repr(out, key);
+                push_nested(out, key, depth + 1);
                 out.push_str(": ");
-                push_repr(out, value);
+                push_nested(out, value, depth + 1);
             }
             out.push('}');
         }
@@ -49,11 +57,11 @@ pub(super) fn push_repr(out: &mut String, value: &LiveValue<'_>) {
     }
 }
 
-fn push_between(out: &mut String, open: &str, items: &[LiveValue<'_>], close: &str) {
+fn push_between(out: &mut String, open: &str, items: &[LiveValue<'_>], close: &str, depth: usize) {
     out.push_str(open);
     for (place, item) in items.iter().enumerate() {
         out.push_str(if place == 0 { "" } else { ", " });
-        push_repr(out, item);
+        push_nested(out, item, depth + 1);
     }
     out.push_str(close);
 }
@@ -93,8 +101,11 @@ fn push_device(out: &mut String, text: &str) {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::mem::ManuallyDrop;
+
     use callbox_core::{DType, Int, Layout, TensorView};
+
+    use super::*;
 
     fn check(value: LiveValue<'_>, expected: &str) {
         let mut out = String::new();
@@ -138,6 +149,19 @@ mod tests {
         check(Value::Truncated { class: "list".to_owned(), length: 5 }, "<list with 5 items>");
         let view = TensorView::new(DType::UInt8, Layout::contiguous(&[1]).unwrap(), &[7]).unwrap();
         check(Value::Tensor(view), "Tensor(shape=(1,), dtype=torch.uint8, device=cpu)");
+    }
+
+    #[test]
+    fn what_is_nested_deeper_than_anybody_reads_is_an_ellipsis() {
+        let mut value = Value::List(Vec::new());
+        for _ in 0..100_000 {
+            value = Value::List(vec![value]);
+        }
+        // Dropping it takes a stack as deep as it is.
+        let value = ManuallyDrop::new(value);
+        let mut out = String::new();
+        push_repr(&mut out, &value);
+        assert_eq!(out, format!("{}...{}", "[".repeat(64), "]".repeat(64)));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use callbox_core::{LiveValue, Statistics, Value};
 
 use super::repr::push_repr;
 use super::tensor::push_tensor;
-use super::{append, push_text};
+use super::{ELLIPSIS, MAX_DEPTH, append, push_text};
 
 /// How the values of a block are shown.
 #[derive(Clone, Copy, Debug)]
@@ -28,6 +28,7 @@ pub(super) fn push_value(out: &mut String, value: &LiveValue<'_>, depth: usize, 
             let statistics = style.statistics.then(|| Statistics::of(view));
             return push_tensor(out, view, depth, statistics.as_ref());
         }
+        Value::List(_) | Value::Tuple { .. } | Value::Map(_) if depth >= MAX_DEPTH => out.push_str(ELLIPSIS),
         Value::List(items) if items.is_empty() => out.push_str("[]"),
         Value::List(items) => return push_items(out, ["[", "]"], items, depth, style),
         Value::Tuple { items, .. } if items.is_empty() => out.push_str("()"),
@@ -96,6 +97,8 @@ fn push_str_of(out: &mut String, value: &LiveValue<'_>) {
 
 #[cfg(test)]
 mod tests {
+    use std::mem::ManuallyDrop;
+
     use super::*;
 
     fn check(value: LiveValue<'_>, expected: &str) {
@@ -127,6 +130,24 @@ mod tests {
         check(Value::Map(Vec::new()), "    {}\n");
         let class = Some("Size".to_owned());
         check(Value::Tuple { class, items: vec![Value::int(2)] }, "    (\n      [0]:       2\n    )\n");
+    }
+
+    #[test]
+    fn what_is_nested_deeper_than_anybody_reads_is_an_ellipsis() {
+        let mut value = Value::int(1);
+        for place in 0..100_000 {
+            value = if place % 2 == 0 {
+                Value::tuple(vec![value])
+            } else {
+                Value::Map(vec![(Value::None, value)])
+            };
+        }
+        // Dropping it takes a stack as deep as it is.
+        let value = ManuallyDrop::new(value);
+        let mut out = String::new();
+        push_value(&mut out, &value, 2, Style { statistics: false });
+        assert_eq!(out.matches("None: ").count(), 31);
+        assert_eq!(out.matches("...\n").count(), 1);
     }
 
     #[test]

@@ -15,6 +15,14 @@ pub struct Block<T> {
     weight: T,
 }
 
+/// One literal.
+#[record]
+pub fn seven(_x: u32) -> u32 { 7 }
+
+/// A pattern.
+#[record]
+pub fn sum((x, y): (u32, u32)) -> u32 { x + y }
+
 /// Methods.
 #[record(id = id, module = "engine.block")]
 impl<T: ToValue + Copy> Block<T> {

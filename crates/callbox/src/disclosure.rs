@@ -1,0 +1,46 @@
+//! The notice that tensors go to disk.
+
+use std::path::Path;
+use std::sync::Once;
+
+use crate::config::{Config, DumpFormat};
+use crate::environment::warn;
+
+/// Says once in the program's life that the contents of tensors go to disk: which, where and how.
+pub(crate) fn disclose(config: &Config, folder: &Path) {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| warn(&disclosure(config, folder)));
+}
+
+fn disclosure(config: &Config, folder: &Path) -> String {
+    let patterns = |list: &str| if list.is_empty() { "(none)".to_owned() } else { format!("`{list}`") };
+    let format = match config.format {
+        DumpFormat::Torch => "torch.save files (.pt)",
+        DumpFormat::Safetensors => ".safetensors files",
+    };
+    let limit = config.limits.max_bytes as f64 / f64::from(1 << 30);
+    format!(
+        "level 10 writes the contents of tensors to disk: to {} as {format}, at most {} calls and {limit} GiB; \
+         include {}, exclude {}",
+        folder.display(),
+        config.limits.max_count,
+        patterns(&config.include),
+        patterns(&config.exclude),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_says_what_is_written_where_and_how() {
+        let config =
+            Config { format: DumpFormat::Safetensors, include: "*norm*".to_owned(), ..Config::default() };
+        assert_eq!(
+            disclosure(&config, Path::new("dumps_7")),
+            "level 10 writes the contents of tensors to disk: to dumps_7 as .safetensors files, at most 1000 calls \
+             and 20 GiB; include `*norm*`, exclude (none)"
+        );
+    }
+}

@@ -1,0 +1,114 @@
+//! Where recording goes: the call log, and dumps.
+
+use std::fmt::Debug;
+
+use crate::dump_file::{FilePlan, Line};
+use crate::error::SinkError;
+use crate::event::Event;
+use crate::name::{Group, SlotName};
+use crate::record::CallRecord;
+use crate::tensor::TensorGroup;
+
+/// Takes the events of the call log.
+///
+/// ```
+/// use callbox_core::{Event, LogSink, SinkError};
+///
+/// /// Counts calls and keeps no text.
+/// #[derive(Debug, Default)]
+/// struct Counter(std::sync::atomic::AtomicU64);
+///
+/// impl LogSink for Counter {
+///     fn emit<'a>(&self, event: &'a Event<'a>) -> Result<(), SinkError> {
+///         if let Event::CallNamed { .. } | Event::CallStarted { .. } = event {
+///             self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+///         }
+///         Ok(())
+///     }
+/// }
+/// ```
+#[cfg_attr(test, mockall::automock)]
+pub trait LogSink: Debug + Send + Sync {
+    /// Writes an event's lines. `Ok`: they are on their way in one piece, never interleaved with those of
+    /// another event.
+    fn emit<'a>(&self, event: &'a Event<'a>) -> Result<(), SinkError>;
+}
+
+/// Takes dumps; low level on purpose, since the order of its calls is the core's rule.
+///
+/// What is done before a call, so that a crash inside it leaves its inputs:
+///
+/// ```
+/// use callbox_core::{CallRecord, DumpSink, DumpSlot, Group, SinkError, SlotName, TensorGroup};
+///
+/// fn dump_inputs(
+///     sink: &dyn DumpSink,
+///     name: &SlotName,
+///     inputs: &TensorGroup<'_>,
+///     mut record: CallRecord,
+/// ) -> Result<Box<dyn DumpSlot>, SinkError> {
+///     let plan = sink.plan(inputs)?;
+///     let mut slot = sink.open(name)?;
+///     record.dump_dir = slot.location().to_owned();
+///     let line = sink.encode(&record)?;
+///     slot.put(Group::Inputs, inputs, &plan)?;
+///     slot.append(&line)?;
+///     sink.log(&line)?;
+///     Ok(slot)
+/// }
+/// ```
+#[cfg_attr(test, mockall::automock)]
+pub trait DumpSink: Debug + Send + Sync {
+    /// Plans a group's file without writing it. `Ok` tells its format and exact size; the sink chooses a
+    /// format that can hold every tensor of the group.
+    fn plan<'a>(&self, tensors: &'a TensorGroup<'a>) -> Result<FilePlan, SinkError>;
+    /// Opens the place of one call. `Ok`: it is fresh, empty and never handed out again.
+    fn open(&self, name: &SlotName) -> Result<Box<dyn DumpSlot>, SinkError>;
+    /// Spells a record as the line that goes to the call's place and to the session alike.
+    fn encode(&self, record: &CallRecord) -> Result<Line, SinkError>;
+    /// Appends a line to the session. `Ok` gives the bytes written: the whole line is there, in one piece.
+    fn log(&self, line: &Line) -> Result<u64, SinkError>;
+}
+
+/// The place of one call's dump.
+///
+/// ```
+/// use callbox_core::{DumpSlot, FilePlan, Group, Line, SinkError, TensorGroup};
+///
+/// /// Keeps nothing: shows what recording itself costs.
+/// #[derive(Debug)]
+/// struct Nowhere;
+///
+/// impl DumpSlot for Nowhere {
+///     fn location(&self) -> &str {
+///         "nowhere"
+///     }
+///     fn put<'a>(&mut self, _: Group, _: &'a TensorGroup<'a>, plan: &FilePlan) -> Result<u64, SinkError> {
+///         Ok(plan.bytes)
+///     }
+///     fn append(&mut self, line: &Line) -> Result<u64, SinkError> {
+///         Ok(line.byte_len())
+///     }
+///     fn discard(self: Box<Self>) -> Result<(), SinkError> {
+///         Ok(())
+///     }
+/// }
+/// ```
+#[cfg_attr(test, mockall::automock)]
+pub trait DumpSlot: Debug + Send {
+    /// Returns the place as a record names it in `dump_dir`.
+    fn location(&self) -> &str;
+    /// Writes a group's tensors as planned. `Ok` gives the bytes on disk: the whole file is visible under its
+    /// final name; an error leaves nothing visible.
+    fn put<'a>(
+        &mut self,
+        group: Group,
+        tensors: &'a TensorGroup<'a>,
+        plan: &FilePlan,
+    ) -> Result<u64, SinkError>;
+    /// Appends a line to the call's metadata. `Ok` gives the bytes written: the whole line is there, in one
+    /// piece, behind everything that was put before it.
+    fn append(&mut self, line: &Line) -> Result<u64, SinkError>;
+    /// Gives the place up. `Ok`: nothing of it is left.
+    fn discard(self: Box<Self>) -> Result<(), SinkError>;
+}
