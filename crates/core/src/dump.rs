@@ -152,8 +152,13 @@ impl Dump<Opened> {
         sink: &Arc<dyn DumpSink>,
         mut record: CallRecord,
         arguments: Vec<String>,
-        reservation: Reservation,
-    ) -> Result<Dump<Opened>, SinkError> {
+        mut reservation: Reservation,
+    ) -> Result<Dump<Opened>, NotDumped> {
+        // Its place is still missing from the line. What does not fit without it needs no folder made and removed.
+        let line = sink.encode(&record)?;
+        if !reservation.grow(reserve_of(&line)) {
+            return Err(NotDumped { cause: NotDumpedCause::OverSize, leftover: None });
+        }
         let slot = sink.open(&SlotName {
             timestamp: record.timestamp.clone(),
             process_id: record.process_id,
@@ -195,7 +200,9 @@ impl Dump<Opened> {
         plan: Option<&FilePlan>,
     ) -> Result<(), NotDumpedCause> {
         let line = self.encode(&self.record)?;
-        if !self.reservation.grow(2 * opening_bytes(&line) + 2 * closing_bytes(&line)) {
+        let file_bytes = plan.map_or(0, |plan| plan.bytes);
+        let missing = (file_bytes + reserve_of(&line)).saturating_sub(self.reservation.unspent());
+        if !self.reservation.grow(missing) {
             return Err(NotDumpedCause::OverSize);
         }
         if let Some(plan) = plan {
@@ -296,6 +303,11 @@ impl Dump<InputsSaved> {
         let location = self.location().into();
         Err(SinkError::NoRoom { location })
     }
+}
+
+/// What the first lines of a call and its last ones may take, in both files.
+fn reserve_of(line: &Line) -> u64 {
+    2 * opening_bytes(line) + 2 * closing_bytes(line)
 }
 
 /// What a line may take in a file.

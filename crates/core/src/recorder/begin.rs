@@ -75,11 +75,15 @@ fn try_begin<'v>(
     let statistics = inner.takes_statistics();
     let logged = inner.emit(|| Event::CallStarted { at, function, arguments: &arguments, statistics });
     // From here on the inputs are on disk: whatever panics, the call gets its ending.
-    let device = guarded(|| Ok(device_memory(&arguments))).unwrap_or_default();
-    if let Err(text) = guarded(|| Ok(drop(arguments))) {
+    let devices = guarded(|| Ok(device_memories(&arguments))).unwrap_or_default();
+    let let_go = guarded(|| {
+        drop(arguments);
+        Ok(())
+    });
+    if let Err(text) = let_go {
         inner.fault(FaultKind::Values, function, &text);
     }
-    Ok(Work { inner: inner.clone(), function: function.clone(), dump, logged, device })
+    Ok(Work { inner: inner.clone(), function: function.clone(), dump, logged, devices })
 }
 
 /// Dumps the inputs; an error is the ending of a call that is not dumped.
@@ -145,7 +149,7 @@ fn try_dump_inputs(
         return Err(not_dumped(inner, callsite.function(), error));
     }
     let bytes = record.tensor_info.input_bytes;
-    let dump = Dump::open(sink, record, inputs.arguments.clone(), reservation).map_err(NotDumped::from);
+    let dump = Dump::open(sink, record, inputs.arguments.clone(), reservation);
     let dump = dump.and_then(|dump| dump.save_inputs(&inputs, plan.as_ref()));
     let mut dump = dump.map_err(|error| not_dumped(inner, callsite.function(), error))?;
     tell_remarks(inner, dump.take_remarks());
@@ -216,14 +220,16 @@ pub(super) fn tell_remarks(inner: &Inner, remarks: Vec<Remark>) {
     }
 }
 
-/// Keeps one device memory of the call, so that its stream can be waited for when the call has returned.
-fn device_memory(arguments: &LiveArguments<'_>) -> Option<Arc<dyn DeviceMemory>> {
+/// Keeps a memory of each device of the call, so that its stream can be waited for when the call has returned.
+fn device_memories(arguments: &LiveArguments<'_>) -> Vec<Arc<dyn DeviceMemory>> {
     let keyword = arguments.keyword.iter().map(|(_, value)| value);
-    let mut found = None;
+    let mut found: Vec<Arc<dyn DeviceMemory>> = Vec::new();
     for value in arguments.positional.iter().chain(keyword) {
         value.for_each_tensor(&mut |tensor| {
-            if let (None, StorageBytes::Device(memory)) = (&found, &tensor.storage.bytes) {
-                found = memory.retain();
+            if let StorageBytes::Device(memory) = &tensor.storage.bytes
+                && found.iter().all(|known| known.device() != memory.device())
+            {
+                found.extend(memory.retain());
             }
         });
     }

@@ -33,8 +33,8 @@ pub(super) struct Work {
     pub(super) dump: Result<Dump<InputsSaved>, Ending>,
     /// The call's first lines are in the log.
     pub(super) logged: bool,
-    /// A device memory whose stream the call works on.
-    pub(super) device: Option<Arc<dyn DeviceMemory>>,
+    /// A memory of each device that the call works on.
+    pub(super) devices: Vec<Arc<dyn DeviceMemory>>,
 }
 
 impl PendingCall {
@@ -132,7 +132,7 @@ impl Work {
             Ok(result) => {
                 let statistics = inner.takes_statistics();
                 let logged = inner.emit(|| Event::CallReturned { result: &result, statistics });
-                self.end(logged, |dump, device| dump_outputs(&inner, dump, device, &result));
+                self.end(logged, |dump, devices| dump_outputs(&inner, dump, devices, &result));
             }
             Err(text) => {
                 inner.fault(FaultKind::Values, &self.function, &text);
@@ -166,9 +166,9 @@ impl Work {
     fn end(
         self,
         logged: bool,
-        end_dump: impl FnOnce(Dump<InputsSaved>, Option<&dyn DeviceMemory>) -> Result<Dump<Ended>, SinkError>,
+        end_dump: impl FnOnce(Dump<InputsSaved>, &[Arc<dyn DeviceMemory>]) -> Result<Dump<Ended>, SinkError>,
     ) {
-        let Work { inner, function, dump, logged: began, device } = self;
+        let Work { inner, function, dump, logged: began, devices } = self;
         let ending = match dump {
             Ok(dump) => {
                 let ended = guarded(|| {
@@ -176,7 +176,7 @@ impl Work {
                     if dump.record().process_id != inner.adapters.host.process().id {
                         return Ok(Ending::Abandoned);
                     }
-                    let mut dump = end_dump(dump, device.as_deref()).map_err(|error| chain(&error))?;
+                    let mut dump = end_dump(dump, &devices).map_err(|error| chain(&error))?;
                     tell_remarks(&inner, dump.take_remarks());
                     Ok(ending_of(&inner, &dump))
                 });
@@ -195,13 +195,12 @@ impl Work {
 fn dump_outputs(
     inner: &Inner,
     dump: Dump<InputsSaved>,
-    device: Option<&dyn DeviceMemory>,
+    devices: &[Arc<dyn DeviceMemory>],
     result: &LiveResult<'_>,
 ) -> Result<Dump<Ended>, SinkError> {
     // What the call left on its stream may still fail: `completed` is written only after it has finished.
-    if let Some(Err(error)) =
-        device.filter(|device| !device.capturing()).map(|device| device.read(0, &mut []))
-    {
+    let readable = devices.iter().filter(|device| !device.capturing());
+    if let Some(error) = readable.filter_map(|device| device.read(0, &mut []).err()).next() {
         return dump.fail(RecordedError {
             kind: "error".to_owned(),
             type_name: "StageError".to_owned(),

@@ -259,32 +259,6 @@ fn device_memory_is_streamed_through_a_small_buffer() {
     assert!(reads.iter().all(|&(_, len)| len <= 1 << 20));
 }
 
-/// Notes the sizes of writes.
-#[derive(Debug, Default)]
-struct Writes(Vec<usize>);
-
-impl Write for Writes {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.push(bytes.len());
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-#[test]
-fn a_small_file_is_one_write_and_a_large_storage_takes_few() {
-    for (len, most) in [(0, 1), (1 << 10, 1), (1 << 20, 4)] {
-        let bytes = TensorBuf::from_elements(DType::UInt8, &[len], vec![1; len]).unwrap();
-        let group = TensorGroup { stem: "inputs", tensors: vec![("a", bytes.as_view())] };
-        let mut writes = Writes::default();
-        PtSerializer.encode(&group, &mut writes).unwrap();
-        assert!(writes.0.len() <= most, "{len}: {:?}", writes.0);
-    }
-}
-
 #[test]
 fn a_small_view_of_a_large_storage_does_not_write_it() {
     const LARGE: usize = 1 << 40;

@@ -157,32 +157,6 @@ fn what_the_format_cannot_hold_is_refused_before_anything_is_written() {
     assert!(matches!(encode_error(vec![("a", too_large)]), FormatError::Tensor { .. }));
 }
 
-/// Notes the sizes of writes.
-#[derive(Debug, Default)]
-struct Writes(Vec<usize>);
-
-impl Write for Writes {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.push(bytes.len());
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-#[test]
-fn a_small_file_is_one_write_and_a_large_tensor_is_another() {
-    for (len, most) in [(0, 1), (1 << 10, 1), (1 << 20, 2)] {
-        let bytes = TensorBuf::from_elements(DType::UInt8, &[len], vec![1; len]).unwrap();
-        let group = TensorGroup { stem: "inputs", tensors: vec![("a", bytes.as_view())] };
-        let mut writes = Writes::default();
-        SafetensorsSerializer.encode(&group, &mut writes).unwrap();
-        assert!(writes.0.len() <= most, "{len}: {:?}", writes.0);
-    }
-}
-
 /// A disk without room.
 #[derive(Debug)]
 struct Full;

@@ -121,7 +121,7 @@ fn arguments_of_every_kind_come_back_and_written_ones_go_back() {
         assert_eq!(registry.contract(&name("every_kind")).unwrap().writes, ["out", "extra"]);
 
         let (refused, _) = call(&mut registry, [2, 1], Value::None);
-        assert_eq!(refused.unwrap_err().to_string(), "the function returned an error: refused");
+        assert_eq!(refused.unwrap_err().to_string(), "an error of its own: refused");
         let (wrong, _) = call(&mut registry, [1, 2], Value::int(1));
         assert!(matches!(wrong.unwrap_err(), ExecError::Argument { argument, .. } if argument == "limit"));
     });
@@ -159,6 +159,6 @@ fn an_object_is_built_and_its_methods_are_called() {
             &Value::int(8),
         );
         let refused = registry.construct(&name("Counter.__init__"), &mut positional([Value::int(-1)]));
-        assert_eq!(refused.unwrap_err().to_string(), "the function returned an error: refused");
+        assert_eq!(refused.unwrap_err().to_string(), "an error of its own: refused");
     });
 }

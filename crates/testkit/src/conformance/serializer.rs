@@ -1,3 +1,5 @@
+use std::io::{self, Write};
+
 use callbox_core::{
     Bytes, DType, Flags, FormatError, LoadedTensor, TensorBuf, TensorGroup, TensorMap, TensorSerializer,
 };
@@ -16,6 +18,7 @@ pub fn serializer(format: &dyn TensorSerializer) {
     an_empty_group_is_a_file(format);
     what_is_written_is_read_back(format);
     what_is_encoded_was_planned(format);
+    a_small_file_is_one_write_and_a_large_one_few(format);
     other_bytes_are_refused(format);
 }
 
@@ -91,6 +94,33 @@ fn what_is_encoded_was_planned(format: &dyn TensorSerializer) {
     }
     let twice = ["key"; 2].map(|key| (key.to_owned(), tensor.clone()));
     encode(format, &twice).expect_err("two tensors of one key would be one");
+}
+
+/// Notes the sizes of writes.
+#[derive(Debug, Default)]
+struct Writes(Vec<usize>);
+
+impl Write for Writes {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.push(bytes.len());
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A write is a system call where the file has no buffer of its own.
+fn a_small_file_is_one_write_and_a_large_one_few(format: &dyn TensorSerializer) {
+    for (len, most) in [(0, 1), (1 << 10, 1), (1 << 20, 4)] {
+        let tensor =
+            TensorBuf::from_elements(DType::UInt8, &[len], vec![1; len]).expect("one byte an element");
+        let group = TensorGroup { stem: "inputs", tensors: vec![("key", tensor.as_view())] };
+        let mut writes = Writes::default();
+        format.encode(&group, &mut writes).expect("bytes can be written");
+        assert!(writes.0.len() <= most, "{len} bytes in writes of {:?}", writes.0);
+    }
 }
 
 fn same(
