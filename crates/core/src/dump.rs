@@ -27,6 +27,7 @@ use crate::error::SinkError;
 use crate::name::{Group, SlotName};
 use crate::ports::{DumpSink, DumpSlot};
 use crate::record::{CallRecord, ExecutionStatus, RecordedError};
+use crate::recorder::guarded;
 use crate::tensor::TensorGroup;
 
 /// A closing line may be longer than the first by this much without asking the budget again.
@@ -179,13 +180,16 @@ impl Dump<Opened> {
         inputs: &Described<'_>,
         plan: Option<&FilePlan>,
     ) -> Result<Dump<InputsSaved>, NotDumped> {
-        match self.try_save_inputs(inputs, plan) {
+        // A sink that panics must leave no more behind than one that fails: half a dump looks like a crash.
+        let saved = panic_as_error(|| self.try_save_inputs(inputs, plan));
+        match saved {
             Ok(()) => {
                 self.reservation.keep_call();
                 Ok(self.into_stage())
             }
             Err(cause) => {
-                let discarded = self.slot.discard();
+                let slot = self.slot;
+                let discarded = panic_as_error(|| slot.discard());
                 if discarded.is_ok() {
                     self.reservation.refund(self.placed_bytes);
                 }
@@ -303,6 +307,10 @@ impl Dump<InputsSaved> {
         let location = self.location().into();
         Err(SinkError::NoRoom { location })
     }
+}
+
+fn panic_as_error<T, E: From<SinkError>>(work: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+    guarded(|| Ok(work())).unwrap_or_else(|panic| Err(SinkError::Panicked(panic).into()))
 }
 
 /// What the first lines of a call and its last ones may take, in both files.

@@ -273,6 +273,9 @@ pub enum SinkError {
         /// The most that it may have.
         limit: u64,
     },
+    /// The sink panicked.
+    #[error("the sink panicked: {0}")]
+    Panicked(String),
     /// The size limit leaves no room for a call's last line.
     #[error("failed to write the last line of {location}: the size limit leaves no room for it", location = location.display())]
     NoRoom {

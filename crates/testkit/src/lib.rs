@@ -12,4 +12,4 @@ pub mod strategies;
 pub use device::{DeviceContents, FakeDeviceMemory};
 pub use memory::MemorySource;
 pub use memory_log::MemoryLog;
-pub use memory_sink::{MemorySink, Operation};
+pub use memory_sink::{Fault, MemorySink, Operation};

@@ -68,14 +68,25 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Trace {
     done: Vec<Operation>,
-    /// Operations until one fails; `None` if none shall.
-    until_fault: Option<usize>,
+    /// Operations until one fails, and how; `None` if none shall.
+    fault: Option<(usize, Fault)>,
+}
+
+/// How an operation fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// With an error, and without effect.
+    Error,
+    /// With an error, although it took effect: a failed sync, say.
+    ErrorAfterEffect,
+    /// With a panic, and without effect.
+    Panic,
 }
 
 impl MemorySink {
-    /// Lets the operation number `n` from now fail, counted from 1, and none after it; 0 lets none fail.
-    pub fn fail_at(&self, n: usize) {
-        locked(&self.shared.trace).until_fault = n.checked_sub(1);
+    /// Lets the operation number `n` from now fail, counted from 1, and none after it.
+    pub fn fail_at(&self, n: usize, fault: Fault) {
+        locked(&self.shared.trace).fault = n.checked_sub(1).map(|n| (n, fault));
     }
 
     /// Returns what was done, in order. What failed is not in it.
@@ -86,16 +97,28 @@ impl MemorySink {
     /// Does an operation, unless it shall fail.
     fn carry_out(&self, act: &'static str, operation: Operation) -> Result<(), SinkError> {
         let mut trace = locked(&self.shared.trace);
-        match &mut trace.until_fault {
-            Some(0) => {
-                trace.until_fault = None;
+        let fault = match &mut trace.fault {
+            Some((0, fault)) => Some(*fault),
+            Some((left, _)) => {
+                *left -= 1;
+                None
+            }
+            None => None,
+        };
+        match fault {
+            None => trace.done.push(operation),
+            Some(fault) => {
+                trace.fault = None;
+                if fault == Fault::ErrorAfterEffect {
+                    trace.done.push(operation);
+                }
+                // The lock must not be poisoned by it.
+                drop(trace);
+                assert_ne!(fault, Fault::Panic, "the test asked for it");
                 let source = io::Error::other("the test asked for it");
                 return Err(SinkError::Io { act, path: "memory".into(), source });
             }
-            Some(left) => *left -= 1,
-            None => {}
         }
-        trace.done.push(operation);
         Ok(())
     }
 
@@ -245,7 +268,7 @@ mod tests {
     fn each_operation_can_be_made_to_fail_once() {
         for n in 1..=6 {
             let sink = MemorySink::default();
-            sink.fail_at(n);
+            sink.fail_at(n, Fault::Error);
             let error = record_a_call(&sink).unwrap_err();
             assert!(error.to_string().starts_with("failed to "), "{error}");
             assert_eq!(sink.operations().len(), n - 1);

@@ -223,7 +223,7 @@ impl Inner {
 }
 
 /// Runs code that may panic: an adapter's, or the application's own while it describes its values.
-fn guarded<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+pub(crate) fn guarded<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
         let text = format!("panicked: {}", panic_text(&*panic));
         // Dropping it may panic again.

@@ -9,7 +9,7 @@ use callbox_core::{
     LiveValue, RecordedError, Recorder, Settings, TensorBuf, TensorView, Value,
 };
 use callbox_testkit::fixed::{FixedClock, FixedHost};
-use callbox_testkit::memory_sink::{MemorySink, Operation};
+use callbox_testkit::memory_sink::{Fault, MemorySink, Operation};
 use proptest::prelude::*;
 
 static CALLSITE: Callsite = Callsite::new("engine::model", "layer", "(id, x)");
@@ -132,10 +132,10 @@ impl Program<'_> {
     }
 }
 
-/// Runs a program with a fault at operation `fault` (0: none); returns how many operations there were.
-fn check(program: &[Call], fault: usize) -> usize {
+/// Runs a program with a fault at operation `at` (0: none); returns how many operations there were.
+fn check(program: &[Call], at: usize, fault: Fault) -> usize {
     let sink = MemorySink::default();
-    sink.fail_at(fault);
+    sink.fail_at(at, fault);
     let recorder = Recorder::new(
         Settings { level: Level::Dumps, ..Settings::default() },
         Adapters {
@@ -156,7 +156,7 @@ fn check(program: &[Call], fault: usize) -> usize {
     }
     let health = recorder.health();
     assert_eq!((health.reached, health.running()), (seen.len() as u64, 0));
-    if fault == 0 {
+    if at == 0 {
         assert_eq!(health.count(Ending::Recorded) + health.count(Ending::Failed), seen.len() as u64);
     }
     operations.len()
@@ -290,9 +290,11 @@ proptest! {
         program in prop::collection::vec(call(), 1..4),
     ) {
         silence_panics_of_programs();
-        let operations = check(&program, 0);
-        for fault in 1..=operations {
-            check(&program, fault);
+        let operations = check(&program, 0, Fault::Error);
+        for at in 1..=operations {
+            for fault in [Fault::Error, Fault::ErrorAfterEffect, Fault::Panic] {
+                check(&program, at, fault);
+            }
         }
     }
 }
