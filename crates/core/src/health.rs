@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, TryLockError};
 
 /// How a call ended for its recorder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -96,6 +96,12 @@ pub enum FaultKind {
     Cleanup,
 }
 
+impl FaultKind {
+    /// Every kind.
+    pub const ALL: [FaultKind; 5] =
+        [FaultKind::Log, FaultKind::Values, FaultKind::Inputs, FaultKind::Outputs, FaultKind::Cleanup];
+}
+
 /// Says it in words: `writing inputs`.
 impl fmt::Display for FaultKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -173,7 +179,9 @@ impl Health {
 pub(crate) struct Books {
     reached: AtomicU64,
     endings: [AtomicU64; Ending::ALL.len()],
-    faults: Mutex<BTreeMap<FaultKind, (u64, String)>>,
+    faults: [AtomicU64; FaultKind::ALL.len()],
+    /// The first error of each kind.
+    first: Mutex<BTreeMap<FaultKind, String>>,
 }
 
 impl Books {
@@ -187,27 +195,43 @@ impl Books {
 
     /// Counts a fault; tells whether it is the first of its kind.
     pub(crate) fn fault(&self, kind: FaultKind, text: &str) -> bool {
-        // A panic while the lock was held leaves whole entries: counting goes on.
-        let mut faults = self.faults.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let entry = faults.entry(kind).or_insert_with(|| (0, text.to_owned()));
-        entry.0 += 1;
-        entry.0 == 1
+        let is_first = self.faults[kind as usize].fetch_add(1, Ordering::Relaxed) == 0;
+        if is_first && let Some(mut first) = lock_soon(&self.first) {
+            first.insert(kind, text.to_owned());
+        }
+        is_first
     }
 
     pub(crate) fn health(&self) -> Health {
         let endings =
             Ending::ALL.map(|ending| (ending, self.endings[ending as usize].load(Ordering::Relaxed)));
-        let faults = self.faults.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let first = lock_soon(&self.first);
+        let text = |kind| first.as_ref().and_then(|first| first.get(&kind).cloned()).unwrap_or_default();
+        let faults = FaultKind::ALL.map(|kind| {
+            let count = self.faults[kind as usize].load(Ordering::Relaxed);
+            Fault { kind, count, first: text(kind) }
+        });
         Health {
             // Read last: a call is reached before it ends.
             reached: self.reached.load(Ordering::Relaxed),
             endings: endings.into_iter().filter(|(_, count)| *count > 0).collect(),
-            faults: faults
-                .iter()
-                .map(|(kind, (count, first))| Fault { kind: *kind, count: *count, first: first.clone() })
-                .collect(),
+            faults: faults.into_iter().filter(|fault| fault.count > 0).collect(),
         }
     }
+}
+
+/// Takes a lock that nobody holds for longer than a moment. `None`: its holder is gone, in the parent of a fork.
+pub(crate) fn lock_soon<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
+    const TRIES: usize = 100_000;
+    (0..TRIES).find_map(|_| match mutex.try_lock() {
+        Ok(guard) => Some(guard),
+        // A panic while the lock was held leaves whole entries.
+        Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+        Err(TryLockError::WouldBlock) => {
+            std::hint::spin_loop();
+            None
+        }
+    })
 }
 
 #[cfg(test)]

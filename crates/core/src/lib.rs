@@ -21,6 +21,7 @@ pub mod live;
 mod logical;
 pub mod name;
 pub mod narrow_float;
+pub mod per_process;
 pub mod ports;
 pub mod process;
 pub mod python;
@@ -50,6 +51,7 @@ pub use layout::{Layout, LayoutError, Run};
 pub use level::Level;
 pub use live::{ArgumentPlace, LiveArguments, LiveResult};
 pub use name::{FunctionName, Group, SlotName};
+pub use per_process::PerProcess;
 pub use ports::{
     Clock, DeviceMemory, DumpSink, DumpSlot, DumpSource, Executor, Host, Instance, LogSink, TensorSerializer,
 };

@@ -20,7 +20,6 @@ mod metadata;
 mod new_folder;
 mod open;
 mod order;
-mod per_process;
 mod place_name;
 mod pool;
 mod record;

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use callbox_core::{
-    CallRecord, DumpSink, DumpSlot, FilePlan, Line, SinkError, SlotName, TensorGroup, TensorSerializer,
+    CallRecord, DumpSink, DumpSlot, FilePlan, Line, PerProcess, SinkError, SlotName, TensorGroup,
+    TensorSerializer,
 };
 
 use crate::disk::Folder;
@@ -14,7 +15,6 @@ use crate::formats::Formats;
 use crate::index::SESSION_FILE;
 use crate::line_file::LineFile;
 use crate::location::{location, normalised};
-use crate::per_process::PerProcess;
 use crate::place_name::place_name;
 use crate::slot::FsSlot;
 
@@ -43,7 +43,7 @@ pub struct FsSink {
     root: PathBuf,
     formats: Formats,
     durability: Durability,
-    session: PerProcess<OpenSession>,
+    session: PerProcess<u32, OpenSession>,
 }
 
 /// What a process has open of a session. A child does not use its parent's: the two would share the lock of the
@@ -65,8 +65,13 @@ impl FsSink {
         }
     }
 
+    /// Returns what the present process has open.
+    fn open_session(&self) -> &OpenSession {
+        self.session.get(&std::process::id(), OpenSession::default)
+    }
+
     fn folder(&self) -> Result<Arc<Folder>, SinkError> {
-        let mut held = locked(&self.session.get().folder);
+        let mut held = locked(&self.open_session().folder);
         let folder = match &*held {
             Some(folder) if !folder.is_removed() => folder,
             _ => held.insert(Arc::new(Folder::open_or_create(&self.root, self.durability)?)),
@@ -75,7 +80,7 @@ impl FsSink {
     }
 
     fn index(&self) -> Result<Arc<LineFile>, SinkError> {
-        let mut held = locked(&self.session.get().index);
+        let mut held = locked(&self.open_session().index);
         let index = match &*held {
             Some(index) if !index.is_removed() => index,
             _ => {
@@ -113,7 +118,7 @@ impl DumpSink for FsSink {
     fn log(&self, line: &Line) -> Result<u64, SinkError> {
         self.index()?.append(line).inspect_err(|_| {
             // It may take no more lines: the next one opens it anew.
-            *locked(&self.session.get().index) = None;
+            *locked(&self.open_session().index) = None;
         })
     }
 }

@@ -2,9 +2,9 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::process;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
-use callbox_core::{Host, Process};
+use callbox_core::{Host, PerProcess, Process};
 
 /// Tells the present process: its id, the machine's name, and 64 random bits that are new after a fork.
 ///
@@ -18,26 +18,19 @@ use callbox_core::{Host, Process};
 /// ```
 #[derive(Debug)]
 pub struct SystemHost {
-    process: RwLock<Arc<Process>>,
+    /// Without a lock: one that is held during a fork would never be given back in the child.
+    process: PerProcess<u32, Arc<Process>>,
 }
 
 impl SystemHost {
-    /// Looks the machine's name up and draws the random bits.
+    /// Returns a host; the machine's name and the random bits are asked for when they are needed.
     pub fn new() -> SystemHost {
-        SystemHost { process: RwLock::new(Arc::new(process_of(process::id()))) }
+        SystemHost { process: PerProcess::new() }
     }
 
     /// Returns the process with this id: the known one, or a new one if a fork has made it.
     fn process_with(&self, id: u32) -> Arc<Process> {
-        let known = self.process.read().unwrap_or_else(PoisonError::into_inner).clone();
-        if known.id == u64::from(id) {
-            return known;
-        }
-        let mut process = self.process.write().unwrap_or_else(PoisonError::into_inner);
-        if process.id != u64::from(id) {
-            *process = Arc::new(process_of(id));
-        }
-        process.clone()
+        self.process.get(&id, || Arc::new(process_of(id))).clone()
     }
 }
 

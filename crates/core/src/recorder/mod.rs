@@ -14,7 +14,7 @@ use std::any::Any;
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex};
 
 use self::ledger::Ledger;
 pub use self::pending::PendingCall;
@@ -23,11 +23,13 @@ use crate::callsite::Callsite;
 use crate::error::{SinkError, chain};
 use crate::event::Event;
 use crate::filter::Filter;
-use crate::health::{Books, Ending, FaultKind, Health};
+use crate::health::{Books, Ending, FaultKind, Health, lock_soon};
 use crate::level::Level;
 use crate::live::LiveArguments;
 use crate::name::FunctionName;
+use crate::per_process::PerProcess;
 use crate::ports::{Clock, DumpSink, Host, LogSink};
+use crate::process::Process;
 
 /// What a recorder does.
 #[derive(Clone, Debug, Default)]
@@ -105,7 +107,7 @@ struct Inner {
     adapters: Adapters,
     books: Books,
     /// Made when the first call is dumped, anew after a fork.
-    ledger: RwLock<Option<Arc<Ledger>>>,
+    ledgers: PerProcess<Arc<Process>, Arc<Ledger>>,
     /// What was told and is not told again.
     told: Mutex<HashSet<&'static str>>,
 }
@@ -119,7 +121,7 @@ impl Recorder {
             settings,
             adapters,
             books: Books::default(),
-            ledger: RwLock::default(),
+            ledgers: PerProcess::new(),
             told: Mutex::default(),
         };
         if inner.settings.level > Level::Off {
@@ -194,7 +196,8 @@ impl Inner {
 
     /// Tells something once.
     fn tell_once(&self, key: &'static str, text: &str) {
-        if self.told.lock().unwrap_or_else(PoisonError::into_inner).insert(key) {
+        // A lock that somebody holds for long was inherited by a fork, and will be held for ever: then it counts as told.
+        if lock_soon(&self.told).is_some_and(|mut told| told.insert(key)) {
             self.emit(|| Event::Notice { text });
         }
     }
@@ -202,15 +205,8 @@ impl Inner {
     /// Returns the ledger of the present process.
     fn ledger(&self) -> Arc<Ledger> {
         let process = self.adapters.host.process();
-        let known = self.ledger.read().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some(known) = known.filter(|known| known.process == process) {
-            return known;
-        }
-        let mut ledger = self.ledger.write().unwrap_or_else(PoisonError::into_inner);
-        match &*ledger {
-            Some(known) if known.process == process => known.clone(),
-            Some(_) | None => ledger.insert(Arc::new(Ledger::new(process, self.settings.limits))).clone(),
-        }
+        let make = || Arc::new(Ledger::new(process.clone(), self.settings.limits));
+        self.ledgers.get(&process, make).clone()
     }
 
     fn end(&self, ending: Ending) {
