@@ -18,12 +18,18 @@ fn disclosure(config: &Config, folder: &Path) -> String {
         DumpFormat::Torch => "torch.save files (.pt)",
         DumpFormat::Safetensors => ".safetensors files",
     };
-    let limit = config.limits.max_bytes as f64 / f64::from(1 << 30);
+    let calls = match config.limits.max_count {
+        u64::MAX => "any number of".to_owned(),
+        count => format!("at most {count}"),
+    };
+    let bytes = match config.limits.max_bytes {
+        u64::MAX => "of any size".to_owned(),
+        bytes => format!("and {} GiB", bytes as f64 / f64::from(1 << 30)),
+    };
     format!(
-        "level 10 writes the contents of tensors to disk: to {} as {format}, at most {} calls and {limit} GiB; \
+        "level 10 writes the contents of tensors to disk: to {} as {format}, {calls} calls {bytes}; \
          include {}, exclude {}",
         folder.display(),
-        config.limits.max_count,
         patterns(&config.include),
         patterns(&config.exclude),
     )
