@@ -396,3 +396,46 @@ fn a_failing_sink_uses_nothing_of_the_budget_up() {
     assert_eq!((ledger.budget.bytes(), ledger.budget.calls()), (0, 0));
     assert_eq!(recorder.health().count(Ending::NotRecorded), 3);
 }
+
+#[test]
+fn the_filter_silences_the_log_from_level_3_on_and_not_at_1() {
+    for (level, ending, events) in [
+        (Level::Names, Ending::Logged, 2),
+        (Level::Values, Ending::Filtered, 1),
+        (Level::Dumps, Ending::Filtered, 1),
+    ] {
+        let (log, names) = log();
+        let settings = Settings { level, filter: Filter::new("other", ""), ..Settings::default() };
+        let adapters = Adapters {
+            log: Some(Arc::new(log)),
+            dumps: Some(Arc::new(MockDumpSink::new())),
+            clock: clock(),
+            host: host(),
+        };
+        let recorder = Recorder::new(settings, adapters);
+        recorder.begin(&CALLSITE, || panic!("nobody asks")).complete(|| panic!("nobody asks"));
+        assert_eq!((recorder.health().count(ending), names.lock().unwrap().len()), (1, events), "{level:?}");
+    }
+}
+
+#[test]
+fn a_limit_is_told_once_and_the_calls_beyond_it_go_on_in_the_log() {
+    let (log, names) = log();
+    let limits = Limits { max_count: 0, ..Limits::default() };
+    let settings = Settings { level: Level::Dumps, limits, ..Settings::default() };
+    let adapters = Adapters {
+        log: Some(Arc::new(log)),
+        dumps: Some(Arc::new(MockDumpSink::new())),
+        clock: clock(),
+        host: host(),
+    };
+    let recorder = Recorder::new(settings, adapters);
+    for _ in 0..2 {
+        recorder.begin(&CALLSITE, LiveArguments::default).complete(|| Value::None.into());
+    }
+    assert_eq!(recorder.health().count(Ending::OverCount), 2);
+    assert_eq!(
+        *names.lock().unwrap(),
+        ["Started", "Notice", "CallStarted", "CallReturned", "CallStarted", "CallReturned"]
+    );
+}
