@@ -10,6 +10,8 @@ pub use callbox_core::{
 pub use callbox_registry::{Recorded, Registry, ReplayClass, Replayable, put, returned_value, take};
 pub use callbox_values::{ObjectId, Returned, ToValue};
 
+use callbox_values::recorded_error;
+
 pub use crate::global::{begin, enabled};
 
 /// Tells the compiler that a closure is called once: it may give away what it holds.
@@ -61,8 +63,4 @@ pub fn error_debug<E: Debug>(error: &E) -> RecordedError {
 /// Describes an error that has no text.
 pub fn error_opaque<E>(_error: &E) -> RecordedError {
     recorded_error::<E>("<not recorded>".to_owned())
-}
-
-fn recorded_error<E>(text: String) -> RecordedError {
-    RecordedError { kind: "error".to_owned(), type_name: type_name::<E>().to_owned(), text }
 }

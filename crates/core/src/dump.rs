@@ -23,7 +23,7 @@ use std::sync::Arc;
 use crate::budget::Reservation;
 use crate::describe::{Described, add_outputs};
 use crate::dump_file::{FilePlan, Line, Remark};
-use crate::error::SinkError;
+use crate::error::{SinkError, chain};
 use crate::name::{Group, SlotName};
 use crate::ports::{DumpSink, DumpSlot};
 use crate::record::{CallRecord, ExecutionStatus, RecordedError};
@@ -136,7 +136,8 @@ impl<Stage> Dump<Stage> {
     }
 
     fn put(&mut self, group: Group, tensors: &Described<'_>, plan: &FilePlan) -> Result<(), SinkError> {
-        let written = self.slot.put(group, &tensor_group(group, tensors), plan)?;
+        // A panic here must not end the dump either: the call returned, and its last line has to say so.
+        let written = panic_as_error(|| self.slot.put(group, &tensor_group(group, tensors), plan))?;
         self.spend_on_place(written);
         Ok(())
     }
@@ -264,13 +265,12 @@ impl Dump<InputsSaved> {
         let groups = groups.into_iter().filter(|(_, tensors)| !tensors.tensors.is_empty());
         let mut plans = Vec::new();
         for (group, tensors) in groups {
-            let plan =
-                self.sink.plan(&tensor_group(group, tensors)).map_err(|error| crate::error::chain(&error))?;
+            let plan = self.sink.plan(&tensor_group(group, tensors)).map_err(|error| chain(&error))?;
             plans.push((group, tensors, plan));
         }
         let mut completed = CallRecord { status: ExecutionStatus::Completed, ..self.record.clone() };
         add_outputs(&mut completed, outputs, written);
-        let line = self.encode(&completed).map_err(|error| crate::error::chain(&error))?;
+        let line = self.encode(&completed).map_err(|error| chain(&error))?;
         let file_bytes = plans.iter().fold(0u64, |sum, (_, _, plan)| sum.saturating_add(plan.bytes));
         // What was reserved for the closing lines of a call without outputs is there for those with them, and again
         // for the others if a file cannot be written.
@@ -279,7 +279,7 @@ impl Dump<InputsSaved> {
             return Err(format!("the outputs take {file_bytes} bytes, more than the size limit leaves"));
         }
         for (group, tensors, plan) in &plans {
-            self.put(*group, tensors, plan).map_err(|error| crate::error::chain(&error))?;
+            self.put(*group, tensors, plan).map_err(|error| chain(&error))?;
             self.remarks.extend(plan.remarks.iter().cloned());
         }
         self.record = completed;

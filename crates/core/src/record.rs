@@ -125,6 +125,11 @@ pub struct Origin {
     pub process: Arc<str>,
 }
 
+impl Origin {
+    /// The newest layout of callbox's own keys: what is written, and what is known when reading.
+    pub const FORMAT: u32 = 1;
+}
+
 /// How a recorded call failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordedError {

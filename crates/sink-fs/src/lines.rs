@@ -4,7 +4,7 @@ use std::io::{self, Read};
 
 /// Longer lines are stepped over. FlashInfer writes about 14 bytes for each item of a list argument, so this
 /// is a list of more than a million. Read as a tree, a line takes many times its size.
-pub(crate) const MAX_LINE: usize = 16 << 20;
+pub(crate) const MAX_LINE: usize = callbox_core::Line::LONGEST as usize;
 
 /// Small enough to stay in a core's cache between reading and looking, large enough to make few calls.
 const BUFFER: usize = 256 << 10;

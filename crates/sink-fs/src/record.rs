@@ -9,9 +9,6 @@ pub(crate) use crate::fields::RecordError;
 use crate::json::Json;
 use crate::value::{read_tensor, read_value};
 
-/// Newest layout of our own extensions that this version knows.
-const KNOWN_FORMAT: u64 = 1;
-
 /// Reads a record. Keys that we do not know are ignored; all but the function's name and the status may be
 /// absent, since older and newer recorders differ in the rest.
 pub(crate) fn read_record(json: &Json) -> Result<CallRecord, RecordError> {
@@ -99,9 +96,10 @@ fn read_origin(fields: Fields<'_>) -> Result<Option<Origin>, RecordError> {
 pub(crate) fn origin_remark(json: &Json, record: &CallRecord) -> Option<String> {
     let callbox = Fields::of(json, "record").ok()?.object("callbox").ok()??;
     let format = callbox.unsigned("format").ok()?.unwrap_or_default();
-    if format > KNOWN_FORMAT {
+    if format > u64::from(Origin::FORMAT) {
         return Some(format!(
-            "written by a newer recorder (format {format}); this version knows {KNOWN_FORMAT}"
+            "written by a newer recorder (format {format}); this version knows {}",
+            Origin::FORMAT
         ));
     }
     record.origin.is_none().then(|| "`callbox` lacks `host` or `process`; it is ignored".to_owned())

@@ -5,18 +5,18 @@
 #![expect(unsafe_code, reason = "forking a process of several threads is unsafe")]
 
 use std::fs;
-use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use callbox_core::{
-    Bytes, DumpSink, FilePlan, Format, FormatError, Line, SinkError, SlotName, TensorGroup, TensorMap,
-    TensorSerializer,
-};
+use callbox_core::{DumpSink, Line, SinkError, SlotName};
 use callbox_sink_fs::{Durability, FsSink, SinkOptions};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
+
+use self::unused_format::Unused;
+
+mod unused_format;
 
 const THREADS: usize = 4;
 const CHILDREN: usize = 30;
@@ -30,32 +30,6 @@ unsafe extern "C" {
     unsafe fn fork() -> i32;
     /// Ends the process at once: nothing of the parent's is cleaned up by the child.
     safe fn _exit(status: i32) -> !;
-}
-
-/// A format that no test here uses.
-#[derive(Debug)]
-struct Unused;
-
-impl TensorSerializer for Unused {
-    fn format(&self) -> Format {
-        Format { name: "unused", extension: "unused", keeps_layout: false }
-    }
-
-    fn plan<'a>(&self, _: &'a TensorGroup<'a>) -> Result<FilePlan, FormatError> {
-        Ok(FilePlan { format: self.format(), bytes: 0, remarks: Vec::new() })
-    }
-
-    fn encode<'a>(&self, _: &'a TensorGroup<'a>, _: &'a mut dyn Write) -> Result<(), FormatError> {
-        Ok(())
-    }
-
-    fn recognise(&self, _: &[u8]) -> Result<(), FormatError> {
-        Ok(())
-    }
-
-    fn decode(&self, _: Bytes) -> Result<TensorMap, FormatError> {
-        Ok(TensorMap::default())
-    }
 }
 
 /// Records a call and takes its folder away again.

@@ -4,41 +4,16 @@
 #![expect(clippy::unwrap_used, reason = "a step of a test that fails is a failed test")]
 
 use std::fs;
-use std::io::Write;
 use std::sync::Arc;
 
 use callbox_core::error::chain;
-use callbox_core::{
-    Bytes, DumpSink, FilePlan, Format, FormatError, Line, SlotName, TensorGroup, TensorMap, TensorSerializer,
-};
+use callbox_core::{DumpSink, Line, SlotName};
 use callbox_sink_fs::{Durability, FsSink, SinkOptions};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// A format that no test here uses.
-#[derive(Debug)]
-struct Unused;
+use self::unused_format::Unused;
 
-impl TensorSerializer for Unused {
-    fn format(&self) -> Format {
-        Format { name: "unused", extension: "unused", keeps_layout: false }
-    }
-
-    fn plan<'a>(&self, _: &'a TensorGroup<'a>) -> Result<FilePlan, FormatError> {
-        Ok(FilePlan { format: self.format(), bytes: 0, remarks: Vec::new() })
-    }
-
-    fn encode<'a>(&self, _: &'a TensorGroup<'a>, _: &'a mut dyn Write) -> Result<(), FormatError> {
-        Ok(())
-    }
-
-    fn recognise(&self, _: &[u8]) -> Result<(), FormatError> {
-        Ok(())
-    }
-
-    fn decode(&self, _: Bytes) -> Result<TensorMap, FormatError> {
-        Ok(TensorMap::default())
-    }
-}
+mod unused_format;
 
 fn limit_files_to(bytes: Option<u64>) {
     let limit = getrlimit(Resource::Fsize);

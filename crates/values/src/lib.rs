@@ -30,6 +30,6 @@ pub use enumeration::enum_member;
 pub use from_value::{FromValue, FromValueError};
 pub use object_id::ObjectId;
 pub use owned::to_owned_value;
-pub use returned::{Returned, returned_debug};
+pub use returned::{Returned, recorded_error};
 pub use tensor::{elements_of, tensor_of};
 pub use to_value::ToValue;

@@ -40,28 +40,17 @@ impl<T: ToValue> Returned for T {
 
 impl<T: ToValue, E: fmt::Display> Returned for Result<T, E> {
     fn returned(&self) -> Result<LiveValue<'_>, RecordedError> {
-        self.as_ref().map(T::to_value).map_err(|error| recorded::<E>(error.to_string()))
+        self.as_ref().map(T::to_value).map_err(|error| recorded_error::<E>(error.to_string()))
     }
 }
 
-/// Does for an error that can only be printed with `{:?}` what [`Returned`] does for others.
+/// Describes an error by its type and a text of it.
 ///
 /// ```
-/// use callbox_values::returned_debug;
-///
-/// #[derive(Debug)]
-/// struct OutOfPages;
-///
-/// let result: Result<u32, OutOfPages> = Err(OutOfPages);
-/// assert_eq!(returned_debug(&result).unwrap_err().text, "OutOfPages");
+/// let error = callbox_values::recorded_error::<std::fmt::Error>("no room".to_owned());
+/// assert_eq!((error.kind.as_str(), error.type_name.as_str()), ("error", "core::fmt::Error"));
 /// ```
-pub fn returned_debug<T: ToValue, E: fmt::Debug>(
-    result: &Result<T, E>,
-) -> Result<LiveValue<'_>, RecordedError> {
-    result.as_ref().map(T::to_value).map_err(|error| recorded::<E>(format!("{error:?}")))
-}
-
-fn recorded<E>(text: String) -> RecordedError {
+pub fn recorded_error<E: ?Sized>(text: String) -> RecordedError {
     RecordedError { kind: "error".to_owned(), type_name: type_name::<E>().to_owned(), text }
 }
 

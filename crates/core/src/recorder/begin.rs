@@ -20,9 +20,6 @@ use crate::ports::{DeviceMemory, DumpSink};
 use crate::record::{CallRecord, ExecutionStatus, Origin, TensorInfo};
 use crate::tensor::StorageBytes;
 
-/// Version of the extra keys in a record.
-const ORIGIN_FORMAT: u32 = 1;
-
 /// What the caller's closure gives; it is called at most once.
 type Arguments<'c, 'v> = &'c mut (dyn FnMut() -> LiveArguments<'v> + 'c);
 
@@ -128,7 +125,7 @@ fn try_dump_inputs(
     record.call_sequence = ledger.number(callsite.function());
     record.process_id = ledger.process.id;
     record.origin = Some(Origin {
-        format: ORIGIN_FORMAT,
+        format: Origin::FORMAT,
         host: ledger.process.host.clone(),
         process: ledger.process.token.clone(),
     });

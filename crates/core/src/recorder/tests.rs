@@ -171,11 +171,8 @@ fn values_that_panic_while_they_are_described_cost_their_call_alone() {
 
 #[test]
 fn nothing_is_read_while_a_graph_is_captured() {
-    let mut memory = MockDeviceMemory::new();
-    memory.expect_capturing().return_const(true);
-    memory.expect_byte_len().return_const(4usize);
+    let mut memory = capturing();
     memory.expect_retain().returning(|| None);
-    let memory: &dyn DeviceMemory = &memory;
     let (log, _) = log();
     let (mut sink, mut slot) = (MockDumpSink::new(), MockDumpSlot::new());
     sink.expect_encode().returning(|record| {
@@ -186,15 +183,8 @@ fn nothing_is_read_while_a_graph_is_captured() {
     let pending = |line: &Line| line.as_bytes() == b"graph_capture_pending_flush\n";
     slot.expect_append().times(2).withf(pending).returning(|_| Ok(3));
     sink.expect_log().times(2).withf(pending).returning(|_| Ok(3));
-    let slot = Mutex::new(Some(slot));
-    sink.expect_open().returning(move |_| Ok(Box::new(slot.lock().unwrap().take().unwrap())));
-
-    let recorder = recorder(Level::Dumps, log, sink);
-    let call = recorder.begin(&CALLSITE, || {
-        let mut view = TensorView::new(DType::UInt8, Layout::contiguous(&[4]).unwrap(), &[0; 4]).unwrap();
-        view.storage.bytes = StorageBytes::Device(memory);
-        one(Value::Tensor(view))
-    });
+    let recorder = recorder(Level::Dumps, log, one_slot(slot, sink));
+    let call = recorder.begin(&CALLSITE, || one(device_tensor(&memory)));
     call.complete(|| Value::None.into());
     assert_eq!(recorder.health().count(Ending::Captured), 1);
 }
@@ -212,7 +202,6 @@ fn a_call_whose_stream_fails_afterwards_is_never_completed() {
     memory.expect_capturing().return_const(false);
     memory.expect_byte_len().return_const(4usize);
     memory.expect_retain().returning(move || Some(retained.clone()));
-    let memory: &dyn DeviceMemory = &memory;
 
     let (log, _) = log();
     let failed = Arc::new(Mutex::new(0));
@@ -227,15 +216,8 @@ fn a_call_whose_stream_fails_afterwards_is_never_completed() {
     slot.expect_put().times(1).returning(|_, _, _| Ok(64));
     slot.expect_append().times(2).returning(|_| Ok(3));
     sink.expect_log().times(2).returning(|_| Ok(3));
-    let slot = Mutex::new(Some(slot));
-    sink.expect_open().returning(move |_| Ok(Box::new(slot.lock().unwrap().take().unwrap())));
-
-    let recorder = recorder(Level::Dumps, log, sink);
-    let call = recorder.begin(&CALLSITE, || {
-        let mut view = TensorView::new(DType::UInt8, Layout::contiguous(&[4]).unwrap(), &[0; 4]).unwrap();
-        view.storage.bytes = StorageBytes::Device(memory);
-        one(Value::Tensor(view))
-    });
+    let recorder = recorder(Level::Dumps, log, one_slot(slot, sink));
+    let call = recorder.begin(&CALLSITE, || one(device_tensor(&memory)));
     call.complete(|| Value::None.into());
     assert_eq!((recorder.health().count(Ending::Failed), *failed.lock().unwrap()), (1, 1));
 }
@@ -438,4 +420,19 @@ fn a_limit_is_told_once_and_the_calls_beyond_it_go_on_in_the_log() {
         *names.lock().unwrap(),
         ["Started", "Notice", "CallStarted", "CallReturned", "CallStarted", "CallReturned"]
     );
+}
+
+#[test]
+fn a_sink_that_panics_over_outputs_still_ends_the_call() {
+    let (mut sink, mut slot) = (MockDumpSink::new(), MockDumpSlot::new());
+    sink.expect_plan().returning(|_| Ok(plan()));
+    sink.expect_encode().returning(|_| Ok(Line::new(b"{}\n".to_vec())));
+    sink.expect_log().times(2).returning(|_| Ok(3));
+    slot.expect_location().return_const("dumps/x".to_owned());
+    slot.expect_append().times(2).returning(|_| Ok(3));
+    slot.expect_put().returning(|_, _, _| panic!("no such device"));
+    let (log, _) = log();
+    let recorder = recorder(Level::Dumps, log, one_slot(slot, sink));
+    recorder.begin(&CALLSITE, || one(Value::int(1))).complete(|| tensor(&[3]).into());
+    assert_eq!(recorder.health().count(Ending::OutputsSkipped), 1);
 }
