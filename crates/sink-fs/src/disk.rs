@@ -1,29 +1,28 @@
-//! The file operations of recording, all of them; a rename or a sync that is forgotten is forgotten here.
+//! The steps of recording that change files, all of them; a rename or a sync that is forgotten is forgotten here.
 //!
 //! Everything happens inside a [`Folder`] that is held open, by names without a slash: nothing that is put in a
 //! folder's place meanwhile, a symbolic link say, leads a write elsewhere.
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use callbox_core::SinkError;
 use callbox_core::error::chain;
-use rustix::fd::OwnedFd;
-use rustix::fs::{AtFlags, CWD, FileType, FlockOperation, Mode, OFlags};
-use rustix::io::{Errno, retry_on_intr};
 
-use crate::close::close;
 use crate::durability::Durability;
+#[cfg(test)]
+use crate::files::FileFacts;
+use crate::files::{Files, OpenFile, OpenFolder, Opening};
 
-/// Tensors of models and lines of arguments are nobody else's business.
-const FOLDER_MODE: Mode = Mode::RWXU;
-const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
+/// An operation that a signal interrupts is done again, but not for ever: the application waits for it.
+const TRIES: usize = 100;
 
 /// A folder that files are written to.
 #[derive(Debug)]
 pub(crate) struct Folder {
     path: PathBuf,
-    descriptor: OwnedFd,
+    open: Box<dyn OpenFolder>,
     durability: Durability,
 }
 
@@ -31,7 +30,7 @@ pub(crate) struct Folder {
 #[derive(Debug)]
 pub(crate) struct DiskFile {
     path: PathBuf,
-    descriptor: OwnedFd,
+    open: Box<dyn OpenFile>,
 }
 
 /// A file that nobody else who asks for the lock writes to.
@@ -42,16 +41,21 @@ pub(crate) struct Locked<'a>(&'a DiskFile);
 impl Folder {
     /// Opens a folder by its path; it and its parents are made where they are missing. The path is the user's own
     /// and may lead through symbolic links.
-    pub(crate) fn open_or_create(path: &Path, durability: Durability) -> Result<Folder, SinkError> {
-        let opened = match open_folder(path) {
-            Err(Errno::NOENT) => {
-                create_with_parents(path, durability)?;
-                open_folder(path)
+    pub(crate) fn open_or_create(
+        files: &Arc<dyn Files>,
+        path: &Path,
+        durability: Durability,
+    ) -> Result<Folder, SinkError> {
+        let open = || patiently(|| files.open_folder(path));
+        let opened = match open() {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                create_with_parents(&**files, path, durability)?;
+                open()
             }
             answer => answer,
         };
-        let descriptor = opened.map_err(failed("open", path))?;
-        Ok(Folder { path: path.to_owned(), descriptor, durability })
+        let open = opened.map_err(failed("open", path))?;
+        Ok(Folder { path: path.to_owned(), open, durability })
     }
 
     pub(crate) fn durability(&self) -> Durability {
@@ -60,25 +64,26 @@ impl Folder {
 
     /// Tells whether the folder was removed since it was opened.
     pub(crate) fn is_removed(&self) -> bool {
-        is_removed(&self.descriptor)
+        self.open.is_removed().unwrap_or_default()
+    }
+
+    /// Returns the bytes that an ordinary user can still write here.
+    pub(crate) fn free_bytes(&self) -> Result<u64, SinkError> {
+        patiently(|| self.open.free_bytes()).map_err(failed("ask for the free space of", &self.path))
     }
 
     /// Makes a folder inside this one; `None` where the name is taken, by whatever it is.
     pub(crate) fn create_folder(&self, name: &str) -> Result<Option<Folder>, SinkError> {
         let path = self.path.join(name);
-        match rustix::fs::mkdirat(&self.descriptor, name, FOLDER_MODE) {
+        match patiently(|| self.open.create_folder(name)) {
             Ok(()) => {}
-            Err(Errno::EXIST) => return Ok(None),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(None),
             Err(error) => return Err(failed("create", &path)(error)),
         }
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let opened = rustix::fs::openat(&self.descriptor, name, flags, Mode::empty());
-        let opened = opened.map_err(failed("open", &path)).and_then(|descriptor| {
-            self.sync_if_asked()?;
-            Ok(descriptor)
-        });
+        let opened = patiently(|| self.open.open_folder(name)).map_err(failed("open", &path));
+        let opened = opened.and_then(|open| self.sync_if_asked().map(|()| open));
         match opened {
-            Ok(descriptor) => Ok(Some(Folder { path, descriptor, durability: self.durability })),
+            Ok(open) => Ok(Some(Folder { path, open, durability: self.durability })),
             // An empty folder would look like a call that never started.
             Err(error) => Err(and_undoing(error, self.remove_folder(name))),
         }
@@ -86,12 +91,12 @@ impl Folder {
 
     /// Makes a file; there must be none of that name.
     pub(crate) fn create_file(&self, name: &str) -> Result<DiskFile, SinkError> {
-        self.open_file("create", name, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL)
+        self.open_file("create", name, Opening::New)
     }
 
     /// Makes a file for lines at its end; there must be none of that name.
     pub(crate) fn create_appended(&self, name: &str) -> Result<DiskFile, SinkError> {
-        let file = self.open_file("create", name, APPEND | OFlags::CREATE | OFlags::EXCL)?;
+        let file = self.open_file("create", name, Opening::NewLines)?;
         self.sync_or_remove(name)?;
         Ok(file)
     }
@@ -100,11 +105,9 @@ impl Folder {
     ///
     /// Whatever lies there was not put there by us: only a regular file will do, and no link to one.
     pub(crate) fn open_appended(&self, name: &str) -> Result<DiskFile, SinkError> {
-        // O_NONBLOCK: opening a FIFO must not wait for a reader.
-        let file =
-            self.open_file("open", name, APPEND | OFlags::CREATE | OFlags::NONBLOCK | OFlags::NOCTTY)?;
-        let stat = rustix::fs::fstat(&file.descriptor).map_err(failed("look at", &file.path))?;
-        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        let file = self.open_file("open", name, Opening::Lines)?;
+        let facts = patiently(|| file.open.facts()).map_err(failed("look at", &file.path))?;
+        if !facts.is_regular {
             return Err(file.error("open", io::Error::other("it is not a regular file")));
         }
         self.sync_if_asked()?;
@@ -117,37 +120,34 @@ impl Folder {
             file.sync()?;
         }
         file.close()?;
-        rustix::fs::renameat(&self.descriptor, temporary, &self.descriptor, name)
+        patiently(|| self.open.rename(temporary, name))
             .map_err(failed("rename", &self.path.join(temporary)))?;
         self.sync_or_remove(name)
     }
 
     /// Removes a file, if it is there.
     pub(crate) fn remove_file(&self, name: &str) -> Result<(), SinkError> {
-        self.remove(name, AtFlags::empty())
+        self.removed(name, patiently(|| self.open.remove_file(name)))
     }
 
     /// Removes a folder, if it is there; it must be empty.
     pub(crate) fn remove_folder(&self, name: &str) -> Result<(), SinkError> {
-        self.remove(name, AtFlags::REMOVEDIR)
+        self.removed(name, patiently(|| self.open.remove_folder(name)))
     }
 
-    fn remove(&self, name: &str, flags: AtFlags) -> Result<(), SinkError> {
-        match rustix::fs::unlinkat(&self.descriptor, name, flags) {
-            Ok(()) | Err(Errno::NOENT) => Ok(()),
-            Err(error) => Err(failed("remove", &self.path.join(name))(error)),
+    fn removed(&self, name: &str, answer: io::Result<()>) -> Result<(), SinkError> {
+        match answer {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(failed("remove", &self.path.join(name))(error))
+            }
+            Ok(()) | Err(_) => Ok(()),
         }
     }
 
-    fn open_file(&self, act: &'static str, name: &str, flags: OFlags) -> Result<DiskFile, SinkError> {
+    fn open_file(&self, act: &'static str, name: &str, how: Opening) -> Result<DiskFile, SinkError> {
         let path = self.path.join(name);
-        let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        match rustix::fs::openat(&self.descriptor, name, flags, FILE_MODE) {
-            Ok(descriptor) => Ok(DiskFile { path, descriptor }),
-            Err(Errno::LOOP) => {
-                let reason = io::Error::other("it is a symbolic link, and those are not followed");
-                Err(SinkError::Io { act, path, source: reason })
-            }
+        match patiently(|| self.open.open_file(name, how)) {
+            Ok(open) => Ok(DiskFile { path, open }),
             Err(error) => Err(failed(act, &path)(error)),
         }
     }
@@ -160,64 +160,50 @@ impl Folder {
     fn sync_if_asked(&self) -> Result<(), SinkError> {
         match self.durability {
             Durability::Process => Ok(()),
-            Durability::System => sync(&self.descriptor).map_err(failed("sync", &self.path)),
+            Durability::System => patiently(|| self.open.sync()).map_err(failed("sync", &self.path)),
         }
     }
 }
 
-/// Reading: the last byte is looked at before a line is appended.
-const APPEND: OFlags = OFlags::RDWR.union(OFlags::APPEND);
-
 impl DiskFile {
     /// Returns the size in bytes.
     pub(crate) fn byte_len(&self) -> Result<u64, SinkError> {
-        let stat = rustix::fs::fstat(&self.descriptor).map_err(failed("look at", &self.path))?;
-        Ok(u64::try_from(stat.st_size).unwrap_or_default())
+        let facts = patiently(|| self.open.facts()).map_err(failed("look at", &self.path))?;
+        Ok(facts.bytes)
     }
 
     /// Tells whether the file was removed since it was opened.
     pub(crate) fn is_removed(&self) -> bool {
-        is_removed(&self.descriptor)
+        self.open.facts().is_ok_and(|facts| facts.is_removed)
     }
 
     /// Writes bytes, or as many of them as there is room for.
     pub(crate) fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        Ok(retry_on_intr(|| rustix::io::write(&self.descriptor, bytes))?)
+        patiently(|| self.open.write(bytes))
     }
 
     /// Reads one byte; `None` behind the end.
     pub(crate) fn byte_at(&self, offset: u64) -> Result<Option<u8>, SinkError> {
         let mut byte = [0];
-        let len = retry_on_intr(|| rustix::io::pread(&self.descriptor, &mut byte, offset));
+        let len = patiently(|| self.open.read_at(&mut byte, offset));
         let len = len.map_err(failed("read", &self.path))?;
         Ok((len == 1).then_some(byte[0]))
     }
 
     /// Cuts the file.
     pub(crate) fn truncate(&self, len: u64) -> Result<(), SinkError> {
-        rustix::fs::ftruncate(&self.descriptor, len).map_err(failed("cut", &self.path))
+        patiently(|| self.open.truncate(len)).map_err(failed("cut", &self.path))
     }
 
-    /// Asks for all of a file's blocks at once: faster than one by one, and a full disk shows before anything is
-    /// written. File systems that cannot are not asked again.
+    /// Asks for all of a file's blocks at once.
     pub(crate) fn allocate(&self, len: u64) -> Result<(), SinkError> {
-        #[cfg(target_os = "linux")]
-        if let Err(error @ (Errno::NOSPC | Errno::DQUOT | Errno::FBIG)) =
-            rustix::fs::fallocate(&self.descriptor, rustix::fs::FallocateFlags::empty(), 0, len)
-        {
-            return Err(failed("reserve space for", &self.path)(error));
-        }
-        Ok(())
+        patiently(|| self.open.allocate(len)).map_err(failed("reserve space for", &self.path))
     }
 
     /// Takes the lock that writers of one file take in turn; `None` while another one has it.
-    ///
-    /// It is one of whoever opened the file: threads that share it, and forked children, do not keep each other out.
-    /// Some network file systems have no locks: there the appending write alone keeps lines apart.
     pub(crate) fn try_lock(&self) -> Result<Option<Locked<'_>>, SinkError> {
-        match rustix::fs::flock(&self.descriptor, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) | Err(Errno::NOSYS | Errno::OPNOTSUPP | Errno::NOLCK) => Ok(Some(Locked(self))),
-            Err(Errno::WOULDBLOCK | Errno::INTR) => Ok(None),
+        match patiently(|| self.open.try_lock()) {
+            Ok(taken) => Ok(taken.then_some(Locked(self))),
             Err(error) => Err(failed("lock", &self.path)(error)),
         }
     }
@@ -225,12 +211,13 @@ impl DiskFile {
     /// Makes the contents survive a crash of the system. After an error nobody knows what is on the disk: trying
     /// again would succeed and prove nothing.
     pub(crate) fn sync(&self) -> Result<(), SinkError> {
-        sync(&self.descriptor).map_err(failed("sync", &self.path))
+        patiently(|| self.open.sync()).map_err(failed("sync", &self.path))
     }
 
     fn close(self) -> Result<(), SinkError> {
-        let DiskFile { path, descriptor } = self;
-        close(descriptor).map_err(failed("close", &path))
+        let DiskFile { path, open } = self;
+        // The descriptor is gone after an error too: there is nothing to try again.
+        open.close().map_err(failed("close", &path))
     }
 
     /// Builds the error of something that failed with this file.
@@ -242,7 +229,7 @@ impl DiskFile {
 impl Drop for Locked<'_> {
     fn drop(&mut self) {
         // It cannot fail for a lock that is held, and closing the file gives it back too.
-        rustix::fs::flock(&self.0.descriptor, FlockOperation::Unlock).ok();
+        self.0.open.unlock().ok();
     }
 }
 
@@ -258,37 +245,97 @@ pub(crate) fn and_undoing(error: SinkError, undone: Result<(), SinkError>) -> Si
     }
 }
 
-fn create_with_parents(path: &Path, durability: Durability) -> Result<(), SinkError> {
-    let mut created = rustix::fs::mkdir(path, FOLDER_MODE);
+fn create_with_parents(files: &dyn Files, path: &Path, durability: Durability) -> Result<(), SinkError> {
+    let create = || patiently(|| files.create_folder(path));
+    let mut created = create();
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    if let (Err(Errno::NOENT), Some(parent)) = (created, parent) {
-        create_with_parents(parent, durability)?;
-        created = rustix::fs::mkdir(path, FOLDER_MODE);
+    if let (Err(error), Some(parent)) = (&created, parent)
+        && error.kind() == ErrorKind::NotFound
+    {
+        create_with_parents(files, parent, durability)?;
+        created = create();
     }
     match created {
         Ok(()) if durability == Durability::System => {
             let parent = parent.unwrap_or(Path::new("."));
-            open_folder(parent).and_then(|parent| sync(&parent)).map_err(failed("sync", parent))
+            let opened = patiently(|| files.open_folder(parent));
+            opened.and_then(|parent| patiently(|| parent.sync())).map_err(failed("sync", parent))
         }
+        Ok(()) => Ok(()),
         // Another process may have been quicker.
-        Ok(()) | Err(Errno::EXIST) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
         Err(error) => Err(failed("create", path)(error)),
     }
 }
 
-fn open_folder(path: &Path) -> Result<OwnedFd, Errno> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    rustix::fs::openat(CWD, path, flags, Mode::empty())
+/// Does an operation again that a signal interrupted.
+fn patiently<T>(mut operation: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    for _ in 0..TRIES {
+        match operation() {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            answer => return answer,
+        }
+    }
+    // Of another kind: callers above would go on trying.
+    Err(io::Error::other(format!("a signal interrupted it {TRIES} times")))
 }
 
-fn sync(descriptor: &OwnedFd) -> Result<(), Errno> {
-    rustix::fs::fsync(descriptor)
+fn failed(act: &'static str, path: &Path) -> impl FnOnce(io::Error) -> SinkError {
+    move |source| SinkError::Io { act, path: path.to_owned(), source }
 }
 
-fn is_removed(descriptor: &OwnedFd) -> bool {
-    rustix::fs::fstat(descriptor).is_ok_and(|stat| stat.st_nlink == 0)
+#[cfg(test)]
+impl DiskFile {
+    /// As on a disk that fails; `another` is written behind what was to be synced.
+    pub(crate) fn that_cannot_sync(self, another: &'static [u8]) -> DiskFile {
+        DiskFile { path: self.path, open: Box::new(CannotSync { file: self.open, another }) }
+    }
 }
 
-fn failed(act: &'static str, path: &Path) -> impl FnOnce(Errno) -> SinkError {
-    move |error| SinkError::Io { act, path: path.to_owned(), source: error.into() }
+/// A file whose syncs fail.
+#[cfg(test)]
+#[derive(Debug)]
+struct CannotSync {
+    file: Box<dyn OpenFile>,
+    another: &'static [u8],
+}
+
+#[cfg(test)]
+impl OpenFile for CannotSync {
+    fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.file.read_at(bytes, offset)
+    }
+
+    fn facts(&self) -> io::Result<FileFacts> {
+        self.file.facts()
+    }
+
+    fn truncate(&self, bytes: u64) -> io::Result<()> {
+        self.file.truncate(bytes)
+    }
+
+    fn allocate(&self, bytes: u64) -> io::Result<()> {
+        self.file.allocate(bytes)
+    }
+
+    fn try_lock(&self) -> io::Result<bool> {
+        self.file.try_lock()
+    }
+
+    fn unlock(&self) -> io::Result<()> {
+        self.file.unlock()
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.file.write(self.another)?;
+        Err(io::Error::other("the disk is gone"))
+    }
+
+    fn close(self: Box<Self>) -> io::Result<()> {
+        self.file.close()
+    }
 }

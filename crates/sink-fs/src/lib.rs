@@ -6,6 +6,7 @@ mod disk;
 mod durability;
 mod encode;
 mod fields;
+pub mod files;
 mod folder;
 mod formats;
 mod index;

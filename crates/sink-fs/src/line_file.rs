@@ -30,7 +30,7 @@ const LOCK_PAUSE: Duration = Duration::from_micros(100);
 #[derive(Debug)]
 pub(crate) struct LineFile {
     file: DiskFile,
-    sync: fn(&DiskFile) -> Result<(), SinkError>,
+    durability: Durability,
     tail: Mutex<Tail>,
 }
 
@@ -47,11 +47,7 @@ struct Tail {
 
 impl LineFile {
     pub(crate) fn new(file: DiskFile, durability: Durability) -> LineFile {
-        let sync = match durability {
-            Durability::Process => |_: &DiskFile| Ok(()),
-            Durability::System => DiskFile::sync,
-        };
-        LineFile { file, sync, tail: Mutex::default() }
+        LineFile { file, durability, tail: Mutex::default() }
     }
 
     /// Tells whether the file was removed since it was opened.
@@ -73,7 +69,7 @@ impl LineFile {
         let written = ours.end - ours.start;
         // Other processes need not wait for the disk.
         drop(lock);
-        if let Err(error) = (self.sync)(&self.file) {
+        if let Err(error) = self.sync_if_asked() {
             tail.is_unsound = true;
             drop(tail);
             return Err(and_undoing(error, self.take_back(ours)));
@@ -129,6 +125,13 @@ impl LineFile {
         Ok(place)
     }
 
+    fn sync_if_asked(&self) -> Result<(), SinkError> {
+        match self.durability {
+            Durability::Process => Ok(()),
+            Durability::System => self.file.sync(),
+        }
+    }
+
     /// Takes a line back that was written.
     fn take_back(&self, line: Range<u64>) -> Result<(), SinkError> {
         let (mut tail, lock) = self.turn()?;
@@ -157,10 +160,9 @@ impl LineFile {
 
 #[cfg(test)]
 impl LineFile {
-    /// As on a disk that has failed.
-    pub(crate) fn that_cannot_sync(file: DiskFile) -> LineFile {
-        let sync = |file: &DiskFile| Err(file.error("sync", io::Error::other("the disk is gone")));
-        LineFile { file, sync, tail: Mutex::default() }
+    /// As on a disk that fails while somebody else's line comes behind ours.
+    pub(crate) fn that_cannot_sync(file: DiskFile, another: &'static [u8]) -> LineFile {
+        LineFile::new(file.that_cannot_sync(another), Durability::System)
     }
 }
 
@@ -169,15 +171,18 @@ mod tests {
     use std::fs;
     use std::io::Write;
     use std::path::Path;
+    use std::sync::Arc;
 
     use callbox_core::error::chain;
     use tempfile::TempDir;
 
     use super::*;
     use crate::disk::Folder;
+    use crate::files::{Files, RealFiles};
 
     fn open(folder: &Path) -> LineFile {
-        let folder = Folder::open_or_create(folder, Durability::System).unwrap();
+        let files: Arc<dyn Files> = Arc::new(RealFiles);
+        let folder = Folder::open_or_create(&files, folder, Durability::System).unwrap();
         LineFile::new(folder.open_appended("lines").unwrap(), Durability::System)
     }
 
@@ -218,7 +223,7 @@ mod tests {
         let folder = TempDir::new().unwrap();
         std::thread::scope(|scope| {
             for writer in 0..4 {
-                let lines = LineFile { sync: |_| Ok(()), ..open(folder.path()) };
+                let lines = LineFile { durability: Durability::Process, ..open(folder.path()) };
                 scope.spawn(move || {
                     let text = line(&format!("{}\n", writer.to_string().repeat(3000)));
                     (0..50).for_each(|_| assert_eq!(lines.append(&text).unwrap(), 3001));
@@ -255,10 +260,10 @@ mod tests {
     fn a_line_that_cannot_be_synced_is_taken_back_and_no_later_sync_is_believed() {
         let folder = TempDir::new().unwrap();
         add(folder.path(), "torn");
-        let mut lines = LineFile::that_cannot_sync(open(folder.path()).file);
+        let mut lines = LineFile::that_cannot_sync(open(folder.path()).file, b"");
         check_refused(&lines, folder.path(), "failed to sync lines: the disk is gone");
         check_text(folder.path(), "torn");
-        lines.sync = |_| Ok(());
+        lines.durability = Durability::Process;
         let reason = "failed to write lines: a line before it could not be synced";
         check_refused(&lines, folder.path(), reason);
         assert_eq!(open(folder.path()).append(&line("a\n")).unwrap(), 3);
@@ -268,11 +273,7 @@ mod tests {
     #[test]
     fn a_line_that_others_follow_is_not_taken_back_and_the_error_says_so() {
         let folder = TempDir::new().unwrap();
-        let mut lines = LineFile::that_cannot_sync(open(folder.path()).file);
-        lines.sync = |file| {
-            file.write(b"another's\n").unwrap();
-            Err(file.error("sync", io::Error::other("the disk is gone")))
-        };
+        let lines = LineFile::that_cannot_sync(open(folder.path()).file, b"another's\n");
         let reason = "failed to take a line back from lines: other lines follow it, after: \
                       failed to sync lines: the disk is gone";
         check_refused(&lines, folder.path(), reason);

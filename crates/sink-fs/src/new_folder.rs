@@ -2,11 +2,13 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use callbox_core::SinkError;
 
 use crate::disk::Folder;
 use crate::durability::Durability;
+use crate::files::{Files, RealFiles};
 use crate::staged::{self, Fill};
 
 /// A folder that is being filled, readable by its owner alone.
@@ -22,7 +24,8 @@ impl NewFolder {
     /// Opens a folder by its path; it and its parents are made where they are missing. The path is the user's own
     /// and may lead through symbolic links.
     pub fn open_or_create(path: &Path) -> Result<NewFolder, SinkError> {
-        let folder = Folder::open_or_create(path, Durability::Process)?;
+        let files: Arc<dyn Files> = Arc::new(RealFiles);
+        let folder = Folder::open_or_create(&files, path, Durability::Process)?;
         Ok(NewFolder { path: path.to_owned(), folder })
     }
 

@@ -11,6 +11,7 @@ use callbox_core::{
 use crate::disk::Folder;
 use crate::durability::Durability;
 use crate::encode;
+use crate::files::{Files, RealFiles};
 use crate::formats::Formats;
 use crate::index::SESSION_FILE;
 use crate::line_file::LineFile;
@@ -41,6 +42,7 @@ pub struct SinkOptions {
 #[derive(Debug)]
 pub struct FsSink {
     root: PathBuf,
+    files: Arc<dyn Files>,
     formats: Formats,
     durability: Durability,
     session: PerProcess<u32, OpenSession>,
@@ -57,12 +59,24 @@ struct OpenSession {
 impl FsSink {
     /// Keeps the options; nothing is read or written before the first call.
     pub fn new(options: SinkOptions) -> FsSink {
+        FsSink::on(Arc::new(RealFiles), options)
+    }
+
+    /// As [`FsSink::new`], on another file system than that of the operating system.
+    pub fn on(files: Arc<dyn Files>, options: SinkOptions) -> FsSink {
         FsSink {
             root: normalised(&options.root),
+            files,
             formats: Formats { primary: options.format, fallback: options.fallback },
             durability: options.durability,
             session: PerProcess::new(),
         }
+    }
+
+    /// Returns the bytes that an ordinary user can still write in the session's folder, which is made where it is
+    /// missing.
+    pub fn free_bytes(&self) -> Result<u64, SinkError> {
+        self.folder()?.free_bytes()
     }
 
     /// Returns what the present process has open.
@@ -74,7 +88,7 @@ impl FsSink {
         let mut held = locked(&self.open_session().folder);
         let folder = match &*held {
             Some(folder) if !folder.is_removed() => folder,
-            _ => held.insert(Arc::new(Folder::open_or_create(&self.root, self.durability)?)),
+            _ => held.insert(Arc::new(Folder::open_or_create(&self.files, &self.root, self.durability)?)),
         };
         Ok(folder.clone())
     }

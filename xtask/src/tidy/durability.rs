@@ -4,8 +4,8 @@ use super::Finding;
 use super::source::find_word;
 use super::tree::Tree;
 
-/// The files that rename and sync.
-pub(super) const FILES: [&str; 1] = ["crates/sink-fs/src/disk.rs"];
+/// The file that says when to rename and to sync, and the one that asks the operating system to.
+pub(super) const FILES: [&str; 2] = ["crates/sink-fs/src/disk.rs", "crates/sink-fs/src/files/real.rs"];
 const CALLS: [&str; 8] =
     ["fdatasync", "fsync", "rename", "renameat", "renameat_with", "sync_all", "sync_data", "syncfs"];
 
