@@ -5,6 +5,7 @@ mod cargo;
 mod ci;
 mod interop;
 mod level_off;
+mod planted;
 mod readme;
 mod test;
 mod tidy;
@@ -30,6 +31,7 @@ Commands:
                  Let torch, safetensors and FlashInfer read what callbox writes, and the other way round, with N
                  random dumps (500). Installs them once, 7 GB in the user's cache. `CALLBOX_INTEROP_VENV` names
                  another place; `CALLBOX_INTEROP=off` leaves it out.
+  planted [BUG]  Plant each bug of the list in xtask/src/planted.rs, or one, and run the test that has to fail.
   bench [NAME]   Measure against baselines of the same run; `bench --help` lists the measurements.
 
 Each ends with exit code 0 if all is well and with 1 if not.
@@ -49,6 +51,7 @@ fn main() -> ExitCode {
             println!("{text}");
             true
         }),
+        "planted" if rest.len() <= 1 => planted::command(rest.first().map(String::as_str)).map(|()| true),
         "interop" => interop::run(rest).map(|()| true),
         "bench" => cargo::bench(rest, interop::existing_python().as_deref()).map(|()| true),
         "help" | "-h" | "--help" => {

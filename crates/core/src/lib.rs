@@ -22,6 +22,8 @@ mod logical;
 pub mod name;
 pub mod narrow_float;
 pub mod per_process;
+#[doc(hidden)]
+pub mod planted;
 pub mod ports;
 pub mod process;
 pub mod python;

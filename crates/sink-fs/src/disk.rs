@@ -7,8 +7,8 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use callbox_core::SinkError;
 use callbox_core::error::chain;
+use callbox_core::{SinkError, planted};
 
 use crate::durability::Durability;
 #[cfg(test)]
@@ -77,7 +77,11 @@ impl Folder {
         let path = self.path.join(name);
         match patiently(|| self.open.create_folder(name)) {
             Ok(()) => {}
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(None),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                if !planted::bug("exist_ok") {
+                    return Ok(None);
+                }
+            }
             Err(error) => return Err(failed("create", &path)(error)),
         }
         let opened = patiently(|| self.open.open_folder(name)).map_err(failed("open", &path));

@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use callbox_core::{Line, SinkError};
+use callbox_core::{Line, SinkError, planted};
 
 use crate::disk::{DiskFile, Locked, and_undoing};
 use crate::durability::Durability;
@@ -107,7 +107,9 @@ impl LineFile {
     ) -> Result<Range<u64>, SinkError> {
         let len = self.file.byte_len()?;
         let ends_as_we_left_it = tail.our_end.take() == Some(len) || len == 0;
-        let is_torn = !ends_as_we_left_it && self.file.byte_at(len - 1)? != Some(b'\n');
+        let is_torn = !ends_as_we_left_it
+            && !planted::bug("no_newline_repair")
+            && self.file.byte_at(len - 1)? != Some(b'\n');
         let bytes = if is_torn {
             Cow::Owned([b"\n", line.as_bytes()].concat())
         } else {

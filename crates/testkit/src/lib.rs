@@ -7,6 +7,7 @@ pub mod memory;
 pub mod memory_log;
 pub mod memory_sink;
 pub mod sample;
+pub mod sim;
 pub mod strategies;
 
 pub use device::{DeviceContents, FakeDeviceMemory};

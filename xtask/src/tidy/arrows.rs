@@ -46,7 +46,7 @@ pub(super) const ROWS: [Row; 23] = [
     },
     Row { folder: "crates/sink-stdio", ours: &["core"], external: &["rustix", "time"] },
     Row { folder: "crates/system", ours: &["core"], external: &["rustix", "time"] },
-    Row { folder: "crates/testkit", ours: &["core"], external: &["proptest", "time"] },
+    Row { folder: "crates/testkit", ours: &["core", "sink-fs"], external: &["proptest", "rustix", "time"] },
     Row {
         folder: "interop",
         ours: &["core", "format-pt", "format-safetensors", "sink-fs"],

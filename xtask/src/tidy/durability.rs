@@ -4,8 +4,10 @@ use super::Finding;
 use super::source::find_word;
 use super::tree::Tree;
 
-/// The file that says when to rename and to sync, and the one that asks the operating system to.
-pub(super) const FILES: [&str; 2] = ["crates/sink-fs/src/disk.rs", "crates/sink-fs/src/files/real.rs"];
+/// The file that says when to rename and to sync, the seam that declares both, and the one that asks the operating
+/// system to.
+pub(super) const FILES: [&str; 3] =
+    ["crates/sink-fs/src/disk.rs", "crates/sink-fs/src/files/mod.rs", "crates/sink-fs/src/files/real.rs"];
 const CALLS: [&str; 8] =
     ["fdatasync", "fsync", "rename", "renameat", "renameat_with", "sync_all", "sync_data", "syncfs"];
 

@@ -1,10 +1,10 @@
 //! The lists that checks go by name files and packages that exist.
 
 use super::tree::Tree;
-use super::{Finding, arrows, durability, serialization, unsafety};
+use super::{Finding, arrows, durability, purity, serialization, unsafety};
 
 pub(super) fn check(tree: &Tree) -> Vec<Finding> {
-    let files = [&durability::FILES[..], &serialization::FILES, &unsafety::FILES].concat();
+    let files = [&durability::FILES[..], &purity::FILES, &serialization::FILES, &unsafety::FILES].concat();
     files
         .into_iter()
         .map(str::to_owned)

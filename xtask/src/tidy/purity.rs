@@ -5,6 +5,8 @@ use super::source::{block_len, find_word};
 use super::tree::Tree;
 
 const CORE: &str = "crates/core/src/";
+/// Asks which bug a test plants, in builds that are not shipped.
+pub(super) const FILES: [&str; 1] = ["crates/core/src/planted.rs"];
 const MODULES: [&str; 6] = ["env", "fs", "net", "os", "process", "thread"];
 /// Asks about the present thread and touches nothing.
 const ALLOWED: [&str; 1] = ["thread::panicking"];
@@ -13,7 +15,8 @@ const WORDS: [&str; 9] =
 
 pub(super) fn check(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for (file, source) in tree.product().filter(|(file, _)| file.path.starts_with(CORE)) {
+    let is_core = |path: &str| path.starts_with(CORE) && !FILES.contains(&path);
+    for (file, source) in tree.product().filter(|(file, _)| is_core(&file.path)) {
         let mut found: Vec<(usize, String)> = std_modules(&source.product)
             .filter(|(_, path)| !ALLOWED.iter().any(|allowed| path.starts_with(allowed)))
             .map(|(line, path)| (line, first_identifier(path)))

@@ -1,0 +1,174 @@
+//! `cargo xtask planted`: do the tests find the bugs that are planted for them?
+//!
+//! A bug is a place in the code that asks `planted::bug("name")`, which only builds with the feature `planted-bugs`
+//! answer with yes. The table says which test has to fail then.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::cargo::{cargo, root, run};
+
+/// Turns the bugs on; of the core, which every package with a bug depends on.
+const FEATURE: &str = "callbox-core/planted-bugs";
+const VARIABLE: &str = "CALLBOX_PLANTED_BUG";
+/// Builds of their own: a bug must not come into another one.
+const TARGET: &str = "target/planted";
+
+/// A bug, and the test that finds it.
+#[derive(Clone, Copy, Debug)]
+struct Row {
+    bug: &'static str,
+    package: &'static str,
+    /// Name of the test binary: `lib` for the unit tests.
+    binary: &'static str,
+    /// Full name of the test.
+    test: &'static str,
+}
+
+const fn row(bug: &'static str, package: &'static str, binary: &'static str, test: &'static str) -> Row {
+    Row { bug, package, binary, test }
+}
+
+#[rustfmt::skip]
+const ROWS: [Row; 2] = [
+    row("exist_ok", "callbox-sink-fs", "lib", "sink::tests::u22_a_name_that_is_taken_is_never_shared"),
+    row("no_newline_repair", "callbox-sink-fs", "lib",
+        "line_file::tests::u07_a_line_that_another_writer_left_unfinished_is_closed_first"),
+];
+
+/// Plants every bug, or the one of this name, and runs its test.
+pub(crate) fn command(only: Option<&str>) -> Result<(), String> {
+    compare_with_code()?;
+    let rows: Vec<Row> = ROWS.into_iter().filter(|row| only.is_none_or(|only| only == row.bug)).collect();
+    if rows.is_empty() {
+        return Err(format!("there is no bug `{}` in xtask/src/planted.rs", only.unwrap_or_default()));
+    }
+    build(&rows)?;
+    let mut missed = Vec::new();
+    for row in &rows {
+        match try_bug(row) {
+            Ok(time) => println!("found in {:>4} ms  {:<28} by {}", time.as_millis(), row.bug, row.test),
+            Err(message) => {
+                println!("NOT FOUND         {:<28} {message}", row.bug);
+                missed.push(row.bug);
+            }
+        }
+    }
+    println!("{} of {} planted bugs are found", rows.len() - missed.len(), rows.len());
+    if missed.is_empty() { Ok(()) } else { Err(format!("not found: {}", missed.join(", "))) }
+}
+
+/// A bug without a row is never tried, and a row without a bug tries nothing.
+fn compare_with_code() -> Result<(), String> {
+    let mut planted = Vec::new();
+    find_bugs(&root().join("crates"), &mut planted)?;
+    planted.sort();
+    planted.dedup();
+    let listed: Vec<&str> = ROWS.iter().map(|row| row.bug).collect();
+    let without_row: Vec<&String> = planted.iter().filter(|bug| !listed.contains(&bug.as_str())).collect();
+    let without_bug: Vec<&&str> =
+        listed.iter().filter(|bug| !planted.iter().any(|name| name == **bug)).collect();
+    if without_row.is_empty() && without_bug.is_empty() {
+        return Ok(());
+    }
+    Err(format!("bugs without a row: {without_row:?}; rows without a bug in the code: {without_bug:?}"))
+}
+
+fn find_bugs(folder: &Path, found: &mut Vec<String>) -> Result<(), String> {
+    let failed = |error| format!("failed to read {}: {error}", folder.display());
+    for entry in fs::read_dir(folder).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        if path.is_dir() {
+            find_bugs(&path, found)?;
+        } else if path.extension().is_some_and(|extension| extension == "rs")
+            && !path.ends_with("core/src/planted.rs")
+        {
+            let text = fs::read_to_string(&path).map_err(failed)?;
+            found.extend(bugs_of(&text).map(str::to_owned));
+        }
+    }
+    Ok(())
+}
+
+fn bugs_of(text: &str) -> impl Iterator<Item = &str> {
+    text.split("planted::bug(\"").skip(1).filter_map(|rest| rest.split('"').next())
+}
+
+/// Builds all tests first, so that what fails afterwards is a test.
+fn build(rows: &[Row]) -> Result<(), String> {
+    let mut command = test_command(rows.iter());
+    command.arg("--no-run");
+    run(command, "building with bugs planted")
+}
+
+fn test_command<'a>(rows: impl Iterator<Item = &'a Row>) -> Command {
+    let mut command = cargo(&["test", "--quiet", "--features", FEATURE, "--package", "callbox-core"]);
+    command.arg("--target-dir").arg(target());
+    let mut binaries = BTreeMap::new();
+    for row in rows {
+        binaries.insert((row.package, row.binary), ());
+    }
+    for (package, _) in binaries.keys() {
+        command.args(["--package", package]);
+    }
+    let mut names: Vec<&str> = binaries.keys().map(|(_, binary)| *binary).collect();
+    names.sort_unstable();
+    names.dedup();
+    for name in names {
+        match name {
+            "lib" => command.arg("--lib"),
+            name => command.args(["--test", name]),
+        };
+    }
+    command
+}
+
+fn target() -> PathBuf {
+    root().join(TARGET)
+}
+
+/// Runs a bug's test with the bug planted; an error says that it did not fail as it should.
+#[expect(clippy::disallowed_methods, reason = "measuring reads the clock")]
+fn try_bug(row: &Row) -> Result<Duration, String> {
+    let mut command = test_command(std::iter::once(row));
+    command.args([row.test, "--", "--exact"]).env(VARIABLE, row.bug);
+    let start = Instant::now();
+    let output = command.output().map_err(|error| format!("failed to start cargo: {error}"))?;
+    let time = start.elapsed();
+    judge(&String::from_utf8_lossy(&output.stdout), row.test).map(|()| time)
+}
+
+/// Tells from a test run's output whether the test failed, and nothing else did.
+fn judge(output: &str, test: &str) -> Result<(), String> {
+    let count = |what: &str| output.matches(what).count();
+    match (count("running 1 test\n"), count("test result: FAILED. 0 passed; 1 failed;")) {
+        (1, 1) => Ok(()),
+        (1, _) if count("test result: ok. 1 passed;") == 1 => Err(format!("{test} passes")),
+        _ => Err(format!("{test} did not run: is it still called so? {}", output.trim())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_bug_of_the_code_has_a_row_and_every_row_a_bug() {
+        compare_with_code().unwrap();
+        let code = "if planted::bug(\"a\") {} else if x || planted::bug(\"b\") {}";
+        assert_eq!(bugs_of(code).collect::<Vec<_>>(), ["a", "b"]);
+    }
+
+    #[test]
+    fn only_a_test_that_ran_and_failed_has_found_a_bug() {
+        let others = "\nrunning 0 tests\n\ntest result: ok. 0 passed; 0 failed; 0 ignored;\n";
+        let run = |result: &str| format!("{others}\nrunning 1 test\n{result} 0 ignored;\n{others}");
+        assert_eq!(judge(&run("test result: FAILED. 0 passed; 1 failed;"), "t"), Ok(()));
+        assert_eq!(judge(&run("test result: ok. 1 passed; 0 failed;"), "t"), Err("t passes".to_owned()));
+        assert!(judge(others, "t").unwrap_err().starts_with("t did not run"));
+        assert!(judge("error: could not compile", "t").is_err());
+    }
+}
