@@ -72,7 +72,7 @@ fn measure_level(level: Level, target: Option<Duration>) -> anyhow::Result<Vec<M
         level,
         log_destination: LogDestination::File(folder.path().join("log.txt")),
         dump_dir: folder.path().join("dumps"),
-        limits: Limits { max_count: u64::MAX, max_bytes: u64::MAX },
+        limits: Limits { max_count: u64::MAX, max_bytes: u64::MAX, ..Limits::default() },
         ..Config::default()
     };
     let recorder = config.recorder()?;

@@ -7,7 +7,7 @@ use crate::random::Random;
 use crate::tensor::Tensor;
 
 /// Room for the lines and the inputs of the calls, and not for what one of them returns.
-pub(crate) const LIMITS: Limits = Limits { max_count: 100, max_bytes: 256 << 10 };
+pub(crate) const LIMITS: Limits = Limits { max_count: 100, max_bytes: 256 << 10, min_free_bytes: 0 };
 
 /// Builds the calls.
 pub(crate) fn calls() -> Vec<Call> {

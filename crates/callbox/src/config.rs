@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use callbox_core::{
-    Adapters, DumpSink, Filter, Level, Limits, LogSink, Recorder, Settings, SinkError, TensorSerializer,
+    Adapters, DumpSink, FailurePolicy, Filter, Level, Limits, LogSink, Recorder, Settings, SinkError,
+    TensorSerializer,
 };
 use callbox_format_pt::PtSerializer;
 use callbox_format_safetensors::SafetensorsSerializer;
@@ -34,6 +35,8 @@ pub const DEFAULT_PREFIX: &str = "FLASHINFER_";
 /// | `FLASHINFER_DUMP_EXCLUDE` | `exclude` | (empty) |
 /// | `FLASHINFER_DUMP_SAFETENSORS` | `format` | 0 |
 /// | `FLASHINFER_DUMP_DURABILITY` | `durability` | `process` |
+/// | `FLASHINFER_DUMP_MIN_FREE_GB` | `limits.min_free_bytes` | 0.25 |
+/// | `FLASHINFER_DUMP_ON_FAILURE` | `on_failure` | `skip` |
 ///
 /// `%i` stands for the process id in `FLASHINFER_LOGDEST` and `FLASHINFER_DUMP_DIR`.
 ///
@@ -66,6 +69,8 @@ pub struct Config {
     pub format: DumpFormat,
     /// Which crash a dump survives.
     pub durability: Durability,
+    /// What becomes of later calls when dumping fails: they are skipped until it works again, or for good.
+    pub on_failure: FailurePolicy,
 }
 
 /// A format of the files of tensors.
@@ -108,6 +113,7 @@ impl Default for Config {
             exclude: String::new(),
             format: DumpFormat::Torch,
             durability: Durability::Process,
+            on_failure: FailurePolicy::Skip,
         }
     }
 }
@@ -126,12 +132,12 @@ impl Config {
         let number = "a whole number, 0 or more";
         let level = variables.parsed("LOGLEVEL", number, 0, whole_number);
         let max_count = variables.parsed("DUMP_MAX_COUNT", number, default.limits.max_count, whole_number);
-        let max_size = variables.parsed(
-            "DUMP_MAX_SIZE_GB",
-            "a number of gigabytes, 0 or more",
-            Gigabytes(default.limits.max_bytes),
-            |text| gigabytes(text).map(Gigabytes),
-        );
+        let mut size = |name, default| {
+            let expected = "a number of gigabytes, 0 or more";
+            variables.parsed(name, expected, Gigabytes(default), |text| gigabytes(text).map(Gigabytes)).0
+        };
+        let max_bytes = size("DUMP_MAX_SIZE_GB", default.limits.max_bytes);
+        let min_free_bytes = size("DUMP_MIN_FREE_GB", default.limits.min_free_bytes);
         let format =
             variables.parsed("DUMP_SAFETENSORS", "0 or 1", default.format, |text| match text.trim() {
                 "0" => Some(DumpFormat::Torch),
@@ -142,15 +148,20 @@ impl Config {
             variables.parsed("DUMP_DURABILITY", "`process` or `system`", default.durability, |text| {
                 text.trim().parse().ok()
             });
+        let on_failure =
+            variables.parsed("DUMP_ON_FAILURE", "`skip` or `stop`", default.on_failure, |text| {
+                text.trim().parse().ok()
+            });
         let config = Config {
             level: Level::from_number(level),
             log_destination: variables.raw("LOGDEST").map_or(default.log_destination, LogDestination::parse),
             dump_dir: variables.raw("DUMP_DIR").map_or(default.dump_dir, PathBuf::from),
-            limits: Limits { max_count, max_bytes: max_size.0 },
+            limits: Limits { max_count, max_bytes, min_free_bytes },
             include: variables.text("DUMP_INCLUDE"),
             exclude: variables.text("DUMP_EXCLUDE"),
             format,
             durability,
+            on_failure,
         };
         (config, variables.into_warnings())
     }
@@ -173,6 +184,7 @@ impl Config {
             level: self.level,
             filter: Filter::new(&self.include, &self.exclude),
             limits: self.limits,
+            on_failure: self.on_failure,
             system: versions::system_lines(),
             versions: versions::versions(),
         };
@@ -223,7 +235,8 @@ mod tests {
         assert_eq!((config.clone(), warnings.len()), (Config::default(), 0));
         assert_eq!(config.level, Level::Off);
         assert_eq!(config.dump_dir, PathBuf::from("flashinfer_dumps"));
-        assert_eq!(config.limits, Limits { max_count: 1000, max_bytes: 20 << 30 });
+        let (max_count, max_bytes, min_free_bytes) = (1000, 20 << 30, 1 << 28);
+        assert_eq!(config.limits, Limits { max_count, max_bytes, min_free_bytes });
     }
 
     #[test]
@@ -238,17 +251,20 @@ mod tests {
             ("DUMP_EXCLUDE", "*.plan"),
             ("DUMP_SAFETENSORS", "1"),
             ("DUMP_DURABILITY", "system"),
+            ("DUMP_MIN_FREE_GB", "0"),
+            ("DUMP_ON_FAILURE", "stop"),
         ]);
         assert_eq!(warnings, []);
         let expected = Config {
             level: Level::Dumps,
             log_destination: LogDestination::File("logs/%i.log".into()),
             dump_dir: "dumps_%i".into(),
-            limits: Limits { max_count: 7, max_bytes: 1 << 29 },
+            limits: Limits { max_count: 7, max_bytes: 1 << 29, min_free_bytes: 0 },
             include: "*norm*".to_owned(),
             exclude: "*.plan".to_owned(),
             format: DumpFormat::Safetensors,
             durability: Durability::System,
+            on_failure: FailurePolicy::Stop,
         };
         assert_eq!(config, expected);
     }
@@ -261,6 +277,8 @@ mod tests {
             ("DUMP_MAX_COUNT", &["abc", "1e3", "-1", "2.5"]),
             ("DUMP_SAFETENSORS", &["yes", "2", "true"]),
             ("DUMP_DURABILITY", &["fsync", "SYSTEM"]),
+            ("DUMP_MIN_FREE_GB", &["1 GB", "nan", "-1"]),
+            ("DUMP_ON_FAILURE", &["retry", "Stop", "1"]),
         ] {
             for value in values {
                 let (config, warnings) = read(&[(variable, value)]);

@@ -12,8 +12,8 @@ mod versions;
 
 pub use callbox_core as core;
 pub use callbox_core::{
-    DType, Ending, Health, Level, Limits, LiveValue, OwnedValue, PendingCall, Recorder, TensorBuf,
-    TensorView, Value,
+    DType, Ending, FailurePolicy, Health, Level, Limits, LiveValue, OwnedValue, PendingCall, Recorder,
+    TensorBuf, TensorView, Value,
 };
 pub use callbox_macros::record;
 pub use callbox_registry::{Registry, registry};

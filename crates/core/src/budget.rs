@@ -10,12 +10,14 @@ pub struct Limits {
     pub max_count: u64,
     /// Bytes of all files: tensors, metadata and session lines.
     pub max_bytes: u64,
+    /// Bytes that stay free where dumps go, for everybody else who writes there; 0: none.
+    pub min_free_bytes: u64,
 }
 
-/// FlashInfer's defaults: 1,000 calls and 20 GB of 2^30 bytes.
+/// FlashInfer's defaults, 1,000 calls and 20 GB of 2^30 bytes; and 256 MiB that stay free, which FlashInfer has not.
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { max_count: 1000, max_bytes: 20 << 30 }
+        Limits { max_count: 1000, max_bytes: 20 << 30, min_free_bytes: 256 << 20 }
     }
 }
 
@@ -93,6 +95,11 @@ impl Reservation {
         self.is_dumped = true;
     }
 
+    /// Returns the limits that all of it is within.
+    pub(crate) fn limits(&self) -> Limits {
+        self.budget.limits
+    }
+
     /// Returns the bytes that are reserved and not spent.
     pub(crate) fn unspent(&self) -> u64 {
         self.unspent
@@ -124,7 +131,7 @@ mod tests {
     use super::*;
 
     fn budget(max_count: u64, max_bytes: u64) -> Arc<Budget> {
-        Arc::new(Budget::new(Limits { max_count, max_bytes }))
+        Arc::new(Budget::new(Limits { max_count, max_bytes, ..Limits::default() }))
     }
 
     #[test]

@@ -61,6 +61,8 @@ pub struct Dump<Stage> {
     /// Bytes of the place's own files: what is given back with it.
     placed_bytes: u64,
     remarks: Vec<Remark>,
+    /// Why the outputs could not be written.
+    outputs_fault: Option<Box<SinkError>>,
     stage: PhantomData<Stage>,
 }
 
@@ -76,6 +78,8 @@ pub(crate) struct NotDumped {
 pub(crate) enum NotDumpedCause {
     /// It needs more bytes than are left.
     OverSize,
+    /// It would take space that is to stay free; so many bytes are free.
+    LowSpace(u64),
     /// The sink failed.
     Sink(Box<SinkError>),
 }
@@ -113,8 +117,19 @@ impl<Stage> Dump<Stage> {
     }
 
     fn into_stage<Next>(self) -> Dump<Next> {
-        let Dump { sink, slot, record, arguments, reservation, placed_bytes, remarks, stage: _ } = self;
-        Dump { sink, slot, record, arguments, reservation, placed_bytes, remarks, stage: PhantomData }
+        let Dump {
+            sink,
+            slot,
+            record,
+            arguments,
+            reservation,
+            placed_bytes,
+            remarks,
+            outputs_fault,
+            stage: _,
+        } = self;
+        let stage = PhantomData;
+        Dump { sink, slot, record, arguments, reservation, placed_bytes, remarks, outputs_fault, stage }
     }
 
     /// Spells a record; one that readers would not take is an error.
@@ -168,8 +183,17 @@ impl Dump<Opened> {
             call_sequence: record.call_sequence,
         })?;
         record.dump_dir = slot.location().to_owned();
-        let (sink, remarks, stage) = (sink.clone(), Vec::new(), PhantomData);
-        Ok(Dump { sink, slot, record, arguments, reservation, placed_bytes: 0, remarks, stage })
+        Ok(Dump {
+            sink: sink.clone(),
+            slot,
+            record,
+            arguments,
+            reservation,
+            placed_bytes: 0,
+            remarks: Vec::new(),
+            outputs_fault: None,
+            stage: PhantomData,
+        })
     }
 
     /// Writes the inputs, then their line to the call's metadata and to the session.
@@ -218,6 +242,13 @@ impl Dump<Opened> {
     }
 }
 
+impl Dump<Ended> {
+    /// Gives the error over which the outputs were left out, if that is why.
+    pub(crate) fn take_outputs_fault(&mut self) -> Option<Box<SinkError>> {
+        self.outputs_fault.take()
+    }
+}
+
 impl Dump<InputsSaved> {
     /// Writes outputs and after-images, then the lines that say `completed`.
     ///
@@ -241,7 +272,12 @@ impl Dump<InputsSaved> {
                 self.write_line(&line)?;
                 Ok(self.into_stage())
             }
-            Err(reason) => self.skip_outputs(&reason),
+            Err(Unsaved::NoRoom(reason)) => self.skip_outputs(&reason),
+            Err(Unsaved::Fault(error)) => {
+                let reason = chain(&error);
+                self.outputs_fault = Some(Box::new(error));
+                self.skip_outputs(&reason)
+            }
         }
     }
 
@@ -259,27 +295,39 @@ impl Dump<InputsSaved> {
         self.end(closing)
     }
 
-    /// Gives the line to be written once all files are; an error is the reason why the outputs are skipped.
-    fn try_save_outputs(&mut self, outputs: &Described<'_>, written: &Described<'_>) -> Result<Line, String> {
+    /// Gives the line to be written once all files are.
+    fn try_save_outputs(
+        &mut self,
+        outputs: &Described<'_>,
+        written: &Described<'_>,
+    ) -> Result<Line, Unsaved> {
         let groups = [(Group::Outputs, outputs), (Group::ArgsAfter, written)];
         let groups = groups.into_iter().filter(|(_, tensors)| !tensors.tensors.is_empty());
         let mut plans = Vec::new();
         for (group, tensors) in groups {
-            let plan = self.sink.plan(&tensor_group(group, tensors)).map_err(|error| chain(&error))?;
+            let plan = self.sink.plan(&tensor_group(group, tensors))?;
             plans.push((group, tensors, plan));
         }
         let mut completed = CallRecord { status: ExecutionStatus::Completed, ..self.record.clone() };
         add_outputs(&mut completed, outputs, written);
-        let line = self.encode(&completed).map_err(|error| chain(&error))?;
+        let line = self.encode(&completed)?;
         let file_bytes = plans.iter().fold(0u64, |sum, (_, _, plan)| sum.saturating_add(plan.bytes));
         // What was reserved for the closing lines of a call without outputs is there for those with them, and again
         // for the others if a file cannot be written.
         let needed = file_bytes.saturating_add(2 * opening_bytes(&line));
         if !self.reservation.grow(needed.saturating_sub(self.reservation.unspent())) {
-            return Err(format!("the outputs take {file_bytes} bytes, more than the size limit leaves"));
+            let reason = format!("the outputs take {file_bytes} bytes, more than the size limit leaves");
+            return Err(Unsaved::NoRoom(reason));
+        }
+        let floor = self.reservation.limits().min_free_bytes;
+        if let Err(free) = keep_free(&*self.sink, floor, needed) {
+            let reason = format!(
+                "the outputs take {file_bytes} bytes of the {free} that are free, {floor} are to stay free"
+            );
+            return Err(Unsaved::NoRoom(reason));
         }
         for (group, tensors, plan) in &plans {
-            self.put(*group, tensors, plan).map_err(|error| chain(&error))?;
+            self.put(*group, tensors, plan)?;
             self.remarks.extend(plan.remarks.iter().cloned());
         }
         self.record = completed;
@@ -306,6 +354,35 @@ impl Dump<InputsSaved> {
         }
         let location = self.location().into();
         Err(SinkError::NoRoom { location })
+    }
+}
+
+/// Why outputs are not on disk.
+#[derive(Debug)]
+enum Unsaved {
+    /// There is no room for them: the reason, in words.
+    NoRoom(String),
+    /// They could not be written.
+    Fault(SinkError),
+}
+
+impl From<SinkError> for Unsaved {
+    fn from(error: SinkError) -> Unsaved {
+        Unsaved::Fault(error)
+    }
+}
+
+/// Tells whether `floor` bytes stay free when `bytes` are written; an error gives the bytes that are free now.
+///
+/// It is asked before a file is begun, so files that are written at the same time may go below it together.
+pub(crate) fn keep_free(sink: &dyn DumpSink, floor: u64, bytes: u64) -> Result<(), u64> {
+    if floor == 0 {
+        return Ok(());
+    }
+    // A sink that cannot tell is asked to write, and says what is wrong then.
+    match sink.free_bytes() {
+        Ok(Some(free)) if free < floor.saturating_add(bytes) => Err(free),
+        Ok(Some(_) | None) | Err(_) => Ok(()),
     }
 }
 

@@ -287,6 +287,17 @@ pub enum SinkError {
     Format(#[from] FormatError),
 }
 
+impl SinkError {
+    /// Tells whether the sink itself failed, so that other calls may fare as badly; otherwise it is this call that it
+    /// cannot take.
+    pub fn is_of_the_sink(&self) -> bool {
+        match self {
+            SinkError::Io { .. } | SinkError::Panicked(_) => true,
+            SinkError::LineTooLong { .. } | SinkError::NoRoom { .. } | SinkError::Format(_) => false,
+        }
+    }
+}
+
 /// Why device memory could not be read.
 #[derive(Debug, Error)]
 #[non_exhaustive]

@@ -26,6 +26,12 @@ pub enum Ending {
     OverSize,
     /// Recording failed before the call ran; nothing of it is on disk.
     NotRecorded,
+    /// It would have taken space that is to stay free on the disk.
+    LowSpace,
+    /// Recording rested after failures of the sink.
+    Resting,
+    /// Recording was stopped by a failure of the sink.
+    Stopped,
     /// Its inputs are on disk; what became of it could not be written.
     Unfinished,
     /// Its [`PendingCall`](crate::PendingCall) was dropped: nobody said what became of it.
@@ -34,7 +40,7 @@ pub enum Ending {
 
 impl Ending {
     /// Every ending.
-    pub const ALL: [Ending; 11] = [
+    pub const ALL: [Ending; 14] = [
         Ending::Logged,
         Ending::Recorded,
         Ending::Failed,
@@ -44,6 +50,9 @@ impl Ending {
         Ending::OverCount,
         Ending::OverSize,
         Ending::NotRecorded,
+        Ending::LowSpace,
+        Ending::Resting,
+        Ending::Stopped,
         Ending::Unfinished,
         Ending::Abandoned,
     ];
@@ -56,6 +65,9 @@ impl Ending {
             | Ending::OverCount
             | Ending::OverSize
             | Ending::NotRecorded
+            | Ending::LowSpace
+            | Ending::Resting
+            | Ending::Stopped
             | Ending::Unfinished
             | Ending::Abandoned => true,
         }
@@ -75,6 +87,9 @@ impl fmt::Display for Ending {
             Ending::OverCount => "over the limit of calls",
             Ending::OverSize => "over the size limit",
             Ending::NotRecorded => "not recorded because of errors",
+            Ending::LowSpace => "not recorded, to keep space free",
+            Ending::Resting => "skipped after errors",
+            Ending::Stopped => "skipped after recording was stopped",
             Ending::Unfinished => "recorded without an ending because of errors",
             Ending::Abandoned => "abandoned",
         })
@@ -193,13 +208,12 @@ impl Books {
         self.endings[ending as usize].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts a fault; tells whether it is the first of its kind.
-    pub(crate) fn fault(&self, kind: FaultKind, text: &str) -> bool {
+    /// Counts a fault; the first of its kind is kept.
+    pub(crate) fn fault(&self, kind: FaultKind, text: &str) {
         let is_first = self.faults[kind as usize].fetch_add(1, Ordering::Relaxed) == 0;
         if is_first && let Some(mut first) = lock_soon(&self.first) {
             first.insert(kind, text.to_owned());
         }
-        is_first
     }
 
     pub(crate) fn health(&self) -> Health {
@@ -245,8 +259,8 @@ mod tests {
             books.reach();
             books.end(ending);
         }
-        assert!(books.fault(FaultKind::Inputs, "no space"));
-        assert!(!books.fault(FaultKind::Inputs, "still no space"));
+        books.fault(FaultKind::Inputs, "no space");
+        books.fault(FaultKind::Inputs, "still no space");
         books.reach();
         let health = books.health();
         assert_eq!(health.running(), 1);

@@ -73,12 +73,6 @@ impl FsSink {
         }
     }
 
-    /// Returns the bytes that an ordinary user can still write in the session's folder, which is made where it is
-    /// missing.
-    pub fn free_bytes(&self) -> Result<u64, SinkError> {
-        self.folder()?.free_bytes()
-    }
-
     /// Returns what the present process has open.
     fn open_session(&self) -> &OpenSession {
         self.session.get(&std::process::id(), OpenSession::default)
@@ -134,6 +128,11 @@ impl DumpSink for FsSink {
             // It may take no more lines: the next one opens it anew.
             *locked(&self.open_session().index) = None;
         })
+    }
+
+    /// Returns what an ordinary user can still write in the session's folder, which is made where it is missing.
+    fn free_bytes(&self) -> Result<Option<u64>, SinkError> {
+        self.folder()?.free_bytes().map(Some)
     }
 }
 

@@ -158,6 +158,10 @@ impl DumpSink for MemorySink {
         self.carry_out("log", Operation::Log { record: self.record_of(line) })?;
         Ok(line.byte_len())
     }
+
+    fn free_bytes(&self) -> Result<Option<u64>, SinkError> {
+        Ok(None)
+    }
 }
 
 /// A place in memory.

@@ -68,6 +68,8 @@ pub trait DumpSink: Debug + Send + Sync {
     fn encode(&self, record: &CallRecord) -> Result<Line, SinkError>;
     /// Appends a line to the session. `Ok` gives the bytes written: the whole line is there, in one piece.
     fn log(&self, line: &Line) -> Result<u64, SinkError>;
+    /// Returns the bytes that can still be written where dumps go; `None` where nobody knows, or nothing is used up.
+    fn free_bytes(&self) -> Result<Option<u64>, SinkError>;
 }
 
 /// The place of one call's dump.

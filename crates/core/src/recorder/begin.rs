@@ -9,9 +9,11 @@ use super::pending::{PendingCall, Work};
 use super::{Inner, guarded};
 use crate::callsite::Callsite;
 use crate::describe::Described;
-use crate::dump::{Dump, InputsSaved, NotDumped, NotDumpedCause, plan_inputs};
+use crate::dump::{Dump, InputsSaved, NotDumped, NotDumpedCause, keep_free, plan_inputs};
 use crate::dump_file::Remark;
+use crate::error::chain;
 use crate::event::Event;
+use crate::gate::{Closed, Pass};
 use crate::health::{Ending, FaultKind};
 use crate::level::Level;
 use crate::live::LiveArguments;
@@ -113,11 +115,15 @@ fn try_dump_inputs(
     at: OffsetDateTime,
 ) -> Result<Dump<InputsSaved>, Ending> {
     let ledger = inner.ledger();
+    let pass = ledger.gate.enter(at).map_err(|closed| match closed {
+        Closed::Resting => Ending::Resting,
+        Closed::Stopped => Ending::Stopped,
+    })?;
     let Some(mut reservation) = ledger.budget.take_call() else {
         let max_count = ledger.budget.limits().max_count;
-        inner.tell_once(
+        inner.warn_once(
             "core: count",
-            &format!("callbox: {max_count} calls are dumped, the most allowed; further calls are logged, not dumped"),
+            &format!("{max_count} calls are dumped, the most allowed; further calls are logged, not dumped"),
         );
         return Err(Ending::OverCount);
     };
@@ -134,21 +140,32 @@ fn try_dump_inputs(
     let inputs = Described::arguments(arguments);
     let plan = match plan_inputs(&**sink, &inputs) {
         Ok(plan) => plan,
-        Err(error) => return Err(not_dumped(inner, callsite.function(), error.into())),
+        Err(error) => return Err(not_dumped(inner, callsite.function(), pass, error.into())),
     };
     if let Some(plan) = &plan {
         record.tensor_format = plan.format.name.to_owned();
     }
     add_inputs(&mut record, &inputs);
     // A file that is too large is found before a folder is made for it.
-    if plan.as_ref().is_some_and(|plan| !reservation.grow(plan.bytes)) {
-        let error = NotDumped { cause: NotDumpedCause::OverSize, leftover: None };
-        return Err(not_dumped(inner, callsite.function(), error));
+    let file_bytes = plan.as_ref().map_or(0, |plan| plan.bytes);
+    let room = match keep_free(&**sink, ledger.budget.limits().min_free_bytes, file_bytes) {
+        Err(free) => Err(NotDumpedCause::LowSpace(free)),
+        Ok(()) if !reservation.grow(file_bytes) => Err(NotDumpedCause::OverSize),
+        Ok(()) => Ok(()),
+    };
+    if let Err(cause) = room {
+        return Err(not_dumped(inner, callsite.function(), pass, NotDumped { cause, leftover: None }));
     }
     let bytes = record.tensor_info.input_bytes;
     let dump = Dump::open(sink, record, inputs.arguments.clone(), reservation);
     let dump = dump.and_then(|dump| dump.save_inputs(&inputs, plan.as_ref()));
-    let mut dump = dump.map_err(|error| not_dumped(inner, callsite.function(), error))?;
+    let mut dump = match dump {
+        Ok(dump) => dump,
+        Err(error) => return Err(not_dumped(inner, callsite.function(), pass, error)),
+    };
+    if let Some(skipped @ 1..) = pass.succeeded() {
+        inner.warn(&format!("dumping goes on; {skipped} calls were not dumped meanwhile"));
+    }
     tell_remarks(inner, dump.take_remarks());
     let (count, max_count) = (ledger.budget.calls(), ledger.budget.limits().max_count);
     inner.emit(|| Event::InputsDumped { location: dump.location(), bytes, count, max_count });
@@ -189,23 +206,36 @@ fn add_inputs(record: &mut CallRecord, inputs: &Described<'_>) {
     }
 }
 
-fn not_dumped(inner: &Inner, function: &FunctionName, error: NotDumped) -> Ending {
+fn not_dumped(inner: &Inner, function: &FunctionName, pass: Pass<'_>, error: NotDumped) -> Ending {
     if let Some(leftover) = &error.leftover {
-        inner.sink_fault(FaultKind::Cleanup, function, leftover);
+        inner.fault(FaultKind::Cleanup, function, &chain(&**leftover));
     }
+    let now = || inner.adapters.clock.now();
     match error.cause {
         NotDumpedCause::OverSize => {
             let limit = inner.settings.limits.max_bytes;
-            inner.tell_once(
+            inner.warn_once(
                 "core: size",
                 &format!(
-                    "callbox: a call needs more than what is left of {limit} bytes; calls that do not fit are logged, not dumped"
+                    "a call needs more than what is left of {limit} bytes; calls that do not fit are logged, not dumped"
                 ),
             );
             Ending::OverSize
         }
+        NotDumpedCause::LowSpace(free) => {
+            let floor = inner.settings.limits.min_free_bytes;
+            let then = pass.failed(now());
+            inner.warn(&format!(
+                "{free} bytes are free where dumps go, {floor} are to stay free after a call's inputs; {then}"
+            ));
+            Ending::LowSpace
+        }
+        NotDumpedCause::Sink(error) if error.is_of_the_sink() => {
+            inner.sink_fault(FaultKind::Inputs, function, &error, pass.failed(now()));
+            Ending::NotRecorded
+        }
         NotDumpedCause::Sink(error) => {
-            inner.sink_fault(FaultKind::Inputs, function, &error);
+            inner.fault(FaultKind::Inputs, function, &chain(&*error));
             Ending::NotRecorded
         }
     }
@@ -213,7 +243,7 @@ fn not_dumped(inner: &Inner, function: &FunctionName, error: NotDumped) -> Endin
 
 pub(super) fn tell_remarks(inner: &Inner, remarks: Vec<Remark>) {
     for Remark { kind, text } in remarks {
-        inner.tell_once(kind, &format!("callbox: {text}"));
+        inner.warn_once(kind, &text);
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::budget::{Budget, Limits};
+use crate::gate::{FailurePolicy, Gate};
 use crate::name::FunctionName;
 use crate::process::Process;
 
@@ -11,13 +12,15 @@ use crate::process::Process;
 pub(super) struct Ledger {
     pub(super) process: Arc<Process>,
     pub(super) budget: Arc<Budget>,
+    pub(super) gate: Gate,
     /// The last call number of each function name.
     numbers: Mutex<HashMap<String, u64>>,
 }
 
 impl Ledger {
-    pub(super) fn new(process: Arc<Process>, limits: Limits) -> Ledger {
-        Ledger { process, budget: Arc::new(Budget::new(limits)), numbers: Mutex::default() }
+    pub(super) fn new(process: Arc<Process>, limits: Limits, on_failure: FailurePolicy) -> Ledger {
+        let budget = Arc::new(Budget::new(limits));
+        Ledger { process, budget, gate: Gate::new(on_failure), numbers: Mutex::default() }
     }
 
     /// Counts a call among those of its function's name, from 1.

@@ -9,6 +9,8 @@ mod ledger;
 mod pending;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_of_failures;
 
 use std::any::Any;
 use std::collections::HashSet;
@@ -23,6 +25,7 @@ use crate::callsite::Callsite;
 use crate::error::{SinkError, chain};
 use crate::event::Event;
 use crate::filter::Filter;
+use crate::gate::{Consequence, FailurePolicy};
 use crate::health::{Books, Ending, FaultKind, Health, lock_soon};
 use crate::level::Level;
 use crate::live::LiveArguments;
@@ -30,6 +33,7 @@ use crate::name::FunctionName;
 use crate::per_process::PerProcess;
 use crate::ports::{Clock, DumpSink, Host, LogSink};
 use crate::process::Process;
+use crate::warnings::Warnings;
 
 /// What a recorder does.
 #[derive(Clone, Debug, Default)]
@@ -40,6 +44,8 @@ pub struct Settings {
     pub filter: Filter,
     /// The most that is dumped.
     pub limits: Limits,
+    /// What becomes of later calls when dumping fails.
+    pub on_failure: FailurePolicy,
     /// Label and value of each line that the log's header says about the system.
     pub system: Vec<(String, String)>,
     /// Versions of the libraries involved, by name, for the records.
@@ -106,6 +112,7 @@ struct Inner {
     settings: Settings,
     adapters: Adapters,
     books: Books,
+    warnings: Warnings,
     /// Made when the first call is dumped, anew after a fork.
     ledgers: PerProcess<Arc<Process>, Arc<Ledger>>,
     /// What was told and is not told again.
@@ -121,6 +128,7 @@ impl Recorder {
             settings,
             adapters,
             books: Books::default(),
+            warnings: Warnings::default(),
             ledgers: PerProcess::new(),
             told: Mutex::default(),
         };
@@ -181,31 +189,45 @@ impl Inner {
         sent.is_ok()
     }
 
-    /// Counts a fault of a call of `function`, and tells the first of its kind.
+    /// Counts a fault of a call of `function`, and warns.
     fn fault(&self, kind: FaultKind, function: &FunctionName, text: &str) {
         let text = format!("{function}: {text}");
-        if self.books.fault(kind, &text) {
-            let text = format!("callbox: {kind} failed: {text}; further failures are counted, not told");
-            self.emit(|| Event::Notice { text: &text });
-        }
+        self.books.fault(kind, &text);
+        self.warn(&format!("{kind} failed: {text}"));
     }
 
-    fn sink_fault(&self, kind: FaultKind, function: &FunctionName, error: &SinkError) {
-        self.fault(kind, function, &chain(error));
+    /// Counts a fault of the sink's over a call, warns, and says what follows from it.
+    fn sink_fault(&self, kind: FaultKind, function: &FunctionName, error: &SinkError, then: Consequence) {
+        let text = format!("{function}: {}", chain(error));
+        self.books.fault(kind, &text);
+        self.warn(&format!("{kind} failed: {text}; {then}"));
     }
 
-    /// Tells something once.
-    fn tell_once(&self, key: &'static str, text: &str) {
+    /// Writes a warning to the log, unless there were too many in the last minute; tells whether it did.
+    fn warn(&self, text: &str) -> bool {
+        let Some(held_back) = self.warnings.next(self.adapters.clock.now()) else { return false };
+        let text = format!("callbox: {text}{held_back}");
+        self.emit(|| Event::Notice { text: &text });
+        true
+    }
+
+    /// Warns of something once.
+    fn warn_once(&self, key: &'static str, text: &str) {
         // A lock that somebody holds for long was inherited by a fork, and will be held for ever: then it counts as told.
-        if lock_soon(&self.told).is_some_and(|mut told| told.insert(key)) {
-            self.emit(|| Event::Notice { text });
+        let is_told = lock_soon(&self.told).is_none_or(|told| told.contains(key));
+        if !is_told
+            && self.warn(text)
+            && let Some(mut told) = lock_soon(&self.told)
+        {
+            told.insert(key);
         }
     }
 
     /// Returns the ledger of the present process.
     fn ledger(&self) -> Arc<Ledger> {
         let process = self.adapters.host.process();
-        let make = || Arc::new(Ledger::new(process.clone(), self.settings.limits));
+        let Settings { limits, on_failure, .. } = self.settings;
+        let make = || Arc::new(Ledger::new(process.clone(), limits, on_failure));
         self.ledgers.get(&process, make).clone()
     }
 

@@ -176,9 +176,15 @@ impl Work {
                     if dump.record().process_id != inner.adapters.host.process().id {
                         return Ok(Ending::Abandoned);
                     }
-                    let mut dump = end_dump(dump, &devices).map_err(|error| chain(&error))?;
+                    let mut dump = match end_dump(dump, &devices) {
+                        Ok(dump) => dump,
+                        Err(error) => {
+                            outputs_fault(&inner, &function, &error);
+                            return Ok(Ending::Unfinished);
+                        }
+                    };
                     tell_remarks(&inner, dump.take_remarks());
-                    Ok(ending_of(&inner, &dump))
+                    Ok(ending_of(&inner, &function, &mut dump))
                 });
                 ended.unwrap_or_else(|text| {
                     inner.fault(FaultKind::Outputs, &function, &text);
@@ -218,16 +224,30 @@ fn dump_outputs(
     Ok(dump)
 }
 
-fn ending_of(inner: &Inner, dump: &Dump<Ended>) -> Ending {
+/// Counts that what comes after a call could not be written, and warns.
+fn outputs_fault(inner: &Inner, function: &FunctionName, error: &SinkError) {
+    if error.is_of_the_sink() {
+        let then = inner.ledger().gate.failed(inner.adapters.clock.now());
+        inner.sink_fault(FaultKind::Outputs, function, error, then);
+    } else {
+        inner.fault(FaultKind::Outputs, function, &chain(error));
+    }
+}
+
+fn ending_of(inner: &Inner, function: &FunctionName, dump: &mut Dump<Ended>) -> Ending {
+    if let Some(error) = dump.take_outputs_fault() {
+        outputs_fault(inner, function, &error);
+        return Ending::OutputsSkipped;
+    }
     match dump.record().status {
         ExecutionStatus::Completed => Ending::Recorded,
         ExecutionStatus::Failed => Ending::Failed,
         ExecutionStatus::OutputsSkipped => {
             let reason = dump.record().reason.as_deref().unwrap_or_default();
-            inner.tell_once(
+            inner.warn_once(
                 "core: outputs",
                 &format!(
-                    "callbox: outputs of {} were not dumped: {reason}; further ones are counted, not told",
+                    "outputs of {} were not dumped: {reason}; further ones are counted, not told",
                     dump.location()
                 ),
             );

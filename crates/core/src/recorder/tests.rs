@@ -19,7 +19,7 @@ use crate::record::RecordedError;
 use crate::tensor::{StorageBytes, TensorView};
 use crate::value::{LiveValue, Value};
 
-static CALLSITE: Callsite = Callsite::new("engine::norm", "rms_norm", "(x)");
+pub(super) static CALLSITE: Callsite = Callsite::new("engine::norm", "rms_norm", "(x)");
 
 fn clock() -> Arc<dyn Clock> {
     let mut clock = MockClock::new();
@@ -27,7 +27,7 @@ fn clock() -> Arc<dyn Clock> {
     Arc::new(clock)
 }
 
-fn host() -> Arc<dyn Host> {
+pub(super) fn host() -> Arc<dyn Host> {
     let process = Arc::new(Process { id: 7, host: "node".into(), token: "01".into() });
     let mut host = MockHost::new();
     host.expect_process().returning(move || process.clone());
@@ -41,7 +41,7 @@ fn recorder(level: Level, log: MockLogSink, dumps: MockDumpSink) -> Recorder {
 }
 
 /// A log that takes everything and keeps the names of the events.
-fn log() -> (MockLogSink, Arc<Mutex<Vec<String>>>) {
+pub(super) fn log() -> (MockLogSink, Arc<Mutex<Vec<String>>>) {
     let names: Arc<Mutex<Vec<String>>> = Arc::default();
     let kept = names.clone();
     let mut log = MockLogSink::new();
@@ -54,7 +54,7 @@ fn log() -> (MockLogSink, Arc<Mutex<Vec<String>>>) {
     (log, names)
 }
 
-fn plan() -> FilePlan {
+pub(super) fn plan() -> FilePlan {
     let format = Format { name: "torch", extension: "pt", keeps_layout: true };
     FilePlan { format, bytes: 64, remarks: Vec::new() }
 }
@@ -64,6 +64,7 @@ fn ordered_sink(groups: &'static [Group]) -> MockDumpSink {
     let mut order = Sequence::new();
     let (mut sink, mut slot) = (MockDumpSink::new(), MockDumpSlot::new());
     sink.expect_plan().returning(|_| Ok(plan()));
+    sink.expect_free_bytes().returning(|| Ok(None));
     sink.expect_encode().returning(|_| Ok(Line::new(b"{}\n".to_vec())));
     slot.expect_location().return_const("dumps/x".to_owned());
     for group in groups {
@@ -80,11 +81,11 @@ fn ordered_sink(groups: &'static [Group]) -> MockDumpSink {
     sink
 }
 
-fn tensor(bytes: &[u8]) -> LiveValue<'_> {
+pub(super) fn tensor(bytes: &[u8]) -> LiveValue<'_> {
     Value::Tensor(TensorView::new(DType::UInt8, Layout::contiguous(&[bytes.len()]).unwrap(), bytes).unwrap())
 }
 
-fn one<'a>(value: LiveValue<'a>) -> LiveArguments<'a> {
+pub(super) fn one<'a>(value: LiveValue<'a>) -> LiveArguments<'a> {
     LiveArguments { positional: vec![value], ..LiveArguments::default() }
 }
 
@@ -175,6 +176,7 @@ fn nothing_is_read_while_a_graph_is_captured() {
     memory.expect_retain().returning(|| None);
     let (log, _) = log();
     let (mut sink, mut slot) = (MockDumpSink::new(), MockDumpSlot::new());
+    sink.expect_free_bytes().returning(|| Ok(None));
     sink.expect_encode().returning(|record| {
         assert!(record.graph_capture);
         Ok(Line::new(format!("{}\n", record.status).into_bytes()))
@@ -208,6 +210,7 @@ fn a_call_whose_stream_fails_afterwards_is_never_completed() {
     let seen = failed.clone();
     let (mut sink, mut slot) = (MockDumpSink::new(), MockDumpSlot::new());
     sink.expect_plan().returning(|_| Ok(plan()));
+    sink.expect_free_bytes().returning(|| Ok(None));
     sink.expect_encode().returning(move |record| {
         *seen.lock().unwrap() += usize::from(record.status.as_str() == "failed");
         Ok(Line::new(b"{}\n".to_vec()))
@@ -246,6 +249,7 @@ fn device_tensor(memory: &dyn DeviceMemory) -> LiveValue<'_> {
 fn outputs_that_are_being_captured_are_skipped_and_not_read() {
     let memory = capturing();
     let (mut sink, mut slot) = (MockDumpSink::new(), MockDumpSlot::new());
+    sink.expect_free_bytes().returning(|| Ok(None));
     sink.expect_encode().returning(|_| Ok(Line::new(b"{}\n".to_vec())));
     sink.expect_log().times(2).returning(|_| Ok(3));
     slot.expect_location().return_const("dumps/x".to_owned());
@@ -331,6 +335,7 @@ fn an_adapter_that_panics_costs_its_call_a_count_and_the_application_nothing() {
         let process = Arc::new(Process { id: 7, host: "node".into(), token: "01".into() });
         host.expect_process().returning(move || process.clone());
         sink.expect_plan().returning(|_| Ok(plan()));
+        sink.expect_free_bytes().returning(|| Ok(None));
         sink.expect_encode().returning(|_| Ok(Line::new(b"{}\n".to_vec())));
         sink.expect_log().returning(|_| Ok(3));
         slot.expect_location().return_const("dumps/x".to_owned());
@@ -360,6 +365,7 @@ fn an_adapter_that_panics_costs_its_call_a_count_and_the_application_nothing() {
 fn a_failing_sink_uses_nothing_of_the_budget_up() {
     let (mut sink, log) = (MockDumpSink::new(), log().0);
     sink.expect_plan().returning(|_| Ok(plan()));
+    sink.expect_free_bytes().returning(|| Ok(None));
     sink.expect_encode().returning(|_| Ok(Line::new(b"{}\n".to_vec())));
     sink.expect_log().returning(|_| Err(SinkError::NoRoom { location: "session".into() }));
     sink.expect_open().returning(|_| {
@@ -426,6 +432,7 @@ fn a_limit_is_told_once_and_the_calls_beyond_it_go_on_in_the_log() {
 fn a_sink_that_panics_over_outputs_still_ends_the_call() {
     let (mut sink, mut slot) = (MockDumpSink::new(), MockDumpSlot::new());
     sink.expect_plan().returning(|_| Ok(plan()));
+    sink.expect_free_bytes().returning(|| Ok(None));
     sink.expect_encode().returning(|_| Ok(Line::new(b"{}\n".to_vec())));
     sink.expect_log().times(2).returning(|_| Ok(3));
     slot.expect_location().return_const("dumps/x".to_owned());
