@@ -33,7 +33,14 @@ const fn row(bug: &'static str, package: &'static str, binary: &'static str, tes
 }
 
 #[rustfmt::skip]
-const ROWS: [Row; 2] = [
+const ROWS: [Row; 6] = [
+    row("no_back_off", "callbox-core", "lib",
+        "recorder::tests_of_failures::u11_while_the_disk_is_full_few_calls_are_tried_and_recording_resumes_when_space_returns"),
+    row("never_resumes", "callbox-core", "lib",
+        "recorder::tests_of_failures::u11_while_the_disk_is_full_few_calls_are_tried_and_recording_resumes_when_space_returns"),
+    row("warnings_without_limit", "callbox-core", "lib",
+        "warnings::tests::u16_five_warnings_a_minute_are_told_and_the_next_one_tells_how_many_were_not"),
+    row("floor_ignored", "callbox-core", "lib", "recorder::tests_of_failures::u17_space_that_is_to_stay_free_is_not_taken"),
     row("exist_ok", "callbox-sink-fs", "lib", "sink::tests::u22_a_name_that_is_taken_is_never_shared"),
     row("no_newline_repair", "callbox-sink-fs", "lib",
         "line_file::tests::u07_a_line_that_another_writer_left_unfinished_is_closed_first"),

@@ -20,6 +20,7 @@ use thiserror::Error;
 use time::OffsetDateTime;
 
 use crate::health::lock_soon;
+use crate::planted;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -173,7 +174,7 @@ impl Gate {
                 self.is_closed.store(true, Ordering::Release);
                 Consequence::NextIsTried
             }
-            State::Resting(rest) if by_probe => {
+            State::Resting(rest) if by_probe && !planted::bug("no_back_off") => {
                 rest.since = now;
                 rest.pause = (rest.pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
                 Consequence::Pause(rest.pause)
@@ -202,6 +203,9 @@ impl Pass<'_> {
         let mut state = lock_soon(&self.gate.state)?;
         let State::Resting(rest) = &*state else { return None };
         let skipped = rest.skipped;
+        if planted::bug("never_resumes") {
+            return Some(skipped);
+        }
         *state = State::Open;
         self.gate.is_closed.store(false, Ordering::Release);
         Some(skipped)

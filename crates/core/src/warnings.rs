@@ -8,6 +8,7 @@ use std::time::Duration;
 use time::OffsetDateTime;
 
 use crate::health::lock_soon;
+use crate::planted;
 
 /// Warnings in one stretch of time, at most.
 const MOST: usize = 5;
@@ -43,7 +44,7 @@ impl Warnings {
         let mut recent = lock_soon(&self.0)?;
         // Of times to come a clock tells that was set back.
         recent.times.retain(|time| *time <= now && now < *time + STRETCH);
-        if recent.times.len() >= MOST {
+        if recent.times.len() >= MOST && !planted::bug("warnings_without_limit") {
             recent.held_back += 1;
             return None;
         }
