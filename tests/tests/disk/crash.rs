@@ -247,7 +247,7 @@ impl Crash<'_> {
     }
 }
 
-fn fingerprint(tree: &Tree) -> u64 {
+pub(crate) fn fingerprint(tree: &Tree) -> u64 {
     let mut hasher = DefaultHasher::new();
     tree.entries().hash(&mut hasher);
     hasher.finish()

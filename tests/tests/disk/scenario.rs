@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use callbox_core::{
-    Adapters, Callsite, DumpSink, Ending, Level, Limits, LiveArguments, LogSink, Process, RecordedError,
-    Recorder, Settings, TensorSerializer, TensorView, Value,
+    Adapters, Callsite, DumpSink, Ending, FailurePolicy, Level, Limits, LiveArguments, LogSink, Process,
+    RecordedError, Recorder, Settings, TensorSerializer, TensorView, Value,
 };
 use callbox_format_pt::PtSerializer;
 use callbox_format_safetensors::SafetensorsSerializer;
@@ -64,6 +64,8 @@ pub(crate) struct Scenario {
     pub(crate) way: Way,
     /// The limits have room for one call of each process.
     pub(crate) is_capped: bool,
+    /// What the recorder does when the disk fails.
+    pub(crate) on_failure: FailurePolicy,
 }
 
 /// A moment of a call, as the application sees it.
@@ -113,8 +115,17 @@ impl Scenario {
                             (Way::ReturnsAnError, false),
                             (Way::Panics, false),
                         ] {
-                            let number = all.len();
-                            all.push(Scenario { number, format, durability, bytes, shape, way, is_capped });
+                            let (number, on_failure) = (all.len(), FailurePolicy::Skip);
+                            all.push(Scenario {
+                                number,
+                                format,
+                                durability,
+                                bytes,
+                                shape,
+                                way,
+                                is_capped,
+                                on_failure,
+                            });
                         }
                     }
                 }
@@ -130,7 +141,7 @@ impl Scenario {
         (0..count).map(|place| small[place * 7919 % small.len()]).collect()
     }
 
-    fn processes(&self) -> usize {
+    pub(crate) fn processes(&self) -> usize {
         match self.shape {
             Shape::One | Shape::Three | Shape::AfterTornLine => 1,
             Shape::InTurn | Shape::Nested => 2,
@@ -186,7 +197,7 @@ impl Scenario {
         let limits = Limits { max_count, ..Limits::default() };
         let (id, host, token) = (7, "node".into(), format!("{process:016x}").into());
         Recorder::new(
-            Settings { level: Level::Dumps, limits, ..Settings::default() },
+            Settings { level: Level::Dumps, limits, on_failure: self.on_failure, ..Settings::default() },
             Adapters {
                 log,
                 dumps: Some(dumps),

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use callbox_core::error::chain;
 use callbox_core::{
-    CallState, DumpSource, DumpedCall, Group, LoadedTensor, MetaValue, SourceError, TensorSerializer,
+    CallRecord, CallState, DumpSource, DumpedCall, Group, LoadedTensor, MetaValue, SourceError,
+    TensorSerializer,
 };
 use callbox_format_pt::PtSerializer;
 use callbox_format_safetensors::SafetensorsSerializer;
@@ -23,6 +24,8 @@ pub(crate) struct Seen {
     pub(crate) calls: Vec<(Option<usize>, DumpedCall)>,
     /// Where the index and the calls' own records disagree.
     pub(crate) disagreements: Vec<String>,
+    /// What must not be, with the number of the call that it is about.
+    pub(crate) faults: Vec<(Option<usize>, String)>,
 }
 
 impl Seen {
@@ -49,53 +52,68 @@ pub(crate) fn read(folder: &Path) -> Result<(Option<FsSource>, Vec<DumpedCall>),
 /// Reads a session and checks what holds at all times: a line exists only if what it speaks of is whole, nothing
 /// half-written has a final name, and each call has one folder and one state.
 pub(crate) fn check(scenario: &Scenario, folder: &Path) -> Result<Seen, String> {
+    let seen = look(scenario, folder)?;
+    match seen.faults.first() {
+        Some((_, fault)) => Err(fault.clone()),
+        None => Ok(seen),
+    }
+}
+
+/// As [`check`], but gathers what must not be.
+pub(crate) fn look(scenario: &Scenario, folder: &Path) -> Result<Seen, String> {
     let (Some(source), calls) = read(folder)? else { return Ok(Seen::default()) };
     let mut seen = Seen::default();
     for call in calls {
-        let at = |fault| format!("{}, {}: {fault}", call.folder, call.state.name());
-        let number = check_call(scenario, &source, &call, &mut seen.disagreements).map_err(at)?;
-        if let Some(number) = number
-            && seen.state(number).is_some()
+        let record = source.record(&call).ok();
+        let number = record.as_ref().and_then(|loaded| number_of(&loaded.record));
+        let checked = match number {
+            Some(number) => check_call(scenario, &source, &call, number),
+            None => check_without_record(scenario, &source, &call),
+        };
+        if let Err(fault) = checked {
+            seen.faults.push((number, format!("{}, {}: {fault}", call.folder, call.state.name())));
+        }
+        if number.is_some_and(|number| seen.state(number).is_some())
+            || seen.calls.iter().any(|(_, known)| known.folder == call.folder)
         {
-            return Err(format!("call {number} has two folders, one is {}", call.folder));
+            return Err(format!("call {number:?} is there twice, once in {}", call.folder));
         }
-        if seen.calls.iter().any(|(_, known)| known.folder == call.folder) {
-            return Err(format!("{} is listed twice", call.folder));
-        }
+        seen.disagreements.extend(record.iter().flat_map(|loaded| &loaded.findings).map(ToString::to_string));
         seen.calls.push((number, call));
     }
     Ok(seen)
 }
 
-/// Checks one call's files against its record; gives the call's number, if there is a record.
+/// Returns the number that a call was given as its argument.
+fn number_of(record: &CallRecord) -> Option<usize> {
+    record.input_metadata.iter().find_map(|(key, value)| match value {
+        MetaValue::Int(number) if key == "arg_1" => number.to_string().parse().ok(),
+        _ => None,
+    })
+}
+
+/// Checks that what is there is whole, and that it is not said to be of use.
+fn check_without_record(scenario: &Scenario, source: &FsSource, call: &DumpedCall) -> Result<(), String> {
+    for group in [Group::Inputs, Group::Outputs] {
+        let of = if group == Group::Inputs { Scenario::input } else { Scenario::output };
+        let bytes = tensor(source, call, group)?;
+        if bytes.is_some_and(|bytes| (0..100).all(|number| of(scenario, number) != bytes)) {
+            return Err(format!("{} are nobody's", group.stem()));
+        }
+    }
+    match &call.state {
+        CallState::NotStarted | CallState::Damaged { .. } => Ok(()),
+        state => Err(format!("it has no record and is {}", state.name())),
+    }
+}
+
+/// Checks one call's files against its record.
 fn check_call(
     scenario: &Scenario,
     source: &FsSource,
     call: &DumpedCall,
-    disagreements: &mut Vec<String>,
-) -> Result<Option<usize>, String> {
-    let Ok(loaded) = source.record(call) else {
-        // What is there is whole nevertheless.
-        for (group, of) in
-            [(Group::Inputs, Scenario::input as fn(&_, _) -> _), (Group::Outputs, Scenario::output)]
-        {
-            let bytes = tensor(source, call, group)?;
-            if bytes.is_some_and(|bytes| (0..100).all(|number| of(scenario, number) != bytes)) {
-                return Err(format!("{} are nobody's", group.stem()));
-            }
-        }
-        return match &call.state {
-            CallState::NotStarted | CallState::Damaged { .. } => Ok(None),
-            state => Err(format!("it has no record and is {}", state.name())),
-        };
-    };
-    disagreements.extend(loaded.findings.iter().map(ToString::to_string));
-    let arguments = &loaded.record.input_metadata;
-    let number = arguments.iter().find_map(|(key, value)| match value {
-        MetaValue::Int(number) if key == "arg_1" => number.to_string().parse().ok(),
-        _ => None,
-    });
-    let number: usize = number.ok_or("its record does not tell its number")?;
+    number: usize,
+) -> Result<(), String> {
     let way = scenario.way_of(number);
     check_tensor(source, call, Group::Inputs, &scenario.input(number))?;
     match &call.state {
@@ -115,7 +133,7 @@ fn check_call(
         }
         CallState::Damaged { reason } => return Err(format!("it is damaged: {reason}")),
     }
-    Ok(Some(number))
+    Ok(())
 }
 
 fn check_tensor(source: &FsSource, call: &DumpedCall, group: Group, expected: &[u8]) -> Result<(), String> {
