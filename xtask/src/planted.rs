@@ -32,11 +32,30 @@ const fn row(bug: &'static str, package: &'static str, binary: &'static str, tes
     Row { bug, package, binary, test }
 }
 
+/// Tests on the simulated disk.
+const CRASH: &str = "crash::every_state_that_a_crash_leaves_keeps_the_promises";
+const FAILING: &str =
+    "failing::whatever_operation_fails_the_calls_are_as_without_a_recorder_and_recording_resumes";
+
 #[rustfmt::skip]
-const ROWS: [Row; 2] = [
+const ROWS: [Row; 16] = [
     row("exist_ok", "callbox-sink-fs", "lib", "sink::tests::u22_a_name_that_is_taken_is_never_shared"),
     row("no_newline_repair", "callbox-sink-fs", "lib",
         "line_file::tests::u07_a_line_that_another_writer_left_unfinished_is_closed_first"),
+    row("count_after_write", "callbox-core", "lib", "budget::tests::threads_never_take_more_than_there_is"),
+    row("line_before_file", "callbox-tests", "disk", CRASH),
+    row("completed_before_outputs", "callbox-tests", "disk", CRASH),
+    row("no_rename", "callbox-tests", "disk", CRASH),
+    row("no_file_sync", "callbox-tests", "disk", CRASH),
+    row("no_folder_sync", "callbox-tests", "disk", CRASH),
+    row("no_line_sync", "callbox-tests", "disk", CRASH),
+    row("two_writes_a_line", "callbox-tests", "disk", CRASH),
+    row("failed_sync_retried", "callbox-tests", "disk", FAILING),
+    row("short_line_stays", "callbox-tests", "disk", FAILING),
+    row("temporary_stays", "callbox-tests", "disk", FAILING),
+    row("leftovers_forgotten", "callbox-tests", "disk", FAILING),
+    row("slot_stays", "callbox-tests", "disk", FAILING),
+    row("completed_without_outputs", "callbox-tests", "disk", FAILING),
 ];
 
 /// Plants every bug, or the one of this name, and runs its test.

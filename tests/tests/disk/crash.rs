@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use callbox_core::{CallState, Ending};
 use callbox_sink_fs::Durability;
-use callbox_testkit::sim::{CrashStates, Effect, Loss, SimDisk, Thoroughness, Tree};
+use callbox_testkit::sim::{CrashStates, Effect, Loss, Node, SimDisk, Thoroughness, Tree};
 
 use super::clock::HandClock;
 use super::mirror::Mirror;
@@ -108,6 +108,7 @@ fn check_scenario(scenario: &Scenario, only: Option<&[usize]>, figures: &Figures
         assert_eq!(*ending, scenario.expected_ending(*call), "call {call} of {scenario:?}");
     }
     let effects = disk.effects();
+    check_lines_are_written_at_once(&effects)?;
     let mut mirror = Mirror::new();
     for (number, (loss, promise)) in crashes(scenario.durability).iter().enumerate() {
         let mut crash = Crash {
@@ -125,6 +126,27 @@ fn check_scenario(scenario: &Scenario, only: Option<&[usize]>, figures: &Figures
     }
     if only.is_some() {
         println!("the state lies in {}", mirror.keep().display());
+    }
+    Ok(())
+}
+
+/// Checks that each line, with a newline that closes another's before it, is one write: several processes' lines
+/// would mix otherwise.
+fn check_lines_are_written_at_once(effects: &[Effect]) -> Result<(), String> {
+    let of_lines: HashSet<Node> = effects
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Made { name, node, .. } if name.ends_with(".jsonl") => Some(*node),
+            _ => None,
+        })
+        .collect();
+    for effect in effects {
+        if let Effect::Written { node, bytes, .. } = effect
+            && of_lines.contains(node)
+            && !(bytes.trim_ascii_start().starts_with(b"{") && bytes.ends_with(b"}\n"))
+        {
+            return Err(format!("no whole line: {}", shortened(effect)));
+        }
     }
     Ok(())
 }

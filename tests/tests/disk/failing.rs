@@ -15,7 +15,7 @@ use super::crash::fingerprint;
 use super::mirror::Mirror;
 use super::scenario::{OTHERS, Processes, SESSION, Scenario};
 use super::seed::{Random, is_soak, only, replay, seed, spread};
-use super::verdict::{Seen, index_lines, look};
+use super::verdict::{Seen, index_lines, look, torn_lines};
 
 /// Names one injection: number of the scenario, of the operation, of the failure, 1 for one that stays.
 const INJECTION: &str = "CALLBOX_INJECTION";
@@ -270,6 +270,10 @@ fn check_nobodys(outcome: &Outcome, injection: Injection, seen: &Seen) -> Result
             return Err(format!("{} is {:?}, and nobody's", call.folder, call.state));
         }
         nobodys += 1;
+    }
+    // What was written of a line for which there was no room is cut off.
+    if !injection.for_good && torn_lines(&outcome.tree) != torn_lines(&outcome.before) {
+        return Err("a line of the index is torn".to_owned());
     }
     check_lines(outcome, nobodys)
 }

@@ -71,7 +71,8 @@ pub(crate) fn spread<T: Sync>(
         }
         Ok(())
     };
-    let workers = thread::available_parallelism().map_or(2, usize::from);
+    // More than there are processors: some of the work is waiting for a lock.
+    let workers = 2 * thread::available_parallelism().map_or(2, usize::from);
     thread::scope(|scope| {
         let threads: Vec<_> = (0..workers).map(|_| scope.spawn(take)).collect();
         threads.into_iter().try_for_each(|thread| match thread.join() {

@@ -168,6 +168,16 @@ pub(crate) fn check_grown(before: &Tree, after: &Tree) -> Result<(), String> {
     Ok(())
 }
 
+/// Returns the number of lines of the session's index that are torn.
+pub(crate) fn torn_lines(tree: &Tree) -> usize {
+    let index = tree.entries().into_iter().find(|(path, _)| path == INDEX);
+    let bytes = index.and_then(|(_, bytes)| bytes).unwrap_or_default();
+    let mut lines: Vec<_> = bytes.split(|byte| *byte == b'\n').collect();
+    // Behind the last newline there is nothing, or a line that is not closed.
+    lines.pop_if(|line| line.is_empty());
+    lines.len() - index_lines(tree).len()
+}
+
 /// Returns the whole lines of the session's index: those that are JSON.
 pub(crate) fn index_lines(tree: &Tree) -> Vec<Vec<u8>> {
     let index = tree.entries().into_iter().find(|(path, _)| path == INDEX);
