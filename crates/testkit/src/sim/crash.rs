@@ -38,7 +38,7 @@ pub struct CrashStates<'a> {
 pub struct Choice(Vec<(usize, Kept)>);
 
 /// Places where a long write is cut, those at its ends aside.
-const CUTS: usize = 24;
+const CUTS: usize = 16;
 /// Up to so many effects that may be lost, every subset of them is tried.
 const ALL_SUBSETS: usize = 6;
 
