@@ -6,6 +6,9 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use callbox_core::Clock;
 use time::{Duration, OffsetDateTime};
 
+/// Seconds that are longer than any pause of recording, and after which it may warn again.
+pub(crate) const MINUTE: i64 = 60;
+
 /// Stands until it is moved. Clones are the same clock.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct HandClock(Arc<AtomicI64>);

@@ -2,17 +2,18 @@
 
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use callbox_core::{CallState, Ending, Event, FailurePolicy, LogSink, SinkError};
+use callbox_core::{CallState, Ending, FailurePolicy};
 use callbox_sink_fs::Durability;
 use callbox_testkit::sim::{Act, CrashStates, Failure, Loss, Script, SimDisk, Thoroughness, Tree};
 
-use super::clock::HandClock;
+use super::clock::{HandClock, MINUTE};
 use super::crash::fingerprint;
 use super::mirror::Mirror;
+use super::notices::{MOST_IN_A_MINUTE, Notices};
 use super::scenario::{OTHERS, Processes, SESSION, Scenario};
 use super::seed::{Random, is_soak, only, replay, seed, spread};
 use super::verdict::{Seen, index_lines, look, torn_lines};
@@ -23,10 +24,6 @@ const INJECTION: &str = "CALLBOX_INJECTION";
 /// Calls of each recorder when the disk is well again; the first one's number, and how many.
 const AFTERWARDS: usize = OTHERS + 20;
 const AFTERWARDS_EACH: usize = 2;
-/// A minute is longer than any pause of recording.
-const MINUTE: i64 = 60;
-/// The most warnings of a recorder in a minute.
-const WARNINGS: usize = 5;
 
 /// One failure of a run; what it is called is for those who read of it.
 #[derive(Clone, Copy, Debug)]
@@ -46,19 +43,6 @@ struct Outcome {
     before: Tree,
     /// What was on the disk when it was well again, and after some more calls.
     tree: Tree,
-}
-
-/// A log that keeps the recorder's own sentences.
-#[derive(Debug, Default)]
-struct Notices(Mutex<Vec<String>>);
-
-impl LogSink for Notices {
-    fn emit<'a>(&self, event: &'a Event<'a>) -> Result<(), SinkError> {
-        if let Event::Notice { text } = event {
-            self.0.lock().unwrap().push((*text).to_owned());
-        }
-        Ok(())
-    }
 }
 
 #[test]
@@ -172,8 +156,8 @@ fn inject(
         }
         endings.push((call, call % recorders.len(), ending));
     }
-    let told = log.0.lock().unwrap().len();
-    if told > WARNINGS * recorders.len() {
+    let told = log.count();
+    if told > MOST_IN_A_MINUTE * recorders.len() {
         return Err(format!("{told} warnings in a minute"));
     }
 

@@ -6,6 +6,8 @@ mod clock;
 mod crash;
 mod failing;
 mod mirror;
+mod notices;
 mod scenario;
 mod seed;
+mod small_disk;
 mod verdict;

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
 use callbox_core::{
@@ -11,6 +11,7 @@ use callbox_core::{
 };
 use callbox_format_pt::PtSerializer;
 use callbox_format_safetensors::SafetensorsSerializer;
+use callbox_sink_fs::files::Files;
 use callbox_sink_fs::{Durability, FsSink, SinkOptions};
 use callbox_testkit::fixed::FixedHost;
 use callbox_testkit::sim::{CrashStates, Loss, SimDisk, Thoroughness, Tree};
@@ -66,6 +67,8 @@ pub(crate) struct Scenario {
     pub(crate) is_capped: bool,
     /// What the recorder does when the disk fails.
     pub(crate) on_failure: FailurePolicy,
+    /// Bytes that are to stay free.
+    pub(crate) min_free_bytes: u64,
 }
 
 /// A moment of a call, as the application sees it.
@@ -125,6 +128,7 @@ impl Scenario {
                                 way,
                                 is_capped,
                                 on_failure,
+                                min_free_bytes: Limits::default().min_free_bytes,
                             });
                         }
                     }
@@ -186,15 +190,27 @@ impl Scenario {
         clock: &HandClock,
         log: Option<Arc<dyn LogSink>>,
     ) -> Recorder {
+        self.recorder_on(Arc::new(disk.clone()), Path::new(SESSION), process, clock, log)
+    }
+
+    /// As [`Scenario::recorder`], on any file system.
+    pub(crate) fn recorder_on(
+        &self,
+        files: Arc<dyn Files>,
+        session: &Path,
+        process: u64,
+        clock: &HandClock,
+        log: Option<Arc<dyn LogSink>>,
+    ) -> Recorder {
         let options = SinkOptions {
-            root: PathBuf::from(SESSION),
+            root: session.to_owned(),
             format: self.serializer(),
             fallback: None,
             durability: self.durability,
         };
-        let dumps: Arc<dyn DumpSink> = Arc::new(FsSink::on(Arc::new(disk.clone()), options));
+        let dumps: Arc<dyn DumpSink> = Arc::new(FsSink::on(files, options));
         let max_count = if self.is_capped { 1 } else { 1000 };
-        let limits = Limits { max_count, ..Limits::default() };
+        let limits = Limits { max_count, min_free_bytes: self.min_free_bytes, ..Limits::default() };
         let (id, host, token) = (7, "node".into(), format!("{process:016x}").into());
         Recorder::new(
             Settings { level: Level::Dumps, limits, on_failure: self.on_failure, ..Settings::default() },
