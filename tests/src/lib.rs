@@ -1,8 +1,12 @@
 #![doc = include_str!("../README.md")]
 
+mod not_run;
+
 use std::env;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+
+pub use self::not_run::not_run;
 
 /// Returns the folder of the corpus of real sessions; says that `test` is left out where there is none.
 ///

@@ -7,6 +7,7 @@ mod interop;
 mod level_off;
 mod planted;
 mod readme;
+mod soak;
 mod test;
 mod tidy;
 
@@ -32,6 +33,7 @@ Commands:
                  random dumps (500). Installs them once, 7 GB in the user's cache. `CALLBOX_INTEROP_VENV` names
                  another place; `CALLBOX_INTEROP=off` leaves it out.
   planted [BUG]  Plant each bug of the list in xtask/src/planted.rs, or one, and run the test that has to fail.
+  soak [NAME]    Run the large sizes of the tests in the list of xtask/src/soak.rs, or one, and print their figures.
   bench [NAME]   Measure against baselines of the same run; `bench --help` lists the measurements.
 
 Each ends with exit code 0 if all is well and with 1 if not.
@@ -52,6 +54,7 @@ fn main() -> ExitCode {
             true
         }),
         "planted" if rest.len() <= 1 => planted::command(rest.first().map(String::as_str)).map(|()| true),
+        "soak" if rest.len() <= 1 => soak::command(rest.first().map(String::as_str)).map(|()| true),
         "interop" => interop::run(rest).map(|()| true),
         "bench" => cargo::bench(rest, interop::existing_python().as_deref()).map(|()| true),
         "help" | "-h" | "--help" => {

@@ -32,8 +32,13 @@ const fn row(bug: &'static str, package: &'static str, binary: &'static str, tes
     Row { bug, package, binary, test }
 }
 
+/// Tests on the simulated disk.
+const CRASH: &str = "crash::every_state_that_a_crash_leaves_keeps_the_promises";
+const FAILING: &str =
+    "failing::whatever_operation_fails_the_calls_are_as_without_a_recorder_and_recording_resumes";
+
 #[rustfmt::skip]
-const ROWS: [Row; 6] = [
+const ROWS: &[Row] = &[
     row("no_back_off", "callbox-core", "lib",
         "recorder::tests_of_failures::u11_while_the_disk_is_full_few_calls_are_tried_and_recording_resumes_when_space_returns"),
     row("never_resumes", "callbox-core", "lib",
@@ -44,12 +49,26 @@ const ROWS: [Row; 6] = [
     row("exist_ok", "callbox-sink-fs", "lib", "sink::tests::u22_a_name_that_is_taken_is_never_shared"),
     row("no_newline_repair", "callbox-sink-fs", "lib",
         "line_file::tests::u07_a_line_that_another_writer_left_unfinished_is_closed_first"),
+    row("count_after_write", "callbox-core", "lib", "budget::tests::threads_never_take_more_than_there_is"),
+    row("line_before_file", "callbox-tests", "disk", CRASH),
+    row("completed_before_outputs", "callbox-tests", "disk", CRASH),
+    row("no_rename", "callbox-tests", "disk", CRASH),
+    row("no_file_sync", "callbox-tests", "disk", CRASH),
+    row("no_folder_sync", "callbox-tests", "disk", CRASH),
+    row("no_line_sync", "callbox-tests", "disk", CRASH),
+    row("two_writes_a_line", "callbox-tests", "disk", CRASH),
+    row("failed_sync_retried", "callbox-tests", "disk", FAILING),
+    row("short_line_stays", "callbox-tests", "disk", FAILING),
+    row("temporary_stays", "callbox-tests", "disk", FAILING),
+    row("leftovers_forgotten", "callbox-tests", "disk", FAILING),
+    row("slot_stays", "callbox-tests", "disk", FAILING),
+    row("completed_without_outputs", "callbox-tests", "disk", FAILING),
 ];
 
 /// Plants every bug, or the one of this name, and runs its test.
 pub(crate) fn command(only: Option<&str>) -> Result<(), String> {
     compare_with_code()?;
-    let rows: Vec<Row> = ROWS.into_iter().filter(|row| only.is_none_or(|only| only == row.bug)).collect();
+    let rows: Vec<Row> = ROWS.iter().copied().filter(|row| only.is_none_or(|only| only == row.bug)).collect();
     if rows.is_empty() {
         return Err(format!("there is no bug `{}` in xtask/src/planted.rs", only.unwrap_or_default()));
     }

@@ -215,6 +215,9 @@ impl Dump<Opened> {
             }
             Err(cause) => {
                 let slot = self.slot;
+                if planted::bug("slot_stays") {
+                    return Err(NotDumped { cause, leftover: None });
+                }
                 let discarded = panic_as_error(|| slot.discard());
                 if discarded.is_ok() {
                     self.reservation.refund(self.placed_bytes);
@@ -234,6 +237,13 @@ impl Dump<Opened> {
         let missing = (file_bytes + reserve_of(&line)).saturating_sub(self.reservation.unspent());
         if !self.reservation.grow(missing) {
             return Err(NotDumpedCause::OverSize);
+        }
+        if planted::bug("line_before_file") {
+            self.write_line(&line)?;
+            return match plan {
+                Some(plan) => Ok(self.put(Group::Inputs, inputs, plan)?),
+                None => Ok(()),
+            };
         }
         if let Some(plan) = plan {
             self.remarks.extend(plan.remarks.iter().cloned());
@@ -275,6 +285,11 @@ impl Dump<InputsSaved> {
             }
             Err(Unsaved::NoRoom(reason)) => self.skip_outputs(&reason),
             Err(Unsaved::Fault(error)) => {
+                if planted::bug("completed_without_outputs") {
+                    let status = ExecutionStatus::Completed;
+                    let closing = CallRecord { status, ..self.record.clone() };
+                    return self.end(closing);
+                }
                 let reason = chain(&error);
                 self.outputs_fault = Some(Box::new(error));
                 self.skip_outputs(&reason)
@@ -326,6 +341,9 @@ impl Dump<InputsSaved> {
                 "the outputs take {file_bytes} bytes of the {free} that are free, {floor} are to stay free"
             );
             return Err(Unsaved::NoRoom(reason));
+        }
+        if planted::bug("completed_before_outputs") {
+            self.write_line(&line)?;
         }
         for (group, tensors, plan) in &plans {
             self.put(*group, tensors, plan)?;

@@ -14,6 +14,7 @@ use crate::durability::Durability;
 #[cfg(test)]
 use crate::files::FileFacts;
 use crate::files::{Files, OpenFile, OpenFolder, Opening};
+use crate::leftovers::Leftovers;
 
 /// An operation that a signal interrupts is done again, but not for ever: the application waits for it.
 const TRIES: usize = 100;
@@ -22,8 +23,10 @@ const TRIES: usize = 100;
 #[derive(Debug)]
 pub(crate) struct Folder {
     path: PathBuf,
-    open: Box<dyn OpenFolder>,
+    open: Arc<dyn OpenFolder>,
     durability: Durability,
+    /// Shared by a folder and those that are made in it.
+    leftovers: Arc<Leftovers>,
 }
 
 /// A file that is being written.
@@ -54,8 +57,8 @@ impl Folder {
             }
             answer => answer,
         };
-        let open = opened.map_err(failed("open", path))?;
-        Ok(Folder { path: path.to_owned(), open, durability })
+        let open = opened.map_err(failed("open", path))?.into();
+        Ok(Folder { path: path.to_owned(), open, durability, leftovers: Arc::default() })
     }
 
     pub(crate) fn durability(&self) -> Durability {
@@ -87,7 +90,10 @@ impl Folder {
         let opened = patiently(|| self.open.open_folder(name)).map_err(failed("open", &path));
         let opened = opened.and_then(|open| self.sync_if_asked().map(|()| open));
         match opened {
-            Ok(open) => Ok(Some(Folder { path, open, durability: self.durability })),
+            Ok(open) => {
+                let (open, leftovers) = (open.into(), self.leftovers.clone());
+                Ok(Some(Folder { path, open, durability: self.durability, leftovers }))
+            }
             // An empty folder would look like a call that never started.
             Err(error) => Err(and_undoing(error, self.remove_folder(name))),
         }
@@ -120,7 +126,7 @@ impl Folder {
 
     /// Gives a finished file its final name. `Ok`: it is visible; an error: it is not.
     pub(crate) fn publish(&self, file: DiskFile, temporary: &str, name: &str) -> Result<(), SinkError> {
-        if self.durability == Durability::System {
+        if self.durability == Durability::System && !planted::bug("no_file_sync") {
             file.sync()?;
         }
         file.close()?;
@@ -129,19 +135,31 @@ impl Folder {
         self.sync_or_remove(name)
     }
 
-    /// Removes a file, if it is there.
+    /// Removes a file, if it is there. What cannot be removed is tried again by [`Folder::remove_leftovers`].
     pub(crate) fn remove_file(&self, name: &str) -> Result<(), SinkError> {
-        self.removed(name, patiently(|| self.open.remove_file(name)))
+        self.removed(name, false, patiently(|| self.open.remove_file(name)))
     }
 
-    /// Removes a folder, if it is there; it must be empty.
+    /// Removes the file of a call's lines, if it is there; it must not come back without what else was there.
+    pub(crate) fn remove_lines(&self, name: &str) -> Result<(), SinkError> {
+        self.remove_file(name)?;
+        self.sync_if_asked()
+    }
+
+    /// Removes a folder, if it is there; it must be empty. What cannot be removed is tried again.
     pub(crate) fn remove_folder(&self, name: &str) -> Result<(), SinkError> {
-        self.removed(name, patiently(|| self.open.remove_folder(name)))
+        self.removed(name, true, patiently(|| self.open.remove_folder(name)))
     }
 
-    fn removed(&self, name: &str, answer: io::Result<()>) -> Result<(), SinkError> {
+    /// Removes what could not be removed before, in this folder and those that were made in it.
+    pub(crate) fn remove_leftovers(&self) {
+        self.leftovers.remove();
+    }
+
+    fn removed(&self, name: &str, is_folder: bool, answer: io::Result<()>) -> Result<(), SinkError> {
         match answer {
             Err(error) if error.kind() != ErrorKind::NotFound => {
+                self.leftovers.keep(&self.open, name, is_folder);
                 Err(failed("remove", &self.path.join(name))(error))
             }
             Ok(()) | Err(_) => Ok(()),
@@ -164,6 +182,7 @@ impl Folder {
     fn sync_if_asked(&self) -> Result<(), SinkError> {
         match self.durability {
             Durability::Process => Ok(()),
+            Durability::System if planted::bug("no_folder_sync") => Ok(()),
             Durability::System => patiently(|| self.open.sync()).map_err(failed("sync", &self.path)),
         }
     }
@@ -215,7 +234,10 @@ impl DiskFile {
     /// Makes the contents survive a crash of the system. After an error nobody knows what is on the disk: trying
     /// again would succeed and prove nothing.
     pub(crate) fn sync(&self) -> Result<(), SinkError> {
-        patiently(|| self.open.sync()).map_err(failed("sync", &self.path))
+        let synced = patiently(|| self.open.sync());
+        let synced =
+            if planted::bug("failed_sync_retried") { synced.or_else(|_| self.open.sync()) } else { synced };
+        synced.map_err(failed("sync", &self.path))
     }
 
     fn close(self) -> Result<(), SinkError> {
@@ -262,8 +284,14 @@ fn create_with_parents(files: &dyn Files, path: &Path, durability: Durability) -
     match created {
         Ok(()) if durability == Durability::System => {
             let parent = parent.unwrap_or(Path::new("."));
-            let opened = patiently(|| files.open_folder(parent));
-            opened.and_then(|parent| patiently(|| parent.sync())).map_err(failed("sync", parent))
+            let open = || patiently(|| files.open_folder(parent));
+            let synced = open().and_then(|parent| patiently(|| parent.sync()));
+            // A folder that is found later counts as synced: this one must not be.
+            synced.map_err(|error| {
+                let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+                let removed = open().and_then(|parent| patiently(|| parent.remove_folder(name)));
+                and_undoing(failed("sync", parent)(error), removed.map_err(failed("remove", path)))
+            })
         }
         Ok(()) => Ok(()),
         // Another process may have been quicker.

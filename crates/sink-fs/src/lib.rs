@@ -12,6 +12,7 @@ mod formats;
 mod index;
 pub mod json;
 mod jsonl;
+mod leftovers;
 mod line_facts;
 mod line_file;
 mod lines;

@@ -107,6 +107,7 @@ impl DumpSink for FsSink {
 
     fn open(&self, name: &SlotName) -> Result<Box<dyn DumpSlot>, SinkError> {
         let session = self.folder()?;
+        session.remove_leftovers();
         let mut taken = 0;
         let (folder, name) = loop {
             let name = place_name(name, taken);

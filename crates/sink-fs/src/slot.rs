@@ -19,7 +19,7 @@ pub(crate) struct FsSlot {
     location: String,
     formats: Formats,
     metadata: Option<LineFile>,
-    /// Names of the files that were made here and are still there.
+    /// Names of the files of tensors.
     files: Vec<String>,
 }
 
@@ -59,7 +59,6 @@ impl DumpSlot for FsSlot {
             Some(metadata) => metadata,
             None => {
                 let file = self.folder.create_appended(METADATA_FILE)?;
-                self.files.push(METADATA_FILE.to_owned());
                 self.metadata.insert(LineFile::new(file, self.folder.durability()))
             }
         };
@@ -67,9 +66,15 @@ impl DumpSlot for FsSlot {
     }
 
     fn discard(self: Box<Self>) -> Result<(), SinkError> {
-        for file in &self.files {
-            self.folder.remove_file(file)?;
-        }
-        self.session.remove_folder(&self.name)
+        // The lines first: without them, what is left after a failure or a loss of power looks like no call.
+        let lines = match &self.metadata {
+            Some(_) => self.folder.remove_lines(METADATA_FILE),
+            None => Ok(()),
+        };
+        let files = self.files.iter().map(|file| self.folder.remove_file(file));
+        // Each is tried, whatever became of the one before.
+        let files = files.fold(Ok(()), Result::and);
+        let folder = self.session.remove_folder(&self.name);
+        lines.and(files).and(folder)
     }
 }

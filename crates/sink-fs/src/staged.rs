@@ -2,7 +2,7 @@
 
 use std::io::{self, BufWriter, Write};
 
-use callbox_core::{FormatError, SinkError};
+use callbox_core::{FormatError, SinkError, planted};
 
 use crate::disk::{DiskFile, Folder, and_undoing};
 
@@ -29,10 +29,14 @@ pub(crate) fn put(
 ) -> Result<u64, SinkError> {
     // A reader takes names with a leading dot for nobody's. File systems take names of 255 bytes.
     let temporary = format!(".{}.tmp", &name[..name.floor_char_boundary(LONGEST_KEPT)]);
+    let temporary = if planted::bug("no_rename") { name.to_owned() } else { temporary };
     let file = folder.create_file(&temporary)?;
     let published = write(&file, planned, fill)
         .and_then(|written| folder.publish(file, &temporary, name).map(|()| written));
-    published.map_err(|error| and_undoing(error, folder.remove_file(&temporary)))
+    published.map_err(|error| match planted::bug("temporary_stays") {
+        true => error,
+        false => and_undoing(error, folder.remove_file(&temporary)),
+    })
 }
 
 fn write(file: &DiskFile, planned: Option<u64>, fill: &mut Fill<'_>) -> Result<u64, SinkError> {

@@ -1,7 +1,8 @@
 //! Every adapter passes its port's suite.
 
+use std::cell::RefCell;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use callbox_core::{
@@ -10,9 +11,11 @@ use callbox_core::{
 use callbox_format_pt::PtSerializer;
 use callbox_format_safetensors::SafetensorsSerializer;
 use callbox_kernels_cpu::CpuExecutor;
+use callbox_sink_fs::files::{Files, RealFiles};
 use callbox_sink_fs::json::{self, Json};
 use callbox_sink_fs::{Durability, FsSink, FsSource, ReadMode, ReadOptions, SinkOptions};
-use callbox_testkit::conformance::{Contents, ExecutorCase, SinkCase};
+use callbox_testkit::conformance::{Contents, ExecutorCase, FilesCase, SinkCase};
+use callbox_testkit::sim::SimDisk;
 use callbox_testkit::{MemorySink, MemorySource, Operation, conformance, sample};
 use tempfile::TempDir;
 
@@ -60,6 +63,23 @@ fn memory_is_a_source() {
     source.push(sample::record("module", "function"), &[(Group::Inputs, &[("arg_0", tensor)])]);
     source.push(sample::record("module", "function"), &[]);
     conformance::source(&source);
+}
+
+#[test]
+fn the_real_file_system_and_the_simulated_one_behave_alike() {
+    // Folders that go when the test has passed, and not before.
+    let folders = RefCell::new(Vec::new());
+    conformance::files(&|| {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().to_owned();
+        folders.borrow_mut().push(folder);
+        FilesCase { files: Box::new(RealFiles), folder: path }
+    });
+    conformance::files(&|| {
+        let (files, folder) = (Box::new(SimDisk::default()), PathBuf::from("/dumps"));
+        files.create_folder(&folder).unwrap();
+        FilesCase { files, folder }
+    });
 }
 
 #[test]

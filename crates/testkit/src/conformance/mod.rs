@@ -1,12 +1,14 @@
 //! One suite for each port: what every adapter must do, whatever its technology.
 
 mod executor;
+mod files;
 mod log;
 mod serializer;
 mod sink;
 mod source;
 
 pub use executor::{ExecutorCase, executor};
+pub use files::{FilesCase, files};
 pub use log::{LogCase, broken_log_sink, log_sink};
 pub use serializer::serializer;
 pub use sink::{Contents, ContentsOf, SinkCase, dump_sink};

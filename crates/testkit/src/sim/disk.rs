@@ -9,15 +9,28 @@ use callbox_sink_fs::files::{FileFacts, Files, OpenFile, OpenFolder, Opening};
 use rustix::io::Errno;
 
 use super::script::{Act, Failure, Script, error};
-use super::tree::{Content, Effect, Kept, Node, Tree};
+use super::tree::{Effect, Kept, Node, Tree};
+
+/// What is free on a disk of which nothing else is said.
+const FREE_BYTES: u64 = 1 << 40;
+/// The longest name that it takes, in bytes.
+const LONGEST_NAME: usize = 255;
 
 /// A simulated disk. Clones are the same disk, seen by other processes.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct SimDisk(Arc<Mutex<World>>);
 
-#[derive(Debug, Default)]
+/// Empty.
+impl Default for SimDisk {
+    fn default() -> SimDisk {
+        SimDisk::of(Tree::default())
+    }
+}
+
+#[derive(Debug)]
 struct World {
     tree: Tree,
+    free_bytes: u64,
     effects: Vec<Effect>,
     operations: Vec<Act>,
     script: Option<Script>,
@@ -45,42 +58,81 @@ impl World {
         Some(failure)
     }
 
+    /// Counts a sync and does it. One that fails keeps nothing, and what it was to keep is not kept by a later one,
+    /// unless a signal came before anything was done.
+    fn sync(&mut self, node: Node, act: Act) -> io::Result<()> {
+        match self.step(act) {
+            Ok(()) => self.effect(Effect::Synced(node)),
+            Err(error) => {
+                if error.kind() != io::ErrorKind::Interrupted {
+                    self.effect(Effect::SyncFailed(node));
+                }
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
     fn effect(&mut self, effect: Effect) {
         self.tree.apply(&effect, Kept::Whole);
         self.effects.push(effect);
     }
 
     fn make(&mut self, at: Node, name: &str, is_folder: bool) -> io::Result<Node> {
-        if name.len() > 255 {
+        if name.len() > LONGEST_NAME {
             return Err(Errno::NAMETOOLONG.into());
         }
-        if self.tree.names(at).contains_key(name) {
+        if self.tree.names_of(at).contains_key(name) {
             return Err(Errno::EXIST.into());
+        }
+        if self.removed.contains(&at) {
+            return Err(Errno::NOENT.into());
         }
         let node = self.tree.nodes.len();
         self.effect(Effect::Made { at, name: name.to_owned(), node, is_folder });
         Ok(node)
     }
 
-    fn named(&mut self, at: Node, name: &str) -> io::Result<Node> {
-        self.tree.names(at).get(name).copied().ok_or_else(|| Errno::NOENT.into())
+    fn named(&self, at: Node, name: &str) -> io::Result<Node> {
+        if name.len() > LONGEST_NAME {
+            return Err(Errno::NAMETOOLONG.into());
+        }
+        self.tree.names_of(at).get(name).copied().ok_or_else(|| Errno::NOENT.into())
     }
 
-    fn remove(&mut self, at: Node, name: &str) -> io::Result<()> {
-        let node = self.named(at, name)?;
-        if matches!(&self.tree.nodes[node], Content::Folder(names) if !names.is_empty()) {
-            return Err(Errno::NOTEMPTY.into());
-        }
-        self.removed.insert(node);
+    fn folder(&self, node: Node) -> io::Result<Node> {
+        if self.tree.is_folder(node) { Ok(node) } else { Err(Errno::NOTDIR.into()) }
+    }
+
+    fn file(&self, node: Node) -> io::Result<Node> {
+        if self.tree.is_folder(node) { Err(Errno::ISDIR.into()) } else { Ok(node) }
+    }
+
+    fn remove(&mut self, at: Node, name: &str) {
+        self.removed.extend(self.tree.names_of(at).get(name));
         self.effect(Effect::Removed { at, name: name.to_owned() });
-        Ok(())
     }
 }
 
 impl SimDisk {
     /// A disk on which there is something already, all of it synced.
     pub fn of(tree: Tree) -> SimDisk {
-        SimDisk(Arc::new(Mutex::new(World { tree, ..World::default() })))
+        SimDisk(Arc::new(Mutex::new(World {
+            tree,
+            free_bytes: FREE_BYTES,
+            effects: Vec::new(),
+            operations: Vec::new(),
+            script: None,
+            failures: 0,
+            removed: HashSet::new(),
+            locks: HashMap::new(),
+            openings: 0,
+        })))
+    }
+
+    /// Says from now on that so many bytes are free. Nothing is counted: writes find room all the same.
+    pub fn set_free_bytes(&self, bytes: u64) {
+        self.world().free_bytes = bytes;
     }
 
     /// Lets operations fail from now on, or no more.
@@ -132,6 +184,7 @@ impl Files for SimDisk {
         let mut world = self.world();
         world.step(Act::OpenFolder)?;
         let node = world.tree.find(path).ok_or(Errno::NOENT)?;
+        let node = world.folder(node)?;
         Ok(Box::new(SimFolder { disk: self.clone(), node }))
     }
 }
@@ -152,7 +205,7 @@ impl OpenFolder for SimFolder {
     fn open_folder(&self, name: &str) -> io::Result<Box<dyn OpenFolder>> {
         let mut world = self.disk.world();
         world.step(Act::OpenFolder)?;
-        let node = world.named(self.node, name)?;
+        let node = world.named(self.node, name).and_then(|node| world.folder(node))?;
         Ok(Box::new(SimFolder { disk: self.disk.clone(), node }))
     }
 
@@ -160,7 +213,7 @@ impl OpenFolder for SimFolder {
         let mut world = self.disk.world();
         world.step(Act::OpenFile)?;
         let node = match (how, world.named(self.node, name)) {
-            (Opening::Lines, Ok(node)) => node,
+            (Opening::Lines, Ok(node)) => world.file(node)?,
             (Opening::New | Opening::NewLines | Opening::Lines, _) => world.make(self.node, name, false)?,
         };
         world.openings += 1;
@@ -171,9 +224,14 @@ impl OpenFolder for SimFolder {
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         let mut world = self.disk.world();
         world.step(Act::Rename)?;
-        let node = world.named(self.node, from)?;
-        if let Ok(replaced) = world.named(self.node, to) {
-            world.removed.insert(replaced);
+        let node = world.named(self.node, from).and_then(|node| world.file(node))?;
+        match world.named(self.node, to) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+            Ok(replaced) => {
+                let replaced = world.file(replaced)?;
+                world.removed.insert(replaced);
+            }
         }
         world.effect(Effect::Renamed { at: self.node, from: from.to_owned(), to: to.to_owned(), node });
         Ok(())
@@ -182,20 +240,24 @@ impl OpenFolder for SimFolder {
     fn remove_file(&self, name: &str) -> io::Result<()> {
         let mut world = self.disk.world();
         world.step(Act::Remove)?;
-        world.remove(self.node, name)
+        world.named(self.node, name).and_then(|node| world.file(node))?;
+        world.remove(self.node, name);
+        Ok(())
     }
 
     fn remove_folder(&self, name: &str) -> io::Result<()> {
         let mut world = self.disk.world();
         world.step(Act::Remove)?;
-        world.remove(self.node, name)
+        let node = world.named(self.node, name).and_then(|node| world.folder(node))?;
+        if !world.tree.names_of(node).is_empty() {
+            return Err(Errno::NOTEMPTY.into());
+        }
+        world.remove(self.node, name);
+        Ok(())
     }
 
     fn sync(&self) -> io::Result<()> {
-        let mut world = self.disk.world();
-        world.step(Act::SyncFolder)?;
-        world.effect(Effect::Synced(self.node));
-        Ok(())
+        self.disk.world().sync(self.node, Act::SyncFolder)
     }
 
     fn is_removed(&self) -> io::Result<bool> {
@@ -205,8 +267,9 @@ impl OpenFolder for SimFolder {
     }
 
     fn free_bytes(&self) -> io::Result<u64> {
-        self.disk.world().step(Act::Look)?;
-        Ok(1 << 40)
+        let mut world = self.disk.world();
+        world.step(Act::Look)?;
+        Ok(world.free_bytes)
     }
 }
 
@@ -231,7 +294,7 @@ impl OpenFile for SimFile {
             Some(failure) => return Err(error(failure)),
         };
         let mut at = self.at.lock().unwrap_or_else(PoisonError::into_inner);
-        let offset = if self.appends { world.tree.bytes(self.node).len() } else { *at };
+        let offset = if self.appends { world.tree.bytes_of(self.node).len() } else { *at };
         *at = offset + len;
         world.effect(Effect::Written { node: self.node, offset, bytes: bytes[..len].to_vec() });
         Ok(len)
@@ -240,7 +303,7 @@ impl OpenFile for SimFile {
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
         let mut world = self.disk.world();
         world.step(Act::Read)?;
-        let file = world.tree.bytes(self.node);
+        let file = world.tree.bytes_of(self.node);
         let rest = usize::try_from(offset).ok().and_then(|offset| file.get(offset..)).unwrap_or_default();
         let len = rest.len().min(bytes.len());
         bytes[..len].copy_from_slice(&rest[..len]);
@@ -250,7 +313,7 @@ impl OpenFile for SimFile {
     fn facts(&self) -> io::Result<FileFacts> {
         let mut world = self.disk.world();
         world.step(Act::Look)?;
-        let bytes = world.tree.bytes(self.node).len() as u64;
+        let bytes = world.tree.bytes_of(self.node).len() as u64;
         Ok(FileFacts { bytes, is_regular: true, is_removed: world.removed.contains(&self.node) })
     }
 
@@ -262,8 +325,12 @@ impl OpenFile for SimFile {
         Ok(())
     }
 
-    fn allocate(&self, _: u64) -> io::Result<()> {
-        self.disk.world().step(Act::Allocate)
+    fn allocate(&self, bytes: u64) -> io::Result<()> {
+        let mut world = self.disk.world();
+        world.step(Act::Allocate)?;
+        let len = usize::try_from(bytes).map_err(|_| Errno::FBIG)?;
+        world.effect(Effect::Allocated { node: self.node, len });
+        Ok(())
     }
 
     fn try_lock(&self) -> io::Result<bool> {
@@ -284,10 +351,7 @@ impl OpenFile for SimFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        let mut world = self.disk.world();
-        world.step(Act::SyncFile)?;
-        world.effect(Effect::Synced(self.node));
-        Ok(())
+        self.disk.world().sync(self.node, Act::SyncFile)
     }
 
     fn close(self: Box<Self>) -> io::Result<()> {

@@ -9,7 +9,7 @@ mod disk;
 mod script;
 mod tree;
 
-pub use self::crash::{CrashStates, Loss};
+pub use self::crash::{Choice, CrashStates, Loss, Thoroughness};
 pub use self::disk::SimDisk;
 pub use self::script::{Act, Failure, Script};
 pub use self::tree::{Effect, Kept, Node, Tree};

@@ -1,0 +1,13 @@
+//! Recording on a simulated disk: every crash, and every error of every operation.
+
+#![expect(clippy::unwrap_used, reason = "a step of a test that fails is a failed test")]
+
+mod clock;
+mod crash;
+mod failing;
+mod mirror;
+mod notices;
+mod scenario;
+mod seed;
+mod small_disk;
+mod verdict;
