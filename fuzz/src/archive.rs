@@ -82,7 +82,9 @@ fn write(entries: &[(Vec<u8>, Vec<u8>)], choices: &mut Choices<'_>) -> Vec<u8> {
         file.extend(data);
         if deferred {
             file.extend(b"PK\x07\x08");
-            file.extend([crc, number(choices, 6, len), number(choices, 6, len)].map(u32::to_le_bytes).concat());
+            file.extend(
+                [crc, number(choices, 6, len), number(choices, 6, len)].map(u32::to_le_bytes).concat(),
+            );
         }
 
         directory.extend(b"PK\x01\x02");

@@ -47,7 +47,8 @@ fn check_agreement(source: &dyn DumpSource) {
     let [call] = session.calls.as_slice() else { panic!("one folder is one call") };
     match source.record(call) {
         Ok(loaded) => {
-            let differs = loaded.findings.iter().find(|finding| finding.message.contains("the session lists"));
+            let differs =
+                loaded.findings.iter().find(|finding| finding.message.contains("the session lists"));
             assert!(differs.is_none(), "{differs:?}");
             let record = &loaded.record;
             assert_eq!((&call.function, call.self_id), (&record.function, record.self_id));

@@ -18,11 +18,18 @@ pub(crate) fn lists(input: &[u8]) {
         patterns(list).iter().any(|pattern| names.iter().any(|name| fnmatch(pattern, name)))
     };
     let is_included = patterns(include).is_empty() || takes(include, &[name, &qualified]);
-    assert_eq!(allowed, is_included && !takes(exclude, &[name]), "{include:?} {exclude:?} {module:?} {name:?}");
+    assert_eq!(
+        allowed,
+        is_included && !takes(exclude, &[name]),
+        "{include:?} {exclude:?} {module:?} {name:?}"
+    );
 }
 
 fn patterns(list: &str) -> Vec<&str> {
     // Python drops the four ASCII separators too.
     let is_blank = |character: char| character.is_whitespace() || ('\x1c'..='\x1f').contains(&character);
-    list.split(',').map(|pattern| pattern.trim_matches(is_blank)).filter(|pattern| !pattern.is_empty()).collect()
+    list.split(',')
+        .map(|pattern| pattern.trim_matches(is_blank))
+        .filter(|pattern| !pattern.is_empty())
+        .collect()
 }

@@ -66,7 +66,8 @@ pub(crate) fn safetensors_files(seeds: &mut Seeds) {
     for dtype in [DType::Float32, DType::BFloat16, DType::Bool, DType::UInt64, DType::Float8E4M3Fn] {
         seeds.add(file(&SafetensorsSerializer, dtype));
     }
-    let header = r#"{"__metadata__": {"a": "b"}, "x": {"dtype": "F4", "shape": [2, 2], "data_offsets": [0, 2]}}"#;
+    let header =
+        r#"{"__metadata__": {"a": "b"}, "x": {"dtype": "F4", "shape": [2, 2], "data_offsets": [0, 2]}}"#;
     seeds.add([(header.len() as u64).to_le_bytes().as_slice(), header.as_bytes(), &[1, 2]].concat());
 }
 
@@ -116,6 +117,7 @@ pub(crate) fn patterns(seeds: &mut Seeds) {
         "*decode*\0*.__init__,*.plan\0flashinfer.decode\0BatchDecodeWithPagedKVCacheWrapper.run",
         "mm_fp[48], single_?*\0[!a-z]*\0m\0mm_fp8",
         "[]a],[z-a],[a-\0[^x]{a,b}\\*\0\0[a-",
+        "{a,b}c*,[\0\0m\0{a,b}cd",
         "****a****b****c\0\0\0aaaabbbbcccc",
         "\u{3000}é?ü\u{1f}\0[é-ü]\0a.b.c\0éxü",
     ] {

@@ -16,7 +16,7 @@ pub struct Target {
     pub seeds: fn(&mut Seeds),
 }
 
-/// Every target; docs/fuzzing.md says what each must not do.
+/// Every target; README.md says what each must not do.
 #[rustfmt::skip]
 pub const TARGETS: [Target; 9] = [
     Target { name: "pt_file", max_len: 4096, run: pt::file, seeds: seeds::pt_files },

@@ -22,7 +22,10 @@ fn kept(target: &Target) -> Vec<(String, Vec<u8>)> {
 fn seeds(target: &Target) -> Vec<(String, Vec<u8>)> {
     let mut seeds = Seeds::new(target.max_len);
     (target.seeds)(&mut seeds);
-    (0..).zip(seeds.into_inputs()).map(|(number, input): (u32, _)| (format!("seed {number}"), input)).collect()
+    (0..)
+        .zip(seeds.into_inputs())
+        .map(|(number, input): (u32, _)| (format!("seed {number}"), input))
+        .collect()
 }
 
 #[track_caller]

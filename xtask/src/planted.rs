@@ -33,7 +33,7 @@ const fn row(bug: &'static str, package: &'static str, binary: &'static str, tes
 }
 
 #[rustfmt::skip]
-const ROWS: [Row; 6] = [
+const ROWS: [Row; 8] = [
     row("no_back_off", "callbox-core", "lib",
         "recorder::tests_of_failures::u11_while_the_disk_is_full_few_calls_are_tried_and_recording_resumes_when_space_returns"),
     row("never_resumes", "callbox-core", "lib",
@@ -44,6 +44,8 @@ const ROWS: [Row; 6] = [
     row("exist_ok", "callbox-sink-fs", "lib", "sink::tests::u22_a_name_that_is_taken_is_never_shared"),
     row("no_newline_repair", "callbox-sink-fs", "lib",
         "line_file::tests::u07_a_line_that_another_writer_left_unfinished_is_closed_first"),
+    row("storage_end_unchecked", "callbox-fuzz", "replayed", "kept_pickles_are_read_or_refused"),
+    row("glob_braces", "callbox-fuzz", "replayed", "kept_patterns_take_what_the_plain_matcher_takes"),
 ];
 
 /// Plants every bug, or the one of this name, and runs its test.

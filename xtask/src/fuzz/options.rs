@@ -1,0 +1,77 @@
+//! What `cargo xtask fuzz` is asked for.
+
+/// The arguments, taken apart.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Options {
+    /// One target; all of them without.
+    target: Option<String>,
+    /// Time for each target.
+    pub(super) seconds: u64,
+    /// Targets at a time.
+    pub(super) jobs: usize,
+    /// Keeps what earlier runs found, instead of running.
+    pub(super) keep: bool,
+}
+
+impl Options {
+    pub(super) fn parse(arguments: &[String]) -> Result<Options, String> {
+        let mut options = Options { target: None, seconds: 60, jobs: 1, keep: false };
+        let mut arguments = arguments.iter();
+        while let Some(argument) = arguments.next() {
+            match argument.as_str() {
+                "--seconds" => options.seconds = number(argument, arguments.next())?,
+                "--jobs" => options.jobs = number(argument, arguments.next())? as usize,
+                "--keep" => options.keep = true,
+                target if options.target.is_none() && !target.starts_with('-') => {
+                    options.target = Some(target.to_owned());
+                }
+                other => {
+                    return Err(format!(
+                        "`fuzz` does not take `{other}`: it takes a TARGET, `--seconds N`, `--jobs N`, `--keep`"
+                    ));
+                }
+            }
+        }
+        Ok(options)
+    }
+
+    /// Returns the targets that are meant.
+    pub(super) fn choose(&self, all: &[String]) -> Result<Vec<String>, String> {
+        match &self.target {
+            None => Ok(all.to_vec()),
+            Some(target) if all.contains(target) => Ok(vec![target.clone()]),
+            Some(target) => Err(format!("there is no target `{target}`; there are {}", all.join(", "))),
+        }
+    }
+}
+
+fn number(name: &str, value: Option<&String>) -> Result<u64, String> {
+    let number = value.and_then(|value| value.parse().ok()).filter(|number| *number > 0);
+    number.ok_or_else(|| format!("`{name}` takes a number from 1 on"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Options, String> {
+        Options::parse(&text.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn a_target_and_numbers_are_taken_in_any_order() {
+        let expected = Options { target: Some("pt_file".to_owned()), seconds: 7, jobs: 2, keep: false };
+        assert_eq!(parse("--seconds 7 pt_file --jobs 2"), Ok(expected));
+        for wrong in ["--seconds", "--jobs 0", "a b", "--second 1"] {
+            assert!(parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_target_that_is_not_there_is_named() {
+        let all = ["a", "b"].map(str::to_owned);
+        assert_eq!(parse("").unwrap().choose(&all).unwrap(), all);
+        assert_eq!(parse("b").unwrap().choose(&all).unwrap(), ["b"]);
+        assert_eq!(parse("c").unwrap().choose(&all).unwrap_err(), "there is no target `c`; there are a, b");
+    }
+}
