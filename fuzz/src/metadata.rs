@@ -41,21 +41,17 @@ fn call_with_files() -> Scratch {
     scratch
 }
 
-/// The index is read by a scanner and the record by a parser: of one line, they have to say the same.
+/// The index is read by a scanner and the record by a parser: of a line that both take, they have to say the same.
+/// The parser refuses more: a key that is there twice is noticed in every object, a wrong type in every key.
 fn check_agreement(source: &dyn DumpSource) {
     let session = source.calls().expect("the folder exists");
     let [call] = session.calls.as_slice() else { panic!("one folder is one call") };
-    match source.record(call) {
-        Ok(loaded) => {
-            let differs =
-                loaded.findings.iter().find(|finding| finding.message.contains("the session lists"));
-            assert!(differs.is_none(), "{differs:?}");
-            let record = &loaded.record;
-            assert_eq!((&call.function, call.self_id), (&record.function, record.self_id));
-            assert_eq!(call.inputs.tensors, record.tensor_info.input_keys.len());
-            assert_eq!(call.outputs.tensors, record.tensor_info.output_keys.len());
-            assert_eq!(*call.tensor_details, *record.tensor_details);
-        }
-        Err(error) => assert!(call.function.module().is_empty(), "listed with a record, and {error}"),
-    }
+    let Ok(loaded) = source.record(call) else { return };
+    let record = &loaded.record;
+    let differs = loaded.findings.iter().find(|finding| finding.message.contains("the session lists"));
+    assert!(differs.is_none(), "{differs:?}");
+    assert_eq!((&call.function, call.self_id), (&record.function, record.self_id));
+    assert_eq!(call.inputs.tensors, record.tensor_info.input_keys.len());
+    assert_eq!(call.outputs.tensors, record.tensor_info.output_keys.len());
+    assert_eq!(*call.tensor_details, *record.tensor_details);
 }

@@ -25,7 +25,7 @@ pub const TARGETS: [Target; 9] = [
     Target { name: "safetensors", max_len: 2048, run: safetensors::file, seeds: seeds::safetensors_files },
     Target { name: "json_line", max_len: 2048, run: json_line::line, seeds: seeds::lines },
     Target { name: "metadata", max_len: 4096, run: metadata::line, seeds: seeds::lines },
-    Target { name: "patterns", max_len: 256, run: patterns::lists, seeds: seeds::patterns },
+    Target { name: "patterns", max_len: 128, run: patterns::lists, seeds: seeds::patterns },
     Target { name: "folder_name", max_len: 300, run: folder_name::name, seeds: seeds::folder_names },
     Target { name: "dump_folder", max_len: 8192, run: dump_folder::session, seeds: seeds::sessions },
 ];

@@ -34,8 +34,8 @@ Commands:
                  random dumps (500). Installs them once, 7 GB in the user's cache. `CALLBOX_INTEROP_VENV` names
                  another place; `CALLBOX_INTEROP=off` leaves it out.
   planted [BUG]  Plant each bug of the list in xtask/src/planted.rs, or one, and run the test that has to fail.
-  fuzz [TARGET] [--seconds N] [--jobs N] [--keep]
-                 Try mutated inputs on every reader, or on one, for N seconds each (60), N targets at a time (1). What
+  fuzz [TARGET...] [--seconds N] [--jobs N] [--keep]
+                 Try mutated inputs on every reader, or on some, for N seconds each (60), N targets at a time (1). What
                  a reader falls over is made small and kept under fuzz/regressions, where a test replays it. `--keep`
                  chooses among the inputs of earlier runs the few that reach as much code. Needs a C++ compiler.
   mutants [--shard K/N] [--package format-pt|writer]

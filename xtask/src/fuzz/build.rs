@@ -23,7 +23,7 @@ const FLAGS: [&str; 9] = [
     "-Coverflow-checks",
 ];
 const SANITIZER: &str = "-Zsanitizer=address";
-/// Temporary files of the targets that need some lie in memory where that is possible.
+/// A file system in memory.
 const MEMORY_FOLDER: &str = "/dev/shm";
 
 /// The built binary, and the targets that it has.
@@ -75,7 +75,10 @@ impl Fuzzer {
         let table = String::from_utf8_lossy(&output.stdout);
         let rows = table.lines().filter_map(|line| line.split_once(' '));
         let (targets, max_lens) = rows.map(|(name, len)| (name.to_owned(), len.to_owned())).unzip();
-        Ok(Fuzzer { binary, seeds, targets, max_lens })
+        let fuzzer = Fuzzer { binary, seeds, targets, max_lens };
+        fs::create_dir_all(fuzzer.scratch())
+            .map_err(|error| format!("failed to make {}: {error}", fuzzer.scratch().display()))?;
+        Ok(fuzzer)
     }
 
     /// Returns the names of all targets.
@@ -88,21 +91,40 @@ impl Fuzzer {
         self.seeds.join(target)
     }
 
-    /// Prepares the binary to run a target within its limits.
-    pub(super) fn command(&self, target: &str) -> Command {
-        let mut command = program(&self.binary.to_string_lossy());
-        command.env("CALLBOX_FUZZ_TARGET", target);
-        // Freed memory is kept back to find uses of it; not so much that it looks like the target's own.
-        command.env("ASAN_OPTIONS", "quarantine_size_mb=32:detect_leaks=0:allocator_may_return_null=1");
-        if Path::new(MEMORY_FOLDER).is_dir() {
-            command.env("TMPDIR", MEMORY_FOLDER);
-        }
+    /// Prepares the binary to try inputs on a target.
+    pub(super) fn trying(&self, target: &str) -> Command {
+        let mut command = self.command(target);
         let place = self.targets.iter().position(|name| name == target);
         if let Some(max_len) = place.and_then(|place| self.max_lens.get(place)) {
             command.arg(format!("-max_len={max_len}"));
         }
+        command
+    }
+
+    /// Prepares the binary to run a target within its limits; libFuzzer fails where it is told the longest input and
+    /// is to make one small.
+    pub(super) fn command(&self, target: &str) -> Command {
+        let mut command = program(&self.binary.to_string_lossy());
+        command.env("CALLBOX_FUZZ_TARGET", target).env("TMPDIR", self.scratch());
+        // Freed memory is kept back to find uses of it; not so much that it looks like the target's own.
+        command.env("ASAN_OPTIONS", "quarantine_size_mb=32:detect_leaks=0:allocator_may_return_null=1");
         command.arg(format!("-rss_limit_mb={RESIDENT_MIB}")).arg(format!("-timeout={HANGS_AFTER}"));
         command
+    }
+
+    /// Returns the folder for temporary files: in memory, where that is possible.
+    fn scratch(&self) -> PathBuf {
+        let memory = Path::new(MEMORY_FOLDER);
+        let folder = if memory.is_dir() { memory.to_owned() } else { env::temp_dir() };
+        folder.join(format!("callbox-fuzz-{}", std::process::id()))
+    }
+}
+
+/// What a target that died left behind goes too.
+impl Drop for Fuzzer {
+    fn drop(&mut self) {
+        // Whatever stays there is small, and gone with the next start of the machine.
+        let _: std::io::Result<()> = fs::remove_dir_all(self.scratch());
     }
 }
 

@@ -67,7 +67,7 @@ fn fuzz(fuzzer: &Fuzzer, target: &str, seconds: u64) -> Result<Outcome, String> 
     let corpus = made(&root().join(CORPUS).join(target))?;
     let crashes = made(&root().join(CRASHES).join(target))?;
     let before = names(&crashes);
-    let mut command = fuzzer.command(target);
+    let mut command = fuzzer.trying(target);
     command
         .arg(format!("-max_total_time={seconds}"))
         .arg(format!("-artifact_prefix={}/", crashes.display()))
@@ -113,7 +113,7 @@ fn keep(fuzzer: &Fuzzer, target: &str) -> Result<(), String> {
         fs::remove_dir_all(&kept).map_err(|error| format!("failed to empty {}: {error}", kept.display()))?;
     }
     let kept = made(&kept)?;
-    let mut command = fuzzer.command(target);
+    let mut command = fuzzer.trying(target);
     command.arg("-set_cover_merge=1").arg(&kept).arg(found).arg(fuzzer.seeds(target));
     let log = run(command)?;
     let count = names(&kept).len();

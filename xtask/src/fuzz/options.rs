@@ -3,8 +3,8 @@
 /// The arguments, taken apart.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Options {
-    /// One target; all of them without.
-    target: Option<String>,
+    /// Names of targets; all of them without.
+    targets: Vec<String>,
     /// Time for each target.
     pub(super) seconds: u64,
     /// Targets at a time.
@@ -15,19 +15,17 @@ pub(super) struct Options {
 
 impl Options {
     pub(super) fn parse(arguments: &[String]) -> Result<Options, String> {
-        let mut options = Options { target: None, seconds: 60, jobs: 1, keep: false };
+        let mut options = Options { targets: Vec::new(), seconds: 60, jobs: 1, keep: false };
         let mut arguments = arguments.iter();
         while let Some(argument) = arguments.next() {
             match argument.as_str() {
                 "--seconds" => options.seconds = number(argument, arguments.next())?,
                 "--jobs" => options.jobs = number(argument, arguments.next())? as usize,
                 "--keep" => options.keep = true,
-                target if options.target.is_none() && !target.starts_with('-') => {
-                    options.target = Some(target.to_owned());
-                }
+                target if !target.starts_with('-') => options.targets.push(target.to_owned()),
                 other => {
                     return Err(format!(
-                        "`fuzz` does not take `{other}`: it takes a TARGET, `--seconds N`, `--jobs N`, `--keep`"
+                        "`fuzz` does not take `{other}`: it takes TARGETs, `--seconds N`, `--jobs N`, `--keep`"
                     ));
                 }
             }
@@ -37,10 +35,12 @@ impl Options {
 
     /// Returns the targets that are meant.
     pub(super) fn choose(&self, all: &[String]) -> Result<Vec<String>, String> {
-        match &self.target {
-            None => Ok(all.to_vec()),
-            Some(target) if all.contains(target) => Ok(vec![target.clone()]),
+        if self.targets.is_empty() {
+            return Ok(all.to_vec());
+        }
+        match self.targets.iter().find(|target| !all.contains(target)) {
             Some(target) => Err(format!("there is no target `{target}`; there are {}", all.join(", "))),
+            None => Ok(self.targets.clone()),
         }
     }
 }
@@ -60,9 +60,10 @@ mod tests {
 
     #[test]
     fn a_target_and_numbers_are_taken_in_any_order() {
-        let expected = Options { target: Some("pt_file".to_owned()), seconds: 7, jobs: 2, keep: false };
-        assert_eq!(parse("--seconds 7 pt_file --jobs 2"), Ok(expected));
-        for wrong in ["--seconds", "--jobs 0", "a b", "--second 1"] {
+        let targets = vec!["pt_file".to_owned(), "metadata".to_owned()];
+        let expected = Options { targets, seconds: 7, jobs: 2, keep: false };
+        assert_eq!(parse("--seconds 7 pt_file --jobs 2 metadata"), Ok(expected));
+        for wrong in ["--seconds", "--jobs 0", "--second 1"] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }
     }
