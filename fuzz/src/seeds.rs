@@ -80,7 +80,47 @@ pub(crate) fn pickles(seeds: &mut Seeds) {
         let end = content[start..].windows(3).position(|bytes| bytes[0] == b'.' && bytes[1..] == *b"PK");
         seeds.add(&content[start..end.map_or(content.len(), |end| start + end + 1)]);
     }
+    // A storage of four float32: what lies in it, and what does not.
+    for (offset, size, stride) in [
+        (0, 4, 1),
+        (0, 2, 2),
+        (1, 4, 1),
+        (0, 5, 1),
+        (0, 1 << 40, 0),
+        (0, -1, 1),
+        (3, 0, 9),
+        (i64::MAX, 2, i64::MAX),
+    ] {
+        seeds.add(pickle_of_tensor(offset, size, stride));
+    }
     choices(seeds);
+}
+
+/// Spells a dict with one tensor of one dimension in the storage `0`.
+fn pickle_of_tensor(offset: i64, size: i64, stride: i64) -> Vec<u8> {
+    let text = |text: &str| [&[0x8c, text.len() as u8], text.as_bytes()].concat();
+    let int = |value: i64| [[0x8a, 8].as_slice(), &value.to_le_bytes()].concat();
+    let storage = [
+        b"(",
+        text("storage").as_slice(),
+        b"ctorch\nFloatStorage\n",
+        &text("0"),
+        &text("cpu"),
+        &int(4),
+        b"tQ",
+    ]
+    .concat();
+    let sizes = [int(size), b"\x85".to_vec(), int(stride), b"\x85".to_vec()].concat();
+    [
+        b"\x80\x02}",
+        text("arg_0").as_slice(),
+        b"ctorch._utils\n_rebuild_tensor_v2\n(",
+        &storage,
+        &int(offset),
+        &sizes,
+        b"\x89ccollections\nOrderedDict\n)RtRs.",
+    ]
+    .concat()
 }
 
 /// Bytes that are decisions: all of one kind, and mixed ones.
@@ -117,7 +157,7 @@ pub(crate) fn patterns(seeds: &mut Seeds) {
         "*decode*\0*.__init__,*.plan\0flashinfer.decode\0BatchDecodeWithPagedKVCacheWrapper.run",
         "mm_fp[48], single_?*\0[!a-z]*\0m\0mm_fp8",
         "[]a],[z-a],[a-\0[^x]{a,b}\\*\0\0[a-",
-        "{a,b}c*,[\0\0m\0{a,b}cd",
+        "{ab}c*,[\0\0m\0{ab}cd",
         "****a****b****c\0\0\0aaaabbbbcccc",
         "\u{3000}é?ü\u{1f}\0[é-ü]\0a.b.c\0éxü",
     ] {

@@ -58,7 +58,7 @@ pub(crate) fn command(only: Option<&str>) -> Result<(), String> {
     build(&rows)?;
     let mut missed = Vec::new();
     for row in &rows {
-        match try_bug(row) {
+        match try_bug(row, &rows) {
             Ok(time) => println!("found in {:>4} ms  {:<28} by {}", time.as_millis(), row.bug, row.test),
             Err(message) => {
                 println!("NOT FOUND         {:<28} {message}", row.bug);
@@ -140,9 +140,14 @@ fn target() -> PathBuf {
 }
 
 /// Runs a bug's test with the bug planted; an error says that it did not fail as it should.
+///
+/// The command names all packages and binaries that were built, though one has the test: features differ with the
+/// packages that are named, and cargo would build anew.
 #[expect(clippy::disallowed_methods, reason = "measuring reads the clock")]
-fn try_bug(row: &Row) -> Result<Duration, String> {
-    let mut command = test_command(std::iter::once(row));
+fn try_bug(row: &Row, built: &[Row]) -> Result<Duration, String> {
+    let mut command = test_command(built.iter());
+    // The test before it failed: so does cargo, before it has come to all binaries.
+    command.arg("--no-fail-fast");
     command.args([row.test, "--", "--exact"]).env(VARIABLE, row.bug);
     let start = Instant::now();
     let output = command.output().map_err(|error| format!("failed to start cargo: {error}"))?;
