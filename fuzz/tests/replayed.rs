@@ -8,12 +8,15 @@ use callbox_fuzz::{Seeds, TARGETS, Target, bounded, find};
 
 /// Returns the inputs that were kept for a target, with their names.
 fn kept(target: &Target) -> Vec<(String, Vec<u8>)> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("regressions").join(target.name);
-    let mut inputs: Vec<_> = fs::read_dir(folder)
-        .into_iter()
-        .flatten()
-        .map(|entry| entry.unwrap().path())
-        .map(|path| (path.file_name().unwrap().to_string_lossy().into_owned(), fs::read(path).unwrap()))
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folders = ["regressions", "corpus"].map(|folder| root.join(folder).join(target.name));
+    let entries = folders.iter().filter_map(|folder| fs::read_dir(folder).ok()).flatten();
+    let mut inputs: Vec<_> = entries
+        .map(|entry| {
+            let path = entry.expect("the folder can be read").path();
+            let input = fs::read(&path).expect("the file can be read");
+            (path.strip_prefix(root).unwrap_or(&path).display().to_string(), input)
+        })
         .collect();
     inputs.sort();
     inputs
@@ -30,7 +33,7 @@ fn seeds(target: &Target) -> Vec<(String, Vec<u8>)> {
 
 #[track_caller]
 fn check(name: &str) {
-    let target = find(name).unwrap();
+    let target = find(name).expect("the table has the target");
     let inputs = [seeds(target), kept(target)].concat();
     assert!(!inputs.is_empty(), "{name} has nothing to start from");
     let failed: Vec<_> = inputs

@@ -33,7 +33,7 @@ const fn row(bug: &'static str, package: &'static str, binary: &'static str, tes
 }
 
 #[rustfmt::skip]
-const ROWS: [Row; 8] = [
+const ROWS: &[Row] = &[
     row("no_back_off", "callbox-core", "lib",
         "recorder::tests_of_failures::u11_while_the_disk_is_full_few_calls_are_tried_and_recording_resumes_when_space_returns"),
     row("never_resumes", "callbox-core", "lib",
@@ -51,7 +51,7 @@ const ROWS: [Row; 8] = [
 /// Plants every bug, or the one of this name, and runs its test.
 pub(crate) fn command(only: Option<&str>) -> Result<(), String> {
     compare_with_code()?;
-    let rows: Vec<Row> = ROWS.into_iter().filter(|row| only.is_none_or(|only| only == row.bug)).collect();
+    let rows: Vec<Row> = ROWS.iter().copied().filter(|row| only.is_none_or(|only| only == row.bug)).collect();
     if rows.is_empty() {
         return Err(format!("there is no bug `{}` in xtask/src/planted.rs", only.unwrap_or_default()));
     }
@@ -146,8 +146,6 @@ fn target() -> PathBuf {
 #[expect(clippy::disallowed_methods, reason = "measuring reads the clock")]
 fn try_bug(row: &Row, built: &[Row]) -> Result<Duration, String> {
     let mut command = test_command(built.iter());
-    // The test before it failed: so does cargo, before it has come to all binaries.
-    command.arg("--no-fail-fast");
     command.args([row.test, "--", "--exact"]).env(VARIABLE, row.bug);
     let start = Instant::now();
     let output = command.output().map_err(|error| format!("failed to start cargo: {error}"))?;
