@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::cargo::{cargo, program, root, run};
 use crate::test::{self, Tally};
-use crate::{interop, level_off, readme, tidy};
+use crate::{interop, level_off, planted, readme, tidy};
 
 /// The README's way to run the tests; the step `test` has done it by then.
 const TEST_COMMAND: &str = "cargo xtask test";
@@ -18,7 +18,7 @@ struct Progress {
 
 type Step = fn(&mut Progress) -> Result<(), String>;
 
-const STEPS: [(&str, Step); 9] = [
+const STEPS: [(&str, Step); 10] = [
     ("fmt", |_| run(cargo(&["fmt", "--all", "--check"]), "`cargo fmt --check`")),
     ("clippy", |_| {
         let arguments = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
@@ -42,6 +42,7 @@ const STEPS: [(&str, Step); 9] = [
         command.env("RUSTDOCFLAGS", "-D warnings");
         run(command, "`cargo doc`")
     }),
+    ("planted", |_| planted::command(None)),
     ("level-off", |_| level_off::command().map(|text| println!("{text}"))),
     ("interop", |_| interop::run(&[])),
     ("readme", |_| run_readme()),

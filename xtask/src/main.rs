@@ -3,8 +3,10 @@
 
 mod cargo;
 mod ci;
+mod fuzz;
 mod interop;
 mod level_off;
+mod mutants;
 mod planted;
 mod readme;
 mod soak;
@@ -34,6 +36,13 @@ Commands:
                  another place; `CALLBOX_INTEROP=off` leaves it out.
   planted [BUG]  Plant each bug of the list in xtask/src/planted.rs, or one, and run the test that has to fail.
   soak [NAME]    Run the large sizes of the tests in the list of xtask/src/soak.rs, or one, and print their figures.
+  fuzz [TARGET...] [--seconds N] [--jobs N] [--keep]
+                 Try mutated inputs on every reader, or on some, for N seconds each (60), N targets at a time (1). What
+                 a reader falls over is made small and kept under fuzz/regressions, where a test replays it. `--keep`
+                 chooses among the inputs of earlier runs the few that reach as much code. Needs a C++ compiler.
+  mutants [--shard K/N] [--package format-pt|writer]
+                 Change the reader of .pt files and the dump writer, one thing at a time, and count the changes that
+                 a test notices. All of it takes hours. Installs cargo-mutants where it is missing.
   bench [NAME]   Measure against baselines of the same run; `bench --help` lists the measurements.
 
 Each ends with exit code 0 if all is well and with 1 if not.
@@ -55,6 +64,8 @@ fn main() -> ExitCode {
         }),
         "planted" if rest.len() <= 1 => planted::command(rest.first().map(String::as_str)).map(|()| true),
         "soak" if rest.len() <= 1 => soak::command(rest.first().map(String::as_str)).map(|()| true),
+        "fuzz" => fuzz::command(rest).map(|()| true),
+        "mutants" => mutants::command(rest).map(|()| true),
         "interop" => interop::run(rest).map(|()| true),
         "bench" => cargo::bench(rest, interop::existing_python().as_deref()).map(|()| true),
         "help" | "-h" | "--help" => {

@@ -2,6 +2,8 @@
 
 use thiserror::Error;
 
+use crate::planted;
+
 /// The most dimensions a tensor may have; torch's own limit.
 pub const MAX_DIMS: usize = 64;
 
@@ -125,7 +127,7 @@ impl Layout {
 
     /// Fails if a storage of `available` elements is too small for this layout.
     pub fn check_storage(&self, available: usize) -> Result<(), LayoutError> {
-        if self.end > available {
+        if self.end > available && !planted::bug("storage_end_unchecked") {
             return Err(LayoutError::OutOfStorage { end: self.end, available });
         }
         Ok(())

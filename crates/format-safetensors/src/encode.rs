@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::io::{BufWriter, Write};
 
 use callbox_core::elements::check_expansion;
-use callbox_core::{FilePlan, FormatError, StorageBytes, TensorGroup, TensorView};
+use callbox_core::{FilePlan, FormatError, Layout, StorageBytes, TensorGroup, TensorView};
 use safetensors::tensor::TensorInfo;
 
 use crate::dtype::{last_size_factor, to_safetensors};
@@ -114,6 +114,8 @@ fn describe(key: &str, tensor: &TensorView<'_>) -> Result<TensorInfo, FormatErro
     let numel = tensor.layout.numel();
     check_expansion(numel, stored).map_err(|error| cannot_hold(key, &error.to_string()))?;
     let mut shape = tensor.layout.shape().to_vec();
+    // Readers give the tensor row-major strides: with a size of zero among huge ones there are none.
+    Layout::contiguous(&shape).map_err(|error| cannot_hold(key, &error.to_string()))?;
     let factor = last_size_factor(tensor.dtype);
     if factor > 1 {
         let last = shape.last_mut().ok_or_else(|| {

@@ -3,6 +3,7 @@
 use globset::{Glob, GlobBuilder, GlobSet};
 
 use super::fnmatch::{Pattern, Token};
+use crate::planted;
 
 /// Patterns of which at least one has to match.
 ///
@@ -54,6 +55,7 @@ fn as_glob(pattern: &Pattern) -> Option<Glob> {
         match token {
             Token::Star => glob.push('*'),
             Token::Literal('/' | '\\') | Token::Any | Token::Class(_) => return None,
+            Token::Literal(brace @ ('{' | '}')) if planted::bug("glob_braces") => glob.push(*brace),
             Token::Literal(special @ ('*' | '?' | '[' | '{' | '}' | '.')) => {
                 glob.extend(['[', *special, ']']);
             }

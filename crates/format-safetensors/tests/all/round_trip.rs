@@ -157,6 +157,17 @@ fn what_the_format_cannot_hold_is_refused_before_anything_is_written() {
     assert!(matches!(encode_error(vec![("a", too_large)]), FormatError::Tensor { .. }));
 }
 
+/// A file that says more than an address holds is one that no reader takes, though it has no element.
+#[test]
+fn huge_sizes_around_a_zero_are_refused_when_they_are_written() {
+    let bytes = TensorBuf::from_elements(DType::UInt8, &[3], vec![0; 3]).unwrap();
+    let huge = [1 << 60, 0, 1 << 10];
+    let empty = bytes.with_layout(Layout::new(&huge, &[1, 1, 1], 0).unwrap()).unwrap();
+    let error = encode_error(vec![("a", empty.as_view())]);
+    assert!(matches!(error, FormatError::CannotHold { .. }), "{error}");
+    assert!(error.to_string().contains("overflow"), "{error}");
+}
+
 /// A disk without room.
 #[derive(Debug)]
 struct Full;
