@@ -404,6 +404,7 @@ pub enum LoadedTensor {
 pub struct TensorMap {
     entries: Vec<(String, LoadedTensor)>,
     places: HashMap<String, usize>,
+    unchecked: Vec<String>,
 }
 
 impl TensorMap {
@@ -421,6 +422,17 @@ impl TensorMap {
     /// Finds a tensor by its key.
     pub fn get(&self, key: &str) -> Option<&LoadedTensor> {
         self.places.get(key).map(|&place| &self.entries[place].1)
+    }
+
+    /// Notes a part of the file whose checksum its writer left out.
+    pub fn note_unchecked(&mut self, part: String) {
+        self.unchecked.push(part);
+    }
+
+    /// Returns the parts of the file whose checksums were left out, in a format that has them: damage to these
+    /// parts goes unseen.
+    pub fn unchecked(&self) -> &[String] {
+        &self.unchecked
     }
 
     /// Iterates over keys and tensors in the file's order.

@@ -33,6 +33,7 @@ pub(crate) fn decode(bytes: &Bytes) -> Result<TensorMap, FormatError> {
     }
     let mut tensors = Tensors::new(&archive, &pickle);
     let mut map = TensorMap::default();
+    archive.unchecked().iter().for_each(|&entry| map.note_unchecked(entry.to_owned()));
     for &[key, value] in entries {
         let key = read_key(key)?;
         if map.get(key).is_some() {

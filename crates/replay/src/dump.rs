@@ -138,10 +138,12 @@ fn replay(
     let call = replayed.call.clone();
 
     // Files are loaded before anybody is asked for the function: damage is told of every call.
-    let inputs = load(source, &call, Group::Inputs, &record.tensor_info.input_keys)?;
+    let findings = &mut replayed.findings;
+    let inputs = load(source, &call, Group::Inputs, &record.tensor_info.input_keys, findings)?;
     let compare = options.compare && call.state == CallState::Completed;
     if compare {
-        replayed.expected_tensors = load(source, &call, Group::Outputs, &record.tensor_info.output_keys)?;
+        replayed.expected_tensors =
+            load(source, &call, Group::Outputs, &record.tensor_info.output_keys, findings)?;
     }
     let contract = executor.contract(&record.function);
     if options.run && contract.is_none() {
@@ -172,7 +174,8 @@ fn replay(
     let Some(expected) = &replayed.expected else {
         return Ok(Verdict::NothingCompared);
     };
-    let written = load(source, &call, Group::ArgsAfter, &record.tensor_info.args_after_keys)?;
+    let keys = &record.tensor_info.args_after_keys;
+    let written = load(source, &call, Group::ArgsAfter, keys, &mut replayed.findings)?;
     let written = after_images(record, arguments, &written)?;
     let comparison = compare_call(&contract, &written, expected, result, &options.comparison);
     let verdict = match (comparison.agrees(), comparison.compared) {
@@ -233,14 +236,17 @@ fn load(
     call: &DumpedCall,
     group: Group,
     keys: &[String],
+    findings: &mut Vec<Finding>,
 ) -> Result<TensorMap, Verdict> {
     if keys.is_empty() {
         return Ok(TensorMap::default());
     }
     let tensors = source.load(call, group).map_err(damaged)?;
-    tensors.ok_or_else(|| Verdict::Damaged {
+    let tensors = tensors.ok_or_else(|| Verdict::Damaged {
         reason: format!("there is no file of {}, though the record names {}", group.stem(), keys.join(", ")),
-    })
+    })?;
+    findings.extend(Finding::unchecked(call, group, &tensors));
+    Ok(tensors)
 }
 
 fn damaged(error: callbox_core::SourceError) -> Verdict {

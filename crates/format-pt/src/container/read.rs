@@ -19,6 +19,7 @@ use crate::cursor::Cursor;
 pub(crate) struct Archive<'a> {
     bytes: &'a Bytes,
     entries: HashMap<&'a str, Range<usize>>,
+    unchecked: Vec<&'a str>,
 }
 
 impl<'a> Archive<'a> {
@@ -31,12 +32,17 @@ impl<'a> Archive<'a> {
         entries.sort_by_key(|entry| entry.offset);
 
         let mut by_name = HashMap::with_capacity(entries.len());
+        let mut unchecked = Vec::new();
         let root = entries.first().map_or("", |entry| entry.root);
         let mut end_of_last = 0;
         for entry in &entries {
             entry.check_neighbours(root, end_of_last)?;
             let place = entry.locate(bytes, directory.range.start)?;
-            entry.verify(&bytes[place.data.clone()])?;
+            if entry.lacks_checksum() {
+                unchecked.push(entry.name);
+            } else {
+                entry.verify(&bytes[place.data.clone()])?;
+            }
             end_of_last = place.end;
             if by_name.insert(entry.name, place.data).is_some() {
                 return Err(inconsistent(format!("there are two entries {}", entry.quoted())));
@@ -45,7 +51,12 @@ impl<'a> Archive<'a> {
         if end_of_last != directory.range.start {
             return Err(inconsistent("bytes before the central directory belong to no entry"));
         }
-        Ok(Archive { bytes, entries: by_name })
+        Ok(Archive { bytes, entries: by_name, unchecked })
+    }
+
+    /// Returns the entries without a checksum, in the order of the file.
+    pub(crate) fn unchecked(&self) -> &[&'a str] {
+        &self.unchecked
     }
 
     /// Returns an entry's bytes, shared with the file's.
@@ -190,11 +201,13 @@ impl<'a> Entry<'a> {
         Some(())
     }
 
-    /// Fails if the data are not those of the checksum; a checksum of zero was not computed.
+    /// Tells whether the checksum was never computed: then it is zero, as that of nothing is rightly.
+    fn lacks_checksum(&self) -> bool {
+        self.crc == 0 && self.size > 0
+    }
+
+    /// Fails if the data are not those of the checksum.
     fn verify(&self, data: &[u8]) -> Result<(), FormatError> {
-        if self.crc == 0 {
-            return Ok(());
-        }
         let found = crc32(data);
         if found != self.crc {
             return Err(FormatError::Checksum { entry: self.name.to_owned(), expected: self.crc, found });
