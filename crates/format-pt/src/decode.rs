@@ -9,7 +9,7 @@ use crate::tensor::Tensors;
 /// Versions of the container that torch reads; it has written 3 since 1.6.
 const VERSIONS: std::ops::RangeInclusive<u32> = 1..=10;
 /// Far more than one call can have; keys may share a tensor, so the file's size alone is no bound.
-pub(crate) const MOST_TENSORS: usize = 1 << 16;
+pub(crate) const MOST_TENSORS: usize = 1 << 14;
 
 pub(crate) fn decode(bytes: &Bytes) -> Result<TensorMap, FormatError> {
     let archive = Archive::open(bytes)?;

@@ -14,7 +14,7 @@ use crate::torch_names::{Name, Rebuild};
 const DEEPEST_CALL: usize = 4;
 /// Sizes and strides of all tensors of a file together. Tensors may share the tuple of their sizes, but not so
 /// that a small file becomes large in memory.
-pub(crate) const MOST_SIZES: usize = 1 << 21;
+pub(crate) const MOST_SIZES: usize = 1 << 18;
 /// A tensor can be marked as a conjugate and as a negative.
 const MOST_MARKS: usize = 2;
 /// torch numbers its storages.

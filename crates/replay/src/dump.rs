@@ -256,12 +256,14 @@ fn damaged(error: callbox_core::SourceError) -> Verdict {
 /// What the recorder could not express is an error; what the files lack is damage.
 fn unusable(error: RebuildError) -> Verdict {
     match error {
-        RebuildError::MissingTensor(_) | RebuildError::Gap { .. } | RebuildError::Key(_) => {
-            Verdict::Damaged { reason: error.to_string() }
-        }
-        RebuildError::NoElements { .. } | RebuildError::SharedKey(_) | RebuildError::Truncated { .. } => {
-            Verdict::Failed { error: format!("cannot replay: {error}") }
-        }
+        RebuildError::MissingTensor(_)
+        | RebuildError::Gap { .. }
+        | RebuildError::Key(_)
+        | RebuildError::TwoKinds(_) => Verdict::Damaged { reason: error.to_string() },
+        RebuildError::NoElements { .. }
+        | RebuildError::SharedKey(_)
+        | RebuildError::DType { .. }
+        | RebuildError::Truncated { .. } => Verdict::Failed { error: format!("cannot replay: {error}") },
     }
 }
 

@@ -7,7 +7,8 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use callbox_core::{
-    Arguments, CallRecord, LoadedTensor, MetaValue, OwnedValue, TensorBuf, TensorMap, TensorMeta, Value,
+    Arguments, CallRecord, DType, LoadedTensor, MetaValue, OwnedValue, TensorBuf, TensorMap, TensorMeta,
+    Value,
 };
 use thiserror::Error;
 
@@ -42,6 +43,17 @@ pub enum RebuildError {
     /// Two arguments share a key, and the file holds only the later one.
     #[error("two arguments were recorded under the key `{0}`, and only the later one was kept")]
     SharedKey(String),
+    /// An argument is recorded both as a tensor and as a value.
+    #[error("`{0}` is recorded as a tensor and as a value")]
+    TwoKinds(String),
+    /// A value says that it is a dtype, and there is none of its name.
+    #[error("`{key}` holds the dtype `{name}`, and there is none of that name")]
+    DType {
+        /// Key of the argument or result.
+        key: String,
+        /// What the record calls the dtype.
+        name: String,
+    },
     /// A container was nested too deeply for the recorder.
     #[error("`{key}` holds a {class} of {length} items that was nested too deeply to be recorded")]
     Truncated {
@@ -58,15 +70,22 @@ pub enum RebuildError {
 pub(crate) fn arguments(record: &CallRecord, tensors: &TensorMap) -> Result<Arguments, RebuildError> {
     check_shared_keys(record, tensors)?;
     let mut numbered = BTreeMap::new();
-    let mut keyword = Vec::new();
+    let (mut keyword, mut names) = (Vec::new(), HashSet::new());
     let files = File { tensors, details: details(record) };
     for (key, value) in top_level(&record.input_metadata, &record.tensor_info.input_keys, &files)? {
         match (number(&key, "arg_"), key.strip_prefix("kwarg_")) {
             (Some(place), _) => {
-                numbered.insert(place, value);
+                if numbered.insert(place, value).is_some() {
+                    return Err(RebuildError::TwoKinds(key));
+                }
             }
-            (None, Some(name)) => keyword.push((name.to_owned(), value)),
-            (None, None) => return Err(RebuildError::Key(key)),
+            (None, Some(name)) if !name.is_empty() => {
+                if !names.insert(name.to_owned()) {
+                    return Err(RebuildError::TwoKinds(key));
+                }
+                keyword.push((name.to_owned(), value));
+            }
+            (None, Some(_) | None) => return Err(RebuildError::Key(key)),
         }
     }
     let mut positional = dense(numbered, "arg_")?;
@@ -135,9 +154,13 @@ pub(crate) fn result(record: &CallRecord, tensors: &TensorMap) -> Result<OwnedVa
             return Ok(value);
         }
         match number(&key, "result_") {
-            Some(place) => numbered.insert(place, value),
+            Some(place) => {
+                if numbered.insert(place, value).is_some() {
+                    return Err(RebuildError::TwoKinds(key));
+                }
+            }
             None => return Err(RebuildError::Key(key)),
-        };
+        }
     }
     Ok(Value::tuple(dense(numbered, "result_")?))
 }
@@ -161,7 +184,7 @@ fn top_level(
     let nested = nested_keys(metadata);
     let mut values = Vec::new();
     for (key, value) in metadata {
-        refuse_truncated(key, value)?;
+        refuse_incomplete(key, value)?;
         let loaded = value.try_map(&mut |tensor| whole(&tensor.key, file))?;
         values.push((key.clone(), loaded));
     }
@@ -223,19 +246,20 @@ fn check_shared_keys(record: &CallRecord, tensors: &TensorMap) -> Result<(), Reb
     Ok(())
 }
 
-fn refuse_truncated(key: &str, value: &MetaValue) -> Result<(), RebuildError> {
-    let mut truncated = None;
-    value.for_each(&mut |value| {
-        if let Value::Truncated { class, length } = value {
-            truncated.get_or_insert((class, *length));
+/// Refuses what the recorder left out, and names of dtypes that are none: nothing of such a name is looked up.
+fn refuse_incomplete(key: &str, value: &MetaValue) -> Result<(), RebuildError> {
+    let mut error = None;
+    value.for_each(&mut |value| match value {
+        Value::Truncated { class, length } => {
+            let (key, class) = (key.to_owned(), class.clone());
+            error.get_or_insert(RebuildError::Truncated { key, class, length: *length });
         }
+        Value::DType(name) if DType::from_torch_name(name).is_none() => {
+            error.get_or_insert(RebuildError::DType { key: key.to_owned(), name: name.clone() });
+        }
+        _ => {}
     });
-    match truncated {
-        Some((class, length)) => {
-            Err(RebuildError::Truncated { key: key.to_owned(), class: class.clone(), length })
-        }
-        None => Ok(()),
-    }
+    error.map_or(Ok(()), Err)
 }
 
 /// Reads the number behind a prefix, spelled as a recorder spells it: no sign, no leading zeros.

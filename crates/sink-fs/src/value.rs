@@ -33,7 +33,12 @@ pub(crate) fn read_tensor(fields: Fields<'_>) -> Result<TensorMeta, RecordError>
 }
 
 fn read_all(items: &[Json]) -> Result<Vec<MetaValue>, RecordError> {
-    items.iter().map(read_value).collect()
+    // Not collected: a vector of unknown length doubles, and for a moment is there twice.
+    let mut values = Vec::with_capacity(items.len());
+    for item in items {
+        values.push(read_value(item)?);
+    }
+    Ok(values)
 }
 
 fn read_object(json: &Json) -> Result<MetaValue, RecordError> {
