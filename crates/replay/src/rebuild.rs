@@ -358,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn a_keyword_keeps_what_looks_like_a_prefix_in_its_name() {
+    fn u45_a_keyword_keeps_what_looks_like_a_prefix_in_its_name() {
         let record = record(Vec::new(), &["kwarg_kwarg_x", "kwarg_arg_0", "kwarg_a__b"]);
         let arguments = arguments(&record, &file(&["kwarg_kwarg_x", "kwarg_arg_0", "kwarg_a__b"])).unwrap();
         let names: Vec<_> = arguments.keyword.iter().map(|(name, _)| name.as_str()).collect();
@@ -403,12 +403,13 @@ mod tests {
     }
 
     #[test]
-    fn keys_that_no_recorder_writes_are_refused() {
+    fn u55_keys_that_no_recorder_writes_are_refused() {
         for (key, expected) in [
             ("arg_1000000000", "`arg_0` was not recorded, `arg_1000000000` was"),
             ("arg_-1", "`arg_-1` is no key of an argument or a result"),
             ("arg_01", "`arg_01` is no key of an argument or a result"),
             ("arg_x", "`arg_x` is no key of an argument or a result"),
+            ("kwarg_", "`kwarg_` is no key of an argument or a result"),
             ("arg_99999999999999999999", "`arg_99999999999999999999` is no key of an argument or a result"),
         ] {
             let record = record(vec![(key, Value::None)], &[]);
@@ -417,7 +418,38 @@ mod tests {
     }
 
     #[test]
-    fn two_arguments_under_one_key_are_found_out() {
+    fn u61_a_dtype_is_one_that_there_is_and_never_looked_up() {
+        let check = |value| arguments(&record(vec![("arg_0", value)], &[]), &TensorMap::default());
+        assert!(check(Value::DType("torch.float8_e4m3fn".to_owned())).is_ok());
+        for name in ["torch.load", "torch.hub.load", "os.system", ""] {
+            let expected = RebuildError::DType { key: "arg_0".to_owned(), name: name.to_owned() };
+            assert_eq!(check(Value::List(vec![Value::DType(name.to_owned())])).unwrap_err(), expected);
+        }
+    }
+
+    #[test]
+    fn an_argument_is_a_tensor_or_a_value() {
+        for key in ["arg_0", "kwarg_x"] {
+            let twice = record(vec![(key, Value::int(1))], &[key]);
+            let error = arguments(&twice, &file(&[key])).unwrap_err();
+            assert_eq!(error, RebuildError::TwoKinds(key.to_owned()));
+        }
+        let twice = record(vec![("result_0", Value::int(1))], &["result_0"]);
+        assert!(matches!(result(&twice, &file(&["result_0"])), Err(RebuildError::TwoKinds(_))));
+    }
+
+    #[test]
+    fn u46_an_enumeration_a_size_and_a_named_tuple_are_rebuilt_as_what_they_were() {
+        let size = Value::Tuple { class: Some("Size".to_owned()), items: vec![Value::int(2)] };
+        let member = Value::Enum { name: "Layout.NHD".to_owned(), value: Box::new(Value::int(0)) };
+        let record = record(vec![("arg_0", size), ("arg_1", member)], &[]);
+        let positional = arguments(&record, &TensorMap::default()).unwrap().positional;
+        assert!(matches!(&positional[0], Value::Tuple { class: Some(class), .. } if class == "Size"));
+        assert!(matches!(&positional[1], Value::Enum { name, .. } if name == "Layout.NHD"));
+    }
+
+    #[test]
+    fn u45_two_arguments_under_one_key_are_found_out() {
         let mut record =
             record(vec![("kwarg_a", Value::List(vec![described("kwarg_a__0")]))], &["kwarg_a__0"]);
         record.tensor_info.input_bytes = 16;

@@ -7,6 +7,7 @@ use callbox_core::{CallRecord, CallState, DumpedCall, ExecutionStatus, Finding, 
 use crate::folder::{METADATA_FILE, place};
 use crate::json::{self, Json};
 use crate::jsonl::read_records;
+use crate::lines::LineReader;
 use crate::open::Root;
 use crate::record::{origin_remark, read_record};
 use crate::second_call::{Identity, has_ended, second_call};
@@ -41,7 +42,7 @@ fn read_last(root: &Root, relative: &Path, visit: &mut dyn FnMut(&[u8])) -> Resu
     let no_record = |reason| SourceError::NoRecord { path: root.path_of(&path), reason };
     let file = root.file(&path)?.ok_or_else(|| no_record("the file is missing".to_owned()))?;
     let mut last: Option<(CallRecord, Option<String>)> = None;
-    let mut faults = read_records(file, &place(relative), &mut |_, line| {
+    let mut faults = read_records(LineReader::of_file(file), &place(relative), &mut |_, line| {
         let json = json::parse(line)?;
         let record = read_record(&json)?;
         visit(line);

@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn containers_come_back_as_what_they_were() {
+    fn u46_containers_come_back_as_what_they_were() {
         let items = || vec![Value::int(1), Value::int(2)];
         check(r#"{"type": "list", "length": 2, "items": [1, 2], "truncated": false}"#, Value::List(items()));
         check(

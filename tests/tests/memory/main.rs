@@ -3,6 +3,7 @@
 //! A binary of its own: its allocator counts for the whole process.
 
 #![expect(clippy::unwrap_used, reason = "a step of a test that fails is a failed test")]
+#![expect(clippy::print_stdout, reason = "the figures of each case are worth a look")]
 
 mod allocator;
 mod corpus;
