@@ -241,7 +241,10 @@ fn values() -> Vec<Case> {
             argument("{\"type\": \"list\", \"length\": 18446744073709551615, \"items\": []}"),
             "nested too deeply to be recorded",
         ),
-        read("values_3e5", argument(&format!("[{}{{}}]", "{},".repeat(300_000)))),
+        read("objects_3e5", argument(&format!("[{}{{}}]", "{},".repeat(349_000)))),
+        read("lists_3e5", argument(&format!("[{}[]]", "[],".repeat(349_000)))),
+        read("texts_3e5", argument(&format!("[{}\"\"]", "\"\",".repeat(349_000)))),
+        read("ints_5e5", argument(&format!("[{}0]", "0,".repeat(523_000)))),
         read("keys_1e5", {
             let keys: Vec<_> = (0..100_000).map(|key| format!("\"{key}\":0")).collect();
             argument(&format!("{{{}}}", keys.join(",")))
