@@ -63,8 +63,20 @@ const ROWS: &[Row] = &[
     row("leftovers_forgotten", "callbox-tests", "disk", FAILING),
     row("slot_stays", "callbox-tests", "disk", FAILING),
     row("completed_without_outputs", "callbox-tests", "disk", FAILING),
-    row("storage_end_unchecked", "callbox-fuzz", "replayed", "kept_pickles_are_read_or_refused"),
+    row("reach_unchecked", "callbox-fuzz", "replayed", "kept_pickles_are_read_or_refused"),
     row("glob_braces", "callbox-fuzz", "replayed", "kept_patterns_take_what_the_plain_matcher_takes"),
+    row("unchecked_product", "callbox-core", "lib", "layout::tests::sizes_that_overflow_are_refused"),
+    row("reach_unchecked", "callbox-core", "lib", "layout::tests::u54_a_stride_of_zero_reaches_one_element"),
+    row("crc_unchecked", "callbox-format-pt", "all", "damage::u56_a_flipped_bit_is_found_or_does_no_harm"),
+    row("overlap_allowed", "callbox-format-pt", "all", "hostile::entries_do_not_overlap"),
+    row("deflate_accepted", "callbox-format-pt", "all", "hostile::u53_a_compressed_entry_is_not_inflated"),
+    row("storage_size_unchecked", "callbox-format-pt", "all", "hostile::a_storage_is_as_long_as_it_says"),
+    row("links_followed", "callbox-sink-fs", "lib",
+        "open::tests::u59_symbolic_links_are_refused_wherever_they_lead"),
+    row("open_waits", "callbox-sink-fs", "lib", "open::tests::u63_a_fifo_is_refused_without_waiting"),
+    row("last_key_wins", "callbox-sink-fs", "lib", "json::parse::tests::u58_what_python_does_not_write_is_refused"),
+    row("depth_unlimited", "callbox-sink-fs", "lib", "json::parse::tests::u62_nesting_ends_at_128"),
+    row("dump_dir_up", "callbox-sink-fs", "lib", "index::tests::a_path_in_a_line_is_a_name_and_never_a_way"),
 ];
 
 /// Plants every bug, or the one of this name, and runs its test.

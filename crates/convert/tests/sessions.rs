@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -162,6 +162,27 @@ fn tensors_change_their_format_and_records_say_so() {
     assert_eq!(report.totals.bytes_after, total as u64);
     let total: usize = contents(&sample.dir()).values().map(Vec::len).sum();
     assert_eq!(report.totals.bytes_before, total as u64);
+}
+
+#[test]
+fn u32_what_is_converted_is_readable_by_its_owner_alone() {
+    let mut sample = Sample::new();
+    sample.call(CALL, &floats());
+    sample.write("notes/read_me.txt", "x");
+    sample.convert(SafetensorsSerializer);
+    let mut waiting = vec![sample.out()];
+    let mut files = 0;
+    while let Some(path) = waiting.pop() {
+        let metadata = fs::symlink_metadata(&path).unwrap();
+        let mode = metadata.permissions().mode() & 0o777;
+        assert_eq!(mode, if metadata.is_dir() { 0o700 } else { 0o600 }, "{}", path.display());
+        if metadata.is_dir() {
+            waiting.extend(fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
+        } else {
+            files += 1;
+        }
+    }
+    assert!(files >= 3, "only {files} files");
 }
 
 #[test]

@@ -3,9 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::name::FunctionName;
+use crate::name::{FunctionName, Group};
+use crate::quote::Quoted;
 use crate::record::CallRecord;
-use crate::tensor::TensorMeta;
+use crate::tensor::{TensorMap, TensorMeta};
 
 /// A recorded session: its calls in the order in which they were made, and what is wrong with it.
 #[derive(Clone, Debug, Default)]
@@ -23,6 +24,23 @@ pub struct Finding {
     pub place: String,
     /// What is wrong, and what it costs.
     pub message: String,
+}
+
+impl Finding {
+    /// Says that damage to some of a group's elements would go unseen, if so.
+    pub fn unchecked(call: &DumpedCall, group: Group, tensors: &TensorMap) -> Option<Finding> {
+        let first = Quoted(tensors.unchecked().first()?.as_bytes());
+        let more = match tensors.unchecked().len() - 1 {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        Some(Finding {
+            place: format!("{}/{}", call.folder, group.stem()),
+            message: format!(
+                "not checked: whoever wrote {first}{more} left out the checksum, so damage to it goes unseen"
+            ),
+        })
+    }
 }
 
 /// Writes `PLACE: MESSAGE`.

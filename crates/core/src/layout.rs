@@ -127,7 +127,7 @@ impl Layout {
 
     /// Fails if a storage of `available` elements is too small for this layout.
     pub fn check_storage(&self, available: usize) -> Result<(), LayoutError> {
-        if self.end > available && !planted::bug("storage_end_unchecked") {
+        if self.end > available && !planted::bug("reach_unchecked") {
             return Err(LayoutError::OutOfStorage { end: self.end, available });
         }
         Ok(())
@@ -247,6 +247,9 @@ fn count(shape: &[usize]) -> Option<usize> {
     if shape.contains(&0) {
         return Some(0);
     }
+    if planted::bug("unchecked_product") {
+        return Some(shape.iter().fold(1usize, |product, &size| product.wrapping_mul(size)));
+    }
     shape.iter().try_fold(1usize, |product, &size| product.checked_mul(size))
 }
 
@@ -327,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stride_of_zero_reaches_one_element() {
+    fn u54_a_stride_of_zero_reaches_one_element() {
         let layout = Layout::new(&[1 << 40], &[0], 0).unwrap();
         assert_eq!(layout.end(), 1);
         assert_eq!(layout.check_storage(0), Err(LayoutError::OutOfStorage { end: 1, available: 0 }));

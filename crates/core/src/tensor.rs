@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::ops::Deref;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -55,7 +56,8 @@ impl StorageId {
 #[derive(Clone)]
 pub struct TensorBuf {
     dtype: DType,
-    layout: Layout,
+    // Shared, so that a value is small whether it is a tensor or a number: a list may hold a million of them.
+    layout: Arc<Layout>,
     storage: Bytes,
     flags: Flags,
     device: Device,
@@ -95,7 +97,13 @@ impl TensorBuf {
     /// Puts a checked layout over a storage; fails if the layout reaches past its end.
     pub fn new(dtype: DType, layout: Layout, storage: Bytes) -> Result<TensorBuf, LayoutError> {
         layout.check_storage(storage.len() / dtype.item_size())?;
-        Ok(TensorBuf { dtype, layout, storage, flags: Flags::default(), device: Device::Cpu })
+        Ok(TensorBuf {
+            dtype,
+            layout: Arc::new(layout),
+            storage,
+            flags: Flags::default(),
+            device: Device::Cpu,
+        })
     }
 
     /// Builds a row-major tensor from its elements, little endian.
@@ -166,7 +174,7 @@ impl TensorBuf {
     pub fn as_view(&self) -> TensorView<'_> {
         TensorView {
             dtype: self.dtype,
-            layout: self.layout.clone(),
+            layout: Layout::clone(&self.layout),
             storage: StorageView { id: self.storage_id(), bytes: StorageBytes::host(&self.storage) },
             flags: self.flags,
             device: self.device,
@@ -181,7 +189,7 @@ impl TensorBuf {
     /// Puts another layout over the same storage: a transpose, a slice, a reshape.
     pub fn with_layout(&self, layout: Layout) -> Result<TensorBuf, LayoutError> {
         layout.check_storage(self.storage.len() / self.dtype.item_size())?;
-        Ok(TensorBuf { layout, ..self.clone() })
+        Ok(TensorBuf { layout: Arc::new(layout), ..self.clone() })
     }
 
     /// Lays the logical elements out anew with other strides, in a storage of their own.
@@ -404,6 +412,7 @@ pub enum LoadedTensor {
 pub struct TensorMap {
     entries: Vec<(String, LoadedTensor)>,
     places: HashMap<String, usize>,
+    unchecked: Vec<String>,
 }
 
 impl TensorMap {
@@ -421,6 +430,17 @@ impl TensorMap {
     /// Finds a tensor by its key.
     pub fn get(&self, key: &str) -> Option<&LoadedTensor> {
         self.places.get(key).map(|&place| &self.entries[place].1)
+    }
+
+    /// Notes a part of the file whose checksum its writer left out.
+    pub fn note_unchecked(&mut self, part: String) {
+        self.unchecked.push(part);
+    }
+
+    /// Returns the parts of the file whose checksums were left out, in a format that has them: damage to these
+    /// parts goes unseen.
+    pub fn unchecked(&self) -> &[String] {
+        &self.unchecked
     }
 
     /// Iterates over keys and tensors in the file's order.

@@ -156,9 +156,6 @@ impl<T> Value<T> {
 
     /// Rebuilds the tree with each tensor replaced by what `load` makes of it; the first error ends it.
     pub fn try_map<U, E>(&self, load: &mut dyn FnMut(&T) -> Result<U, E>) -> Result<Value<U>, E> {
-        let all = |items: &[Value<T>], load: &mut dyn FnMut(&T) -> Result<U, E>| {
-            items.iter().map(|item| item.try_map(load)).collect::<Result<Vec<_>, E>>()
-        };
         Ok(match self {
             Value::None => Value::None,
             Value::Bool(value) => Value::Bool(*value),
@@ -170,14 +167,14 @@ impl<T> Value<T> {
                 Value::Enum { name: name.clone(), value: Box::new(value.try_map(load)?) }
             }
             Value::Tensor(tensor) => Value::Tensor(load(tensor)?),
-            Value::List(items) => Value::List(all(items, load)?),
-            Value::Tuple { class, items } => Value::Tuple { class: class.clone(), items: all(items, load)? },
-            Value::Map(entries) => Value::Map(
-                entries
-                    .iter()
-                    .map(|(key, value)| Ok((key.try_map(load)?, value.try_map(load)?)))
-                    .collect::<Result<_, E>>()?,
-            ),
+            Value::List(items) => Value::List(map_all(items, |item| item.try_map(load))?),
+            Value::Tuple { class, items } => {
+                let items = map_all(items, |item| item.try_map(load))?;
+                Value::Tuple { class: class.clone(), items }
+            }
+            Value::Map(entries) => {
+                Value::Map(map_all(entries, |(key, value)| Ok((key.try_map(load)?, value.try_map(load)?)))?)
+            }
             Value::Truncated { class, length } => Value::Truncated { class: class.clone(), length: *length },
             Value::Opaque { class, repr } => Value::Opaque { class: class.clone(), repr: repr.clone() },
         })
@@ -215,6 +212,15 @@ impl<T> Value<T> {
             }
         });
     }
+}
+
+/// Maps every item into a vector of just the right size: one that grows is there twice for a moment.
+fn map_all<A, B, E>(items: &[A], mut map: impl FnMut(&A) -> Result<B, E>) -> Result<Vec<B>, E> {
+    let mut mapped = Vec::with_capacity(items.len());
+    for item in items {
+        mapped.push(map(item)?);
+    }
+    Ok(mapped)
 }
 
 #[cfg(test)]

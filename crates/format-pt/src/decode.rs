@@ -9,7 +9,7 @@ use crate::tensor::Tensors;
 /// Versions of the container that torch reads; it has written 3 since 1.6.
 const VERSIONS: std::ops::RangeInclusive<u32> = 1..=10;
 /// Far more than one call can have; keys may share a tensor, so the file's size alone is no bound.
-pub(crate) const MOST_TENSORS: usize = 1 << 16;
+pub(crate) const MOST_TENSORS: usize = 1 << 14;
 
 pub(crate) fn decode(bytes: &Bytes) -> Result<TensorMap, FormatError> {
     let archive = Archive::open(bytes)?;
@@ -33,6 +33,7 @@ pub(crate) fn decode(bytes: &Bytes) -> Result<TensorMap, FormatError> {
     }
     let mut tensors = Tensors::new(&archive, &pickle);
     let mut map = TensorMap::default();
+    archive.unchecked().iter().for_each(|&entry| map.note_unchecked(entry.to_owned()));
     for &[key, value] in entries {
         let key = read_key(key)?;
         if map.get(key).is_some() {

@@ -4,7 +4,9 @@
 //! read here and checked against the storage; sizes, strides and offset count elements.
 
 use callbox_core::layout::MAX_DIMS;
-use callbox_core::{Bytes, DType, Device, Flags, FormatError, Layout, LoadedTensor, Quoted, TensorBuf};
+use callbox_core::{
+    Bytes, DType, Device, Flags, FormatError, Layout, LoadedTensor, Quoted, TensorBuf, planted,
+};
 
 use crate::container::Archive;
 use crate::pickle::{Pickle, Tuple, Value};
@@ -14,7 +16,7 @@ use crate::torch_names::{Name, Rebuild};
 const DEEPEST_CALL: usize = 4;
 /// Sizes and strides of all tensors of a file together. Tensors may share the tuple of their sizes, but not so
 /// that a small file becomes large in memory.
-pub(crate) const MOST_SIZES: usize = 1 << 21;
+pub(crate) const MOST_SIZES: usize = 1 << 18;
 /// A tensor can be marked as a conjugate and as a negative.
 const MOST_MARKS: usize = 2;
 /// torch numbers its storages.
@@ -188,7 +190,7 @@ impl<'a> Call<'_, 'a> {
         let entry = std::str::from_utf8(name).map_err(|_| missing())?;
         let bytes = self.tensors.archive.get(&format!("data/{entry}")).ok_or_else(missing)?;
         let declared = usize::try_from(count).ok().and_then(|count| count.checked_mul(dtype.item_size()));
-        if declared != Some(bytes.len()) {
+        if declared != Some(bytes.len()) && !planted::bug("storage_size_unchecked") {
             return Err(self.wrong(&format!(
                 "lies in a storage of {count} elements of {} bytes, but the file has {} bytes for it",
                 dtype.item_size(),

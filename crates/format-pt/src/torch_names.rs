@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_could_do_something_is_refused_by_its_name() {
+    fn u52_a_name_that_could_do_something_is_refused_by_its_name() {
         for (module, name) in [
             ("os", "system"),
             ("builtins", "eval"),

@@ -19,9 +19,12 @@ use crate::dtype::from_safetensors;
 
 /// Bytes that hold the header's length; the header fills up to a multiple of them.
 const LENGTH_BYTES: usize = 8;
-/// Longest header that is read or written, in bytes: some 100,000 tensors. The format allows 100 MB, but a
-/// header of that length takes a gigabyte of memory.
+/// Longest header that is read or written, in bytes. The format allows 100 MB, but a header of that length takes a
+/// gigabyte of memory.
 const LONGEST_HEADER: usize = 16 << 20;
+
+/// Most tensors that are read or written: far more than one call can have.
+const MOST_TENSORS: usize = 1 << 14;
 
 /// The entry that is no tensor.
 pub(crate) const METADATA: &str = "__metadata__";
@@ -30,7 +33,8 @@ pub(crate) const METADATA: &str = "__metadata__";
 /// there to the end of the file.
 pub(crate) fn read(file: &[u8]) -> Result<(Metadata, usize), FormatError> {
     let (json, data) = split(file)?;
-    let Header(entries) = serde_json::from_slice(json).map_err(|error| invalid(&error))?;
+    let Header { entries, tensors } = serde_json::from_slice(json).map_err(|error| invalid(&error))?;
+    check_count(tensors)?;
     let mut names = HashSet::with_capacity(entries.len());
     for (name, _) in &entries {
         if !names.insert(name.as_str()) {
@@ -56,6 +60,7 @@ pub(crate) fn read(file: &[u8]) -> Result<(Metadata, usize), FormatError> {
 
 /// Writes a header with its length in front, for tensors in the order of their data.
 pub(crate) fn write(tensors: Vec<(String, TensorInfo)>) -> Result<Vec<u8>, FormatError> {
+    check_count(tensors.len())?;
     let metadata = Metadata::new(None, tensors).map_err(|error| invalid(&error))?;
     let json = serde_json::to_vec(&metadata).map_err(|error| invalid(&error))?;
     let length = json.len().next_multiple_of(LENGTH_BYTES);
@@ -105,6 +110,13 @@ fn split(file: &[u8]) -> Result<(&[u8], &[u8]), FormatError> {
     Ok((json, data))
 }
 
+fn check_count(tensors: usize) -> Result<(), FormatError> {
+    if tensors > MOST_TENSORS {
+        return Err(FormatError::Limit(format!("{tensors} tensors, at most {MOST_TENSORS} are read")));
+    }
+    Ok(())
+}
+
 fn too_long(length: u64) -> FormatError {
     FormatError::Limit(format!("a header of {length} bytes, at most {LONGEST_HEADER} are read"))
 }
@@ -113,8 +125,12 @@ fn invalid(error: &dyn Error) -> FormatError {
     FormatError::Inconsistent(format!("the header: {error}"))
 }
 
-/// The entries in the order of the header.
-struct Header(Vec<(String, Entry)>);
+/// What a header holds.
+struct Header {
+    /// In the order of the header; of too many, those that are one too many are only counted.
+    entries: Vec<(String, Entry)>,
+    tensors: usize,
+}
 
 /// One tensor, as the header spells it.
 #[derive(Deserialize)]
@@ -160,18 +176,22 @@ impl<'de> Visitor<'de> for HeaderVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Header, A::Error> {
-        let mut entries = Vec::new();
+        let (mut entries, mut tensors) = (Vec::new(), 0);
         let mut has_metadata = false;
         while let Some(name) = map.next_key::<String>()? {
             if name != METADATA {
-                entries.push((name, map.next_value()?));
+                tensors += 1;
+                let entry = map.next_value()?;
+                if tensors <= MOST_TENSORS {
+                    entries.push((name, entry));
+                }
             } else if mem::replace(&mut has_metadata, true) {
                 return Err(A::Error::duplicate_field(METADATA));
             } else {
                 map.next_value::<HashMap<String, String>>()?;
             }
         }
-        Ok(Header(entries))
+        Ok(Header { entries, tensors })
     }
 }
 

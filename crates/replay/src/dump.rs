@@ -138,10 +138,12 @@ fn replay(
     let call = replayed.call.clone();
 
     // Files are loaded before anybody is asked for the function: damage is told of every call.
-    let inputs = load(source, &call, Group::Inputs, &record.tensor_info.input_keys)?;
+    let findings = &mut replayed.findings;
+    let inputs = load(source, &call, Group::Inputs, &record.tensor_info.input_keys, findings)?;
     let compare = options.compare && call.state == CallState::Completed;
     if compare {
-        replayed.expected_tensors = load(source, &call, Group::Outputs, &record.tensor_info.output_keys)?;
+        replayed.expected_tensors =
+            load(source, &call, Group::Outputs, &record.tensor_info.output_keys, findings)?;
     }
     let contract = executor.contract(&record.function);
     if options.run && contract.is_none() {
@@ -172,7 +174,8 @@ fn replay(
     let Some(expected) = &replayed.expected else {
         return Ok(Verdict::NothingCompared);
     };
-    let written = load(source, &call, Group::ArgsAfter, &record.tensor_info.args_after_keys)?;
+    let keys = &record.tensor_info.args_after_keys;
+    let written = load(source, &call, Group::ArgsAfter, keys, &mut replayed.findings)?;
     let written = after_images(record, arguments, &written)?;
     let comparison = compare_call(&contract, &written, expected, result, &options.comparison);
     let verdict = match (comparison.agrees(), comparison.compared) {
@@ -233,14 +236,17 @@ fn load(
     call: &DumpedCall,
     group: Group,
     keys: &[String],
+    findings: &mut Vec<Finding>,
 ) -> Result<TensorMap, Verdict> {
     if keys.is_empty() {
         return Ok(TensorMap::default());
     }
     let tensors = source.load(call, group).map_err(damaged)?;
-    tensors.ok_or_else(|| Verdict::Damaged {
+    let tensors = tensors.ok_or_else(|| Verdict::Damaged {
         reason: format!("there is no file of {}, though the record names {}", group.stem(), keys.join(", ")),
-    })
+    })?;
+    findings.extend(Finding::unchecked(call, group, &tensors));
+    Ok(tensors)
 }
 
 fn damaged(error: callbox_core::SourceError) -> Verdict {
@@ -250,12 +256,14 @@ fn damaged(error: callbox_core::SourceError) -> Verdict {
 /// What the recorder could not express is an error; what the files lack is damage.
 fn unusable(error: RebuildError) -> Verdict {
     match error {
-        RebuildError::MissingTensor(_) | RebuildError::Gap { .. } | RebuildError::Key(_) => {
-            Verdict::Damaged { reason: error.to_string() }
-        }
-        RebuildError::NoElements { .. } | RebuildError::SharedKey(_) | RebuildError::Truncated { .. } => {
-            Verdict::Failed { error: format!("cannot replay: {error}") }
-        }
+        RebuildError::MissingTensor(_)
+        | RebuildError::Gap { .. }
+        | RebuildError::Key(_)
+        | RebuildError::TwoKinds(_) => Verdict::Damaged { reason: error.to_string() },
+        RebuildError::NoElements { .. }
+        | RebuildError::SharedKey(_)
+        | RebuildError::DType { .. }
+        | RebuildError::Truncated { .. } => Verdict::Failed { error: format!("cannot replay: {error}") },
     }
 }
 
@@ -380,6 +388,9 @@ mod tests {
             function: &FunctionName,
             arguments: &mut Arguments,
         ) -> Result<OwnedValue, ExecError> {
+            if function.name() == "seven" {
+                return Ok(Value::int(7));
+            }
             let x = first(arguments);
             match function.name() {
                 "double" => {
@@ -458,10 +469,32 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_and_not_returned_needs_an_after_image() {
+    fn u40_what_is_written_and_not_returned_needs_an_after_image() {
         assert_eq!(none_returned("fill", None), Verdict::NothingCompared);
         assert_eq!(none_returned("fill", Some(&[7.0])), Verdict::Passed);
         assert_eq!(none_returned("fill", Some(&[8.0])), Verdict::Mismatch);
+    }
+
+    #[test]
+    fn u44_a_call_without_tensors_is_replayed_and_u41_its_value_is_compared() {
+        for (recorded, verdict) in [(7, Verdict::Passed), (8, Verdict::Mismatch)] {
+            let mut source = MemorySource::default();
+            let mut record = sample::record("toy", "seven");
+            record.output_metadata.push(("result".to_owned(), Value::int(recorded)));
+            let call = source.push(record, &[]);
+            assert_eq!(check(&source, &call).verdict, verdict);
+        }
+    }
+
+    #[test]
+    fn elements_without_a_checksum_are_told_of() {
+        let (mut source, call) = doubled(&[2.0, 4.0]);
+        assert!(check(&source, &call).findings.is_empty());
+        source.leave_unchecked(&call, Group::Outputs, "data/0");
+        let replayed = check(&source, &call);
+        assert_eq!(replayed.verdict, Verdict::Passed);
+        assert_eq!(replayed.findings[0].place, format!("{}/outputs", call.folder));
+        assert!(replayed.findings[0].message.starts_with("not checked: whoever wrote `data/0` left out"));
     }
 
     #[test]
@@ -472,7 +505,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_function_is_skipped() {
+    fn u50_u51_an_unknown_function_is_skipped_and_nothing_is_imported() {
         let mut source = MemorySource::default();
         let call = source.push(sample::record("os", "system"), &[]);
         let reason = "no executor for os.system".to_owned();

@@ -7,7 +7,8 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use callbox_core::{
-    Arguments, CallRecord, LoadedTensor, MetaValue, OwnedValue, TensorBuf, TensorMap, TensorMeta, Value,
+    Arguments, CallRecord, DType, LoadedTensor, MetaValue, OwnedValue, TensorBuf, TensorMap, TensorMeta,
+    Value,
 };
 use thiserror::Error;
 
@@ -42,6 +43,17 @@ pub enum RebuildError {
     /// Two arguments share a key, and the file holds only the later one.
     #[error("two arguments were recorded under the key `{0}`, and only the later one was kept")]
     SharedKey(String),
+    /// An argument is recorded both as a tensor and as a value.
+    #[error("`{0}` is recorded as a tensor and as a value")]
+    TwoKinds(String),
+    /// A value says that it is a dtype, and there is none of its name.
+    #[error("`{key}` holds the dtype `{name}`, and there is none of that name")]
+    DType {
+        /// Key of the argument or result.
+        key: String,
+        /// What the record calls the dtype.
+        name: String,
+    },
     /// A container was nested too deeply for the recorder.
     #[error("`{key}` holds a {class} of {length} items that was nested too deeply to be recorded")]
     Truncated {
@@ -58,15 +70,22 @@ pub enum RebuildError {
 pub(crate) fn arguments(record: &CallRecord, tensors: &TensorMap) -> Result<Arguments, RebuildError> {
     check_shared_keys(record, tensors)?;
     let mut numbered = BTreeMap::new();
-    let mut keyword = Vec::new();
+    let (mut keyword, mut names) = (Vec::new(), HashSet::new());
     let files = File { tensors, details: details(record) };
     for (key, value) in top_level(&record.input_metadata, &record.tensor_info.input_keys, &files)? {
         match (number(&key, "arg_"), key.strip_prefix("kwarg_")) {
             (Some(place), _) => {
-                numbered.insert(place, value);
+                if numbered.insert(place, value).is_some() {
+                    return Err(RebuildError::TwoKinds(key));
+                }
             }
-            (None, Some(name)) => keyword.push((name.to_owned(), value)),
-            (None, None) => return Err(RebuildError::Key(key)),
+            (None, Some(name)) if !name.is_empty() => {
+                if !names.insert(name.to_owned()) {
+                    return Err(RebuildError::TwoKinds(key));
+                }
+                keyword.push((name.to_owned(), value));
+            }
+            (None, Some(_) | None) => return Err(RebuildError::Key(key)),
         }
     }
     let mut positional = dense(numbered, "arg_")?;
@@ -135,9 +154,13 @@ pub(crate) fn result(record: &CallRecord, tensors: &TensorMap) -> Result<OwnedVa
             return Ok(value);
         }
         match number(&key, "result_") {
-            Some(place) => numbered.insert(place, value),
+            Some(place) => {
+                if numbered.insert(place, value).is_some() {
+                    return Err(RebuildError::TwoKinds(key));
+                }
+            }
             None => return Err(RebuildError::Key(key)),
-        };
+        }
     }
     Ok(Value::tuple(dense(numbered, "result_")?))
 }
@@ -161,7 +184,7 @@ fn top_level(
     let nested = nested_keys(metadata);
     let mut values = Vec::new();
     for (key, value) in metadata {
-        refuse_truncated(key, value)?;
+        refuse_incomplete(key, value)?;
         let loaded = value.try_map(&mut |tensor| whole(&tensor.key, file))?;
         values.push((key.clone(), loaded));
     }
@@ -223,19 +246,20 @@ fn check_shared_keys(record: &CallRecord, tensors: &TensorMap) -> Result<(), Reb
     Ok(())
 }
 
-fn refuse_truncated(key: &str, value: &MetaValue) -> Result<(), RebuildError> {
-    let mut truncated = None;
-    value.for_each(&mut |value| {
-        if let Value::Truncated { class, length } = value {
-            truncated.get_or_insert((class, *length));
+/// Refuses what the recorder left out, and names of dtypes that are none: nothing of such a name is looked up.
+fn refuse_incomplete(key: &str, value: &MetaValue) -> Result<(), RebuildError> {
+    let mut error = None;
+    value.for_each(&mut |value| match value {
+        Value::Truncated { class, length } => {
+            let (key, class) = (key.to_owned(), class.clone());
+            error.get_or_insert(RebuildError::Truncated { key, class, length: *length });
         }
+        Value::DType(name) if DType::from_torch_name(name).is_none() => {
+            error.get_or_insert(RebuildError::DType { key: key.to_owned(), name: name.clone() });
+        }
+        _ => {}
     });
-    match truncated {
-        Some((class, length)) => {
-            Err(RebuildError::Truncated { key: key.to_owned(), class: class.clone(), length })
-        }
-        None => Ok(()),
-    }
+    error.map_or(Ok(()), Err)
 }
 
 /// Reads the number behind a prefix, spelled as a recorder spells it: no sign, no leading zeros.
@@ -334,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn a_keyword_keeps_what_looks_like_a_prefix_in_its_name() {
+    fn u45_a_keyword_keeps_what_looks_like_a_prefix_in_its_name() {
         let record = record(Vec::new(), &["kwarg_kwarg_x", "kwarg_arg_0", "kwarg_a__b"]);
         let arguments = arguments(&record, &file(&["kwarg_kwarg_x", "kwarg_arg_0", "kwarg_a__b"])).unwrap();
         let names: Vec<_> = arguments.keyword.iter().map(|(name, _)| name.as_str()).collect();
@@ -379,12 +403,13 @@ mod tests {
     }
 
     #[test]
-    fn keys_that_no_recorder_writes_are_refused() {
+    fn u55_keys_that_no_recorder_writes_are_refused() {
         for (key, expected) in [
             ("arg_1000000000", "`arg_0` was not recorded, `arg_1000000000` was"),
             ("arg_-1", "`arg_-1` is no key of an argument or a result"),
             ("arg_01", "`arg_01` is no key of an argument or a result"),
             ("arg_x", "`arg_x` is no key of an argument or a result"),
+            ("kwarg_", "`kwarg_` is no key of an argument or a result"),
             ("arg_99999999999999999999", "`arg_99999999999999999999` is no key of an argument or a result"),
         ] {
             let record = record(vec![(key, Value::None)], &[]);
@@ -393,7 +418,38 @@ mod tests {
     }
 
     #[test]
-    fn two_arguments_under_one_key_are_found_out() {
+    fn u61_a_dtype_is_one_that_there_is_and_never_looked_up() {
+        let check = |value| arguments(&record(vec![("arg_0", value)], &[]), &TensorMap::default());
+        assert!(check(Value::DType("torch.float8_e4m3fn".to_owned())).is_ok());
+        for name in ["torch.load", "torch.hub.load", "os.system", ""] {
+            let expected = RebuildError::DType { key: "arg_0".to_owned(), name: name.to_owned() };
+            assert_eq!(check(Value::List(vec![Value::DType(name.to_owned())])).unwrap_err(), expected);
+        }
+    }
+
+    #[test]
+    fn an_argument_is_a_tensor_or_a_value() {
+        for key in ["arg_0", "kwarg_x"] {
+            let twice = record(vec![(key, Value::int(1))], &[key]);
+            let error = arguments(&twice, &file(&[key])).unwrap_err();
+            assert_eq!(error, RebuildError::TwoKinds(key.to_owned()));
+        }
+        let twice = record(vec![("result_0", Value::int(1))], &["result_0"]);
+        assert!(matches!(result(&twice, &file(&["result_0"])), Err(RebuildError::TwoKinds(_))));
+    }
+
+    #[test]
+    fn u46_an_enumeration_a_size_and_a_named_tuple_are_rebuilt_as_what_they_were() {
+        let size = Value::Tuple { class: Some("Size".to_owned()), items: vec![Value::int(2)] };
+        let member = Value::Enum { name: "Layout.NHD".to_owned(), value: Box::new(Value::int(0)) };
+        let record = record(vec![("arg_0", size), ("arg_1", member)], &[]);
+        let positional = arguments(&record, &TensorMap::default()).unwrap().positional;
+        assert!(matches!(&positional[0], Value::Tuple { class: Some(class), .. } if class == "Size"));
+        assert!(matches!(&positional[1], Value::Enum { name, .. } if name == "Layout.NHD"));
+    }
+
+    #[test]
+    fn u45_two_arguments_under_one_key_are_found_out() {
         let mut record =
             record(vec![("kwarg_a", Value::List(vec![described("kwarg_a__0")]))], &["kwarg_a__0"]);
         record.tensor_info.input_bytes = 16;

@@ -10,7 +10,7 @@ use callbox_core::{
 
 use crate::line_facts::LineFacts;
 use crate::recurring::{Recurring, TensorDetails};
-use crate::second_call::{Identity, second_call};
+use crate::second_call::{Identity, has_ended, second_call};
 
 /// A call as its last whole line has it.
 #[derive(Clone, Debug)]
@@ -106,6 +106,7 @@ impl CallFacts {
             call_sequence: self.call_sequence,
             process_id: self.process.process_id,
             origin: self.process.origin.as_ref().map(|(host, process)| (&**host, &**process)),
+            has_ended: has_ended(&self.status, self.graph_capture),
         }
     }
 }

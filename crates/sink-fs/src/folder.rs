@@ -9,6 +9,7 @@ use callbox_core::{CallState, ExecutionStatus, Finding, Group, SourceError};
 use crate::call_facts::{CallFacts, Shared};
 use crate::jsonl::read_records;
 use crate::line_facts::scan_line;
+use crate::lines::LineReader;
 use crate::open::{EntryKind, Root};
 
 /// The file of a call's own records inside its folder.
@@ -47,7 +48,7 @@ fn look(
     };
     let mut no_record = None;
     if let Some(file) = root.file(&relative.join(METADATA_FILE))? {
-        let mut faults = read_records(file, &place(relative), &mut |_, line| {
+        let mut faults = read_records(LineReader::of_file(file), &place(relative), &mut |_, line| {
             let line = scan_line(line, &mut shared.recurring)?;
             Ok(match facts {
                 Some(facts) => facts.update(name, &line, shared),

@@ -48,9 +48,12 @@ type TakeLine<'a> = dyn FnMut(usize, &[u8]) -> Result<Option<String>, LineError>
 /// Whatever is wrong costs at most the line that it is in: a line that was cut off, one that is not JSON, one
 /// that `take` refuses. Where a record was cut off and the next one follows in the same line, the next one is
 /// recovered. An error of the file system ends the file there.
-pub(crate) fn read_records(input: impl Read, place: &str, take: &mut TakeLine<'_>) -> Faults {
+pub(crate) fn read_records(
+    mut reader: LineReader<impl Read>,
+    place: &str,
+    take: &mut TakeLine<'_>,
+) -> Faults {
     let mut remarks = Remarks::of(place);
-    let mut reader = LineReader::new(input);
     loop {
         match reader.next_line() {
             Ok(Some(line)) => match line.content {
@@ -204,7 +207,7 @@ mod tests {
     /// Reads a file; returns the `n` of each record and the remarks.
     fn read(text: impl AsRef<[u8]>) -> (Vec<String>, Vec<String>) {
         let mut records = Vec::new();
-        let faults = read_records(text.as_ref(), "session.jsonl", &mut |_, line| {
+        let faults = read_records(LineReader::new(text.as_ref()), "session.jsonl", &mut |_, line| {
             let record = json::parse(line)?;
             records.push(record.get("function_name").unwrap_or(&record).to_strict_string());
             Ok(None)
@@ -286,10 +289,11 @@ mod tests {
     fn a_line_beyond_the_limit_is_stepped_over() {
         let long = std::io::repeat(b' ').take(MAX_LINE as u64 + 1);
         let mut records = 0;
-        let faults = read_records(long.chain(&b"\n{}\n"[..]), "session.jsonl", &mut |number, _| {
-            records += number;
-            Ok(None)
-        });
+        let faults =
+            read_records(LineReader::new(long.chain(&b"\n{}\n"[..])), "session.jsonl", &mut |number, _| {
+                records += number;
+                Ok(None)
+            });
         assert_eq!((records, faults.findings.len()), (2, 1));
         assert_eq!(faults.findings[0].message, "line 1: 16.1 MiB; a line may have 16 MiB; this line is lost");
         assert_eq!(faults.into_reason(), "line 1: 16.1 MiB; a line may have 16 MiB");
@@ -320,7 +324,7 @@ mod tests {
                 "line 1, record 2 of 2 in it: column 19: expected a value, found the end of the text",
             ),
         ] {
-            let faults = read_records(text.as_bytes(), "metadata.jsonl", &mut |_, line| {
+            let faults = read_records(LineReader::new(text.as_bytes()), "metadata.jsonl", &mut |_, line| {
                 json::parse(line)?;
                 Ok(None)
             });

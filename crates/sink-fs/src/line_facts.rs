@@ -2,13 +2,13 @@
 
 use std::borrow::Cow;
 
-use callbox_core::GroupSummary;
+use callbox_core::{ExecutionStatus, GroupSummary};
 
 use crate::json::{JsonError, Kind, RawString, Scanner};
 use crate::jsonl::LineError;
 use crate::record::RecordError;
 use crate::recurring::{Recurring, TensorDetails};
-use crate::second_call::Identity;
+use crate::second_call::{Identity, has_ended};
 
 /// What one line says of its call.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -39,6 +39,7 @@ impl LineFacts<'_> {
             call_sequence: self.call_sequence.unwrap_or_default(),
             process_id: self.process_id.unwrap_or_default(),
             origin: self.origin.as_ref().map(|(host, process)| (&**host, &**process)),
+            has_ended: has_ended(&ExecutionStatus::from_name(&self.status), self.graph_capture),
         }
     }
 }

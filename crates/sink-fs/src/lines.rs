@@ -1,6 +1,7 @@
 //! Splits a stream into lines through one buffer that is used again and again.
 
-use std::io::{self, Read};
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
 
 /// Longer lines are stepped over. FlashInfer writes about 14 bytes for each item of a list argument, so this
 /// is a list of more than a million. Read as a tree, a line takes many times its size.
@@ -13,6 +14,7 @@ const BUFFER: usize = 256 << 10;
 #[derive(Debug)]
 pub(crate) struct LineReader<R> {
     input: R,
+    skip_hole: fn(&mut R) -> io::Result<u64>,
     buffer: Vec<u8>,
     limit: usize,
     /// Start of what was not handed out yet.
@@ -39,13 +41,22 @@ pub(crate) enum Content<'a> {
     TooLong(u64),
 }
 
+impl LineReader<File> {
+    /// Reads a file from where it stands. Of a line over the limit, what was never written is not read either: a
+    /// gigabyte of nothing costs nothing.
+    pub(crate) fn of_file(file: File) -> LineReader<File> {
+        LineReader { skip_hole, ..LineReader::new(file) }
+    }
+}
+
 impl<R: Read> LineReader<R> {
     pub(crate) fn new(input: R) -> LineReader<R> {
         LineReader::with_sizes(input, BUFFER, MAX_LINE)
     }
 
     fn with_sizes(input: R, buffer: usize, limit: usize) -> LineReader<R> {
-        LineReader { input, buffer: vec![0; buffer.min(limit)], limit, start: 0, end: 0, number: 0 }
+        let buffer = vec![0; buffer.min(limit)];
+        LineReader { input, skip_hole: |_| Ok(0), buffer, limit, start: 0, end: 0, number: 0 }
     }
 
     /// Reads the next line; `None` at the end of the file.
@@ -108,6 +119,7 @@ impl<R: Read> LineReader<R> {
             }
             stepped += part.len() as u64;
             (self.start, self.end) = (0, 0);
+            stepped += (self.skip_hole)(&mut self.input)?;
             if self.fill()? == 0 {
                 let content = Content::TooLong(stepped);
                 return Ok(Line { number: self.number, content, terminated: false });
@@ -116,8 +128,35 @@ impl<R: Read> LineReader<R> {
     }
 }
 
+/// Steps over zeros that no disk holds, which no newline is among; returns how many.
+fn skip_hole(file: &mut File) -> io::Result<u64> {
+    let at = file.stream_position()?;
+    let next = match next_data(file, at) {
+        Some(next) => next,
+        None => file.seek(SeekFrom::End(0))?,
+    };
+    Ok(next.saturating_sub(at))
+}
+
+/// Seeks to the next byte that was written, the present one where nobody knows; `None` where there is none.
+#[cfg(target_os = "linux")]
+fn next_data(file: &File, at: u64) -> Option<u64> {
+    match rustix::fs::seek(file, rustix::fs::SeekFrom::Data(at)) {
+        Ok(next) => Some(next),
+        Err(rustix::io::Errno::NXIO) => None,
+        Err(_) => Some(at),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn next_data(_: &File, at: u64) -> Option<u64> {
+    Some(at)
+}
+
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -172,5 +211,25 @@ mod tests {
         assert_eq!(content(reader.next_line().unwrap()), format!("{:?}", Content::Bytes(b"short")));
         assert_eq!(reader.next_line().unwrap(), None);
         assert_eq!(reader.buffer.len(), 64);
+    }
+
+    #[test]
+    fn a_line_that_was_never_written_is_stepped_over_to_the_next_one() {
+        let mut file = tempfile::tempfile().unwrap();
+        file.set_len(1 << 40).unwrap();
+        file.seek(SeekFrom::End(0)).unwrap();
+        file.write_all(b"x\nshort\n").unwrap();
+        file.set_len((1 << 41) + 8).unwrap();
+        file.rewind().unwrap();
+        let mut reader = LineReader::of_file(file);
+        let contents = [(1 << 40) + 1, 5, (1 << 41) + 8 - (1 << 40) - 8];
+        for len in contents {
+            let line = reader.next_line().unwrap().unwrap();
+            match line.content {
+                Content::TooLong(found) => assert_eq!(found, len),
+                Content::Bytes(bytes) => assert_eq!((bytes, bytes.len() as u64), (&b"short"[..], len)),
+            }
+        }
+        assert_eq!(reader.next_line().unwrap(), None);
     }
 }

@@ -7,9 +7,10 @@ use callbox_core::{CallRecord, CallState, DumpedCall, ExecutionStatus, Finding, 
 use crate::folder::{METADATA_FILE, place};
 use crate::json::{self, Json};
 use crate::jsonl::read_records;
+use crate::lines::LineReader;
 use crate::open::Root;
 use crate::record::{origin_remark, read_record};
-use crate::second_call::{Identity, second_call};
+use crate::second_call::{Identity, has_ended, second_call};
 
 /// The last whole record of a call.
 #[derive(Debug)]
@@ -41,7 +42,7 @@ fn read_last(root: &Root, relative: &Path, visit: &mut dyn FnMut(&[u8])) -> Resu
     let no_record = |reason| SourceError::NoRecord { path: root.path_of(&path), reason };
     let file = root.file(&path)?.ok_or_else(|| no_record("the file is missing".to_owned()))?;
     let mut last: Option<(CallRecord, Option<String>)> = None;
-    let mut faults = read_records(file, &place(relative), &mut |_, line| {
+    let mut faults = read_records(LineReader::of_file(file), &place(relative), &mut |_, line| {
         let json = json::parse(line)?;
         let record = read_record(&json)?;
         visit(line);
@@ -71,6 +72,7 @@ fn identity(record: &CallRecord) -> Identity<'_> {
         call_sequence: record.call_sequence,
         process_id: record.process_id,
         origin: record.origin.as_ref().map(|origin| (&*origin.host, &*origin.process)),
+        has_ended: has_ended(&record.status, record.graph_capture),
     }
 }
 
@@ -230,6 +232,11 @@ mod tests {
             metadata.findings
         );
         assert_eq!(read(&first.repeat(2)).unwrap().findings.len(), 1);
-        assert_eq!(read(&(first + &line(&slot(1), "completed").repeat(2))).unwrap().findings.len(), 0);
+        let ended = line(&slot(1), "completed");
+        assert_eq!(read(&(first.clone() + &ended)).unwrap().findings.len(), 0);
+        let three = read(&(first + &ended.repeat(2))).unwrap();
+        assert_eq!(three.record.status, ExecutionStatus::Completed);
+        let message = "line 3: the call had ended before this line; the last line counts";
+        assert_eq!(three.findings[0].message, message);
     }
 }

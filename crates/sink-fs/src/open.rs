@@ -9,7 +9,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
-use callbox_core::SourceError;
+use callbox_core::{SourceError, planted};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
@@ -66,7 +66,8 @@ impl Root {
     /// Opens a regular file; `None` where there is none.
     pub(crate) fn file(&self, relative: &Path) -> Result<Option<File>, SourceError> {
         // O_NONBLOCK: opening a FIFO must not wait for a writer.
-        let Some(file) = self.open_beneath(relative, OFlags::NONBLOCK | OFlags::NOCTTY)? else {
+        let flags = if planted::bug("open_waits") { OFlags::empty() } else { OFlags::NONBLOCK };
+        let Some(file) = self.open_beneath(relative, flags | OFlags::NOCTTY)? else {
             return Ok(None);
         };
         let stat = rustix::fs::fstat(&file).map_err(|error| self.read_error(relative, error.into()))?;
@@ -114,7 +115,10 @@ impl Root {
 fn open_beneath(folder: &OwnedFd, relative: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
     use rustix::fs::ResolveFlags;
 
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    let mut resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    if planted::bug("links_followed") {
+        resolve = ResolveFlags::empty();
+    }
     match rustix::fs::openat2(folder, relative, flags, Mode::empty(), resolve) {
         // Kernels before 5.6 do not have the call; some sandboxes forbid it.
         Err(Errno::NOSYS | Errno::PERM) => walk(folder, relative, flags),
@@ -206,8 +210,11 @@ fn describe(kind: FileType) -> &'static str {
 mod tests {
     use std::fs;
     use std::os::unix::fs::symlink;
+    use std::sync::mpsc;
+    use std::thread;
+    use std::time::Duration;
 
-    use rustix::fs::{CWD, mkfifoat};
+    use rustix::fs::{CWD, RenameFlags, mkfifoat, renameat_with};
     use tempfile::TempDir;
 
     use super::*;
@@ -239,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn symbolic_links_are_refused_wherever_they_lead() {
+    fn u59_symbolic_links_are_refused_wherever_they_lead() {
         let (folder, root) = session();
         symlink("call", folder.path().join("inside")).unwrap();
         symlink("/etc", folder.path().join("outside")).unwrap();
@@ -266,15 +273,59 @@ mod tests {
     }
 
     #[test]
-    fn fifos_devices_and_folders_are_refused_without_waiting() {
+    fn u63_a_fifo_is_refused_without_waiting() {
         let (folder, root) = session();
         mkfifoat(CWD, folder.path().join("fifo"), Mode::RUSR).unwrap();
-        check_refused(&root, "fifo", "a FIFO, not a regular file");
+        let (done, finished) = mpsc::channel();
+        thread::spawn(move || {
+            check_refused(&root, "fifo", "a FIFO, not a regular file");
+            done.send(()).unwrap();
+        });
+        finished.recv_timeout(Duration::from_secs(5)).expect("it was refused, and nobody waited");
+    }
+
+    #[test]
+    fn devices_and_folders_are_refused() {
+        let (folder, root) = session();
         check_refused(&root, "call", "a folder, not a regular file");
         let devices = Root::open(Path::new("/dev")).unwrap();
         check_refused(&devices, "zero", "a device, not a regular file");
         std::os::unix::net::UnixListener::bind(folder.path().join("socket")).unwrap();
         check_refused(&root, "socket", "not a regular file");
+    }
+
+    /// Swaps two names for ever, until the other end hangs up.
+    fn swap(folder: &Path, names: [&str; 2], stop: &mpsc::Receiver<()>) {
+        let [one, other] = names.map(|name| folder.join(name));
+        while stop.try_recv() == Err(mpsc::TryRecvError::Empty) {
+            renameat_with(CWD, &one, CWD, &other, RenameFlags::EXCHANGE).unwrap();
+        }
+    }
+
+    #[test]
+    fn u59_what_is_replaced_while_it_is_opened_is_refused_or_lies_inside() {
+        let (folder, root) = session();
+        let outside = TempDir::new().unwrap();
+        fs::write(outside.path().join("metadata.jsonl"), "secret").unwrap();
+        symlink(outside.path(), folder.path().join("link")).unwrap();
+        let (stop, stopped) = mpsc::channel();
+        thread::scope(|scope| {
+            let folder = folder.path();
+            scope.spawn(move || swap(folder, ["call", "link"], &stopped));
+            let mut opened = 0;
+            for _ in 0..2000 {
+                match root.file(Path::new("call/metadata.jsonl")) {
+                    Ok(Some(file)) => {
+                        opened += 1;
+                        assert_eq!(io::read_to_string(file).unwrap(), "{}");
+                    }
+                    Ok(None) | Err(SourceError::UnsafePath { .. }) => {}
+                    Err(error) => panic!("{error:?}"),
+                }
+            }
+            drop(stop);
+            assert!(opened > 0, "it was never opened");
+        });
     }
 
     #[test]

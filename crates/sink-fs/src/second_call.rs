@@ -1,5 +1,7 @@
 //! Two calls in one folder.
 
+use callbox_core::ExecutionStatus;
+
 /// What a line says that tells its call from others.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Identity<'a> {
@@ -11,9 +13,24 @@ pub(crate) struct Identity<'a> {
     pub(crate) process_id: u64,
     /// Host and process number.
     pub(crate) origin: Option<(&'a str, &'a str)>,
+    /// The line says how an eager call ended; a captured one ends anew with each flush.
+    pub(crate) has_ended: bool,
 }
 
-/// Says so where the next line about a folder begins another call than the one before it was about.
+/// Tells whether a line of this status is the last one of its call.
+pub(crate) fn has_ended(status: &ExecutionStatus, graph_capture: bool) -> bool {
+    match status {
+        ExecutionStatus::Completed | ExecutionStatus::Failed | ExecutionStatus::OutputsSkipped => {
+            !graph_capture
+        }
+        ExecutionStatus::InputsSaved
+        | ExecutionStatus::GraphCapturePendingFlush
+        | ExecutionStatus::Other(_) => false,
+    }
+}
+
+/// Says so where the next line about a folder begins another call than the one before it was about, or is one too
+/// many.
 ///
 /// Two processes with one process id may share a folder. An eager call's inputs are saved once, so a second such
 /// line is of a second call even where nothing else tells them apart; `saves_inputs` is this of the later line.
@@ -28,16 +45,24 @@ pub(crate) fn second_call(
         || earlier.origin != later.origin
         || differ(earlier.call_sequence, later.call_sequence)
         || differ(earlier.process_id, later.process_id);
-    (of_another_call || saves_inputs)
-        .then(|| format!("a second call was recorded into {folder}; one of them has lost its tensors"))
+    if of_another_call || saves_inputs {
+        return Some(format!("a second call was recorded into {folder}; one of them has lost its tensors"));
+    }
+    earlier.has_ended.then(|| "the call had ended before this line; the last line counts".to_owned())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const CALL: Identity<'_> =
-        Identity { function: "f", module: "m", call_sequence: 1, process_id: 7, origin: Some(("a", "9f")) };
+    const CALL: Identity<'_> = Identity {
+        function: "f",
+        module: "m",
+        call_sequence: 1,
+        process_id: 7,
+        origin: Some(("a", "9f")),
+        has_ended: false,
+    };
 
     fn check(later: Identity<'_>, is_second: bool) {
         assert_eq!(second_call("x", CALL, later, false).is_some(), is_second, "{later:?}");
@@ -53,6 +78,13 @@ mod tests {
         check(Identity { process_id: 8, ..CALL }, true);
         check(Identity { origin: Some(("b", "9f")), ..CALL }, true);
         check(Identity { origin: None, ..CALL }, true);
+    }
+
+    #[test]
+    fn a_line_behind_the_ending_is_one_too_many() {
+        let remark = second_call("x", Identity { has_ended: true, ..CALL }, CALL, false);
+        assert!(remark.unwrap().starts_with("the call had ended before this line"));
+        assert!(has_ended(&ExecutionStatus::Failed, false) && !has_ended(&ExecutionStatus::Failed, true));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use callbox_core::{CallState, DumpedCall, Finding, Session, SlotName, SourceErro
 use crate::call_facts::{CallFacts, Shared, call_without_record};
 use crate::folder::{self, METADATA_FILE, inspect};
 use crate::index::{Index, SESSION_FILE};
+use crate::lines::LineReader;
 use crate::open::{EntryKind, Root};
 use crate::order;
 
@@ -55,7 +56,7 @@ fn read_index(root: &Root, shared: &mut Shared) -> (Index, Vec<Finding>) {
         (Index::default(), vec![Finding { place: SESSION_FILE.to_owned(), message }])
     };
     match root.file(Path::new(SESSION_FILE)) {
-        Ok(Some(file)) => Index::read(file, shared),
+        Ok(Some(file)) => Index::read(LineReader::of_file(file), shared),
         Ok(None) => without("there is none"),
         Err(error) => without(&chain(&error)),
     }
@@ -335,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn two_processes_and_calls_of_one_millisecond_keep_the_index_s_order() {
+    fn u27_two_processes_and_calls_of_one_millisecond_keep_the_index_s_order() {
         let mut sample = Sample::new();
         let of =
             |process_id, function: &str| SlotName { process_id, function: function.to_owned(), ..slot(1) };

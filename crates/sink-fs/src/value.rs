@@ -17,7 +17,7 @@ pub(crate) fn read_value(json: &Json) -> Result<MetaValue, RecordError> {
         Json::Int(value) => Value::Int(value.clone()),
         Json::Float(value) => Value::Float(*value),
         Json::Text(text) => Value::Text(text.clone()),
-        Json::Array(items) => Value::List(read_all(items)?),
+        Json::Array(items) => Value::List(read_all(items, read_value)?),
         Json::Object(_) => read_object(json)?,
     })
 }
@@ -32,8 +32,13 @@ pub(crate) fn read_tensor(fields: Fields<'_>) -> Result<TensorMeta, RecordError>
     })
 }
 
-fn read_all(items: &[Json]) -> Result<Vec<MetaValue>, RecordError> {
-    items.iter().map(read_value).collect()
+fn read_all<T>(items: &[Json], read: fn(&Json) -> Result<T, RecordError>) -> Result<Vec<T>, RecordError> {
+    // Not collected: a vector of unknown length doubles, and for a moment is there twice.
+    let mut values = Vec::with_capacity(items.len());
+    for item in items {
+        values.push(read(item)?);
+    }
+    Ok(values)
 }
 
 fn read_object(json: &Json) -> Result<MetaValue, RecordError> {
@@ -70,10 +75,10 @@ fn read_container(class: String, length: u64, fields: Fields<'_>) -> Result<Meta
         return Ok(Value::Truncated { class, length });
     };
     Ok(match class.as_str() {
-        "dict" => Value::Map(items.iter().map(read_entry).collect::<Result<_, _>>()?),
-        "list" => Value::List(read_all(items)?),
-        "tuple" => Value::tuple(read_all(items)?),
-        _ => Value::Tuple { class: Some(class), items: read_all(items)? },
+        "dict" => Value::Map(read_all(items, read_entry)?),
+        "list" => Value::List(read_all(items, read_value)?),
+        "tuple" => Value::tuple(read_all(items, read_value)?),
+        _ => Value::Tuple { class: Some(class), items: read_all(items, read_value)? },
     })
 }
 
@@ -125,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn containers_come_back_as_what_they_were() {
+    fn u46_containers_come_back_as_what_they_were() {
         let items = || vec![Value::int(1), Value::int(2)];
         check(r#"{"type": "list", "length": 2, "items": [1, 2], "truncated": false}"#, Value::List(items()));
         check(

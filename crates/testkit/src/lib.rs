@@ -3,6 +3,7 @@
 pub mod conformance;
 pub mod device;
 pub mod fixed;
+pub mod hostile;
 pub mod memory;
 pub mod memory_log;
 pub mod memory_sink;

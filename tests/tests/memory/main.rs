@@ -3,8 +3,10 @@
 //! A binary of its own: its allocator counts for the whole process.
 
 #![expect(clippy::unwrap_used, reason = "a step of a test that fails is a failed test")]
+#![expect(clippy::print_stdout, reason = "the figures of each case are worth a look")]
 
 mod allocator;
+mod corpus;
 mod hostile;
 
 use std::hint::black_box;
@@ -19,7 +21,7 @@ use callbox_sink_fs::{FsSource, ReadOptions};
 use crate::allocator::{alone, peak_of};
 use crate::hostile::{HostileSession, expanded_pt, pt, safetensors};
 
-const MIB: usize = 1 << 20;
+pub(crate) const MIB: usize = 1 << 20;
 /// What reading may take whatever the session is.
 const FIXED: usize = MIB;
 /// What reading may take for each byte of the largest file. An argument `[{},{},{},...]` comes nearest, at 83:

@@ -46,7 +46,11 @@ pub(super) const ROWS: [Row; 24] = [
     },
     Row { folder: "crates/sink-stdio", ours: &["core"], external: &["rustix", "time"] },
     Row { folder: "crates/system", ours: &["core"], external: &["rustix", "time"] },
-    Row { folder: "crates/testkit", ours: &["core", "sink-fs"], external: &["proptest", "rustix", "time"] },
+    Row {
+        folder: "crates/testkit",
+        ours: &["core", "sink-fs"],
+        external: &["crc32fast", "proptest", "rustix", "time"],
+    },
     Row {
         folder: "interop",
         ours: &["core", "format-pt", "format-safetensors", "sink-fs"],

@@ -7,7 +7,7 @@ mod table;
 use std::io::{BufWriter, Write};
 
 use callbox_core::error::chain;
-use callbox_core::{DumpSource, DumpedCall, Group, LoadedRecord, SourceError, TensorMap};
+use callbox_core::{DumpSource, DumpedCall, Finding, Group, LoadedRecord, SourceError, TensorMap};
 use callbox_replay::{ReplayOptions, Replayed, SequenceOptions, replay_sequence};
 
 use crate::args::ShowArgs;
@@ -60,6 +60,22 @@ struct Shown<'a> {
     args_after: Loaded,
     /// What the replay gave, if it was run.
     replayed: Option<Replayed>,
+}
+
+impl Shown<'_> {
+    /// Returns the remarks about the call's files: those of its record first.
+    fn findings(&self) -> Vec<Finding> {
+        let of_record = self.record.as_ref().map_or(&[][..], |loaded| &loaded.findings);
+        let groups = [
+            (Group::Inputs, &self.inputs),
+            (Group::Outputs, &self.outputs),
+            (Group::ArgsAfter, &self.args_after),
+        ];
+        let of_tensors = groups
+            .into_iter()
+            .filter_map(|(group, loaded)| Finding::unchecked(self.call, group, loaded.as_ref().ok()?));
+        of_record.iter().cloned().chain(of_tensors).collect()
+    }
 }
 
 /// The tensors of a group, or why they could not be loaded.

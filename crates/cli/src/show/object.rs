@@ -74,6 +74,7 @@ pub(super) fn print(
         |of: fn(&callbox_core::TensorInfo) -> &[String]| record.map_or(&[][..], |r| of(&r.tensor_info));
     let metadata = source.metadata_json(call).ok().map(|json| json.to_strict_string());
     let metadata = metadata.map(RawValue::from_string).transpose()?;
+    let findings = shown.findings();
     let object = ShownJson {
         dump: &call.folder,
         function: call.function.name(),
@@ -90,7 +91,7 @@ pub(super) fn print(
             reason: replayed.verdict.reason(),
             comparison: replayed.comparison.as_ref().map(ComparisonJson::from),
         }),
-        findings: shown.record.as_ref().map_or(Vec::new(), |loaded| json::findings(&loaded.findings)),
+        findings: json::findings(&findings),
     };
     json::print(out, &object)
 }

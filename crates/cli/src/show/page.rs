@@ -33,7 +33,7 @@ pub(super) fn print(
     writeln!(out, "{}", style::paint(style::dim(), &style::clean(&call.folder)))?;
     match &shown.record {
         Ok(loaded) => {
-            for finding in &loaded.findings {
+            for finding in shown.findings() {
                 writeln!(out, "note: {}", style::clean(&finding.to_string()))?;
             }
             print_record(out, shown, &loaded.record, arguments.hash)?;

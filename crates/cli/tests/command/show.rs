@@ -1,4 +1,35 @@
-use crate::{call_folder, callbox, example, text};
+use std::fs;
+
+use crate::{call_folder, callbox, copy, example, text};
+
+/// Takes the checksums out of a `.pt` file, as writers leave them out that are in a hurry.
+fn leave_checksums_out(file: &mut [u8]) {
+    for (mark, checksum) in [(b"PK\x07\x08", 4), (b"PK\x01\x02", 16)] {
+        let places: Vec<_> = (0..file.len() - 4).filter(|&at| file[at..].starts_with(mark)).collect();
+        for at in places {
+            file[at + checksum..at + checksum + 4].fill(0);
+        }
+    }
+}
+
+#[test]
+fn a_file_without_checksums_is_read_and_told_of() {
+    let session = tempfile::tempdir().unwrap();
+    copy(&example("batch_decode"), session.path());
+    let call = call_folder(session.path(), "Wrapper.run_call0002");
+    let path = call.join("outputs.pt");
+    let mut file = fs::read(&path).unwrap();
+    leave_checksums_out(&mut file);
+    fs::write(&path, file).unwrap();
+    let note = "/outputs: not checked: whoever wrote `data.pkl` and ";
+    let shown = callbox(&["show", text(&call)]);
+    assert!(shown.stdout().contains(note), "{}", shown.stdout());
+    let as_json = callbox(&["show", text(&call), "--json"]);
+    assert!(as_json.stdout().contains(note), "{}", as_json.stdout());
+    let replayed = callbox(&["replay", text(session.path())]);
+    assert!(replayed.stderr().contains(note), "{}", replayed.stderr());
+    assert!(replayed.stdout().ends_with("Summary: 9 passed, 0 failed/mismatch\n"), "{}", replayed.stdout());
+}
 
 #[test]
 fn a_crashed_call_shows_what_it_was_called_with() {

@@ -38,6 +38,7 @@ pub trait TensorSerializer: Debug + Send + Sync {
     /// whatever follows; so a large file of something else need not be read.
     fn recognise(&self, head: &[u8]) -> Result<(), FormatError>;
     /// Reads a whole file. `Ok`: every tensor lies inside `bytes` (or a copy where the format needs one),
-    /// checksums were verified, and nothing in the file was executed or looked up as code.
+    /// checksums were verified or are named as [left out](TensorMap::unchecked), and nothing in the file was
+    /// executed or looked up as code.
     fn decode(&self, bytes: Bytes) -> Result<TensorMap, FormatError>;
 }

@@ -129,7 +129,7 @@ fn inputs_and_their_lines_come_before_the_call_and_outputs_and_theirs_after_it()
 }
 
 #[test]
-fn an_error_and_a_panic_are_recorded_and_go_on() {
+fn u05_an_error_and_a_panic_are_recorded_and_go_on() {
     for panics in [false, true] {
         let (log, names) = log();
         let recorder = recorder(Level::Values, log, MockDumpSink::new());
@@ -192,7 +192,7 @@ fn nothing_is_read_while_a_graph_is_captured() {
 }
 
 #[test]
-fn a_call_whose_stream_fails_afterwards_is_never_completed() {
+fn u06_a_call_whose_stream_fails_afterwards_is_never_completed() {
     let mut retained = MockDeviceMemory::new();
     retained.expect_capturing().return_const(false);
     retained

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use callbox_core::{Bytes, FormatError, Quoted};
+use callbox_core::{Bytes, FormatError, Quoted, planted};
 
 use super::checksum::crc32;
 use super::directory::Directory;
@@ -19,6 +19,7 @@ use crate::cursor::Cursor;
 pub(crate) struct Archive<'a> {
     bytes: &'a Bytes,
     entries: HashMap<&'a str, Range<usize>>,
+    unchecked: Vec<&'a str>,
 }
 
 impl<'a> Archive<'a> {
@@ -31,12 +32,17 @@ impl<'a> Archive<'a> {
         entries.sort_by_key(|entry| entry.offset);
 
         let mut by_name = HashMap::with_capacity(entries.len());
+        let mut unchecked = Vec::new();
         let root = entries.first().map_or("", |entry| entry.root);
         let mut end_of_last = 0;
         for entry in &entries {
             entry.check_neighbours(root, end_of_last)?;
             let place = entry.locate(bytes, directory.range.start)?;
-            entry.verify(&bytes[place.data.clone()])?;
+            if entry.lacks_checksum() || planted::bug("crc_unchecked") {
+                unchecked.push(entry.name);
+            } else {
+                entry.verify(&bytes[place.data.clone()])?;
+            }
             end_of_last = place.end;
             if by_name.insert(entry.name, place.data).is_some() {
                 return Err(inconsistent(format!("there are two entries {}", entry.quoted())));
@@ -45,7 +51,12 @@ impl<'a> Archive<'a> {
         if end_of_last != directory.range.start {
             return Err(inconsistent("bytes before the central directory belong to no entry"));
         }
-        Ok(Archive { bytes, entries: by_name })
+        Ok(Archive { bytes, entries: by_name, unchecked })
+    }
+
+    /// Returns the entries without a checksum, in the order of the file.
+    pub(crate) fn unchecked(&self) -> &[&'a str] {
+        &self.unchecked
     }
 
     /// Returns an entry's bytes, shared with the file's.
@@ -95,7 +106,7 @@ impl<'a> Entry<'a> {
         if header.flags & 1 != 0 {
             return Err(FormatError::Unsupported(format!("entry {quoted} is encrypted")));
         }
-        if header.method != 0 {
+        if header.method != 0 && !planted::bug("deflate_accepted") {
             return Err(FormatError::Unsupported(format!(
                 "entry {quoted} is compressed (method {}); torch.save stores its entries as they are",
                 header.method
@@ -135,7 +146,7 @@ impl<'a> Entry<'a> {
         if self.root != root {
             return Err(inconsistent(format!("entry {quoted} lies outside the folder of the others")));
         }
-        if self.offset < end_of_last {
+        if self.offset < end_of_last && !planted::bug("overlap_allowed") {
             return Err(inconsistent(format!("entry {quoted} overlaps the one before it")));
         }
         if self.offset > end_of_last {
@@ -190,11 +201,13 @@ impl<'a> Entry<'a> {
         Some(())
     }
 
-    /// Fails if the data are not those of the checksum; a checksum of zero was not computed.
+    /// Tells whether the checksum was never computed: then it is zero, as that of nothing is rightly.
+    fn lacks_checksum(&self) -> bool {
+        self.crc == 0 && self.size > 0
+    }
+
+    /// Fails if the data are not those of the checksum.
     fn verify(&self, data: &[u8]) -> Result<(), FormatError> {
-        if self.crc == 0 {
-            return Ok(());
-        }
         let found = crc32(data);
         if found != self.crc {
             return Err(FormatError::Checksum { entry: self.name.to_owned(), expected: self.crc, found });

@@ -10,7 +10,7 @@ use crate::torch_names::{self, Name};
 /// Python's pickler sets at most 1,000 entries at once; a tuple's items are on the stack together.
 const DEEPEST_STACK: usize = 1 << 16;
 /// Values kept in the memo, tuples, lists and dicts. A tensor takes about 40 of them.
-const MOST_VALUES: usize = 1 << 22;
+const MOST_VALUES: usize = 1 << 20;
 /// An empty list or dict takes as much memory as so many values.
 const CONTAINER: usize = 4;
 const PROTOCOLS: std::ops::RangeInclusive<u8> = 2..=5;

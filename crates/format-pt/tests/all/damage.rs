@@ -5,8 +5,9 @@ use std::path::Path;
 
 use callbox_core::{Bytes, DType, Layout, LoadedTensor, TensorBuf, TensorGroup, TensorMap, TensorSerializer};
 use callbox_format_pt::PtSerializer;
+use callbox_testkit::hostile::forge::Forgery;
 
-use crate::forge::{Forgery, decode};
+use crate::reading::decode;
 
 /// Small files of all three writers: torch, this crate, an ordinary zip program.
 fn small_files() -> Vec<Vec<u8>> {
@@ -34,7 +35,7 @@ fn contents(tensors: &TensorMap) -> Vec<(String, DType, Layout, Vec<u8>)> {
 }
 
 #[test]
-fn no_part_of_a_file_passes_for_the_whole() {
+fn u57_no_part_of_a_file_passes_for_the_whole() {
     for file in small_files() {
         for len in 0..file.len() {
             assert!(decode(file[..len].to_vec()).is_err(), "the first {len} bytes were accepted");
@@ -51,7 +52,7 @@ fn bytes_behind_the_end_are_not_overlooked() {
 }
 
 #[test]
-fn a_flipped_bit_is_found_or_does_no_harm() {
+fn u56_a_flipped_bit_is_found_or_does_no_harm() {
     for file in small_files() {
         let original = contents(&decode(file.clone()).unwrap());
         let mut found = 0;

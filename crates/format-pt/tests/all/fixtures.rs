@@ -6,7 +6,7 @@ use std::path::Path;
 use callbox_core::{Bytes, DType, LoadedTensor, TensorBuf, TensorMap, TensorSerializer};
 use callbox_format_pt::PtSerializer;
 
-use crate::forge::{check_refused, decode};
+use crate::reading::{check_refused, decode};
 
 /// What torch says of a tensor, with the CRC-32 of its row-major elements.
 struct Expected {

@@ -4,9 +4,7 @@
 
 mod damage;
 mod fixtures;
-mod forge;
-mod hostile_containers;
-mod hostile_pickles;
-mod hostile_tensors;
+mod hostile;
 mod plan;
+mod reading;
 mod round_trip;

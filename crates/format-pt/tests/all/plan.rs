@@ -10,7 +10,7 @@ use callbox_format_pt::PtSerializer;
 use callbox_testkit::{DeviceContents, FakeDeviceMemory};
 use proptest::prelude::*;
 
-use crate::forge::decode;
+use crate::reading::decode;
 use crate::round_trip::{encode, groups};
 
 fn plan(group: &TensorGroup<'_>) -> FilePlan {

@@ -14,7 +14,7 @@ use callbox_testkit::{DeviceContents, FakeDeviceMemory};
 use proptest::prelude::*;
 use zip::ZipArchive;
 
-use crate::forge::decode;
+use crate::reading::decode;
 
 pub(crate) fn encode(group: &TensorGroup<'_>) -> Vec<u8> {
     let mut file = Vec::new();

@@ -12,7 +12,7 @@ fn small_file() -> Vec<u8> {
 }
 
 #[test]
-fn no_part_of_a_file_passes_for_the_whole() {
+fn u57_no_part_of_a_file_passes_for_the_whole() {
     let file = small_file();
     for len in 0..file.len() {
         assert!(decode(file[..len].to_vec()).is_err(), "the first {len} bytes were accepted");

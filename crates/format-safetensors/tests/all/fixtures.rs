@@ -5,8 +5,9 @@ use std::path::Path;
 
 use callbox_core::{Bytes, DType, TensorSerializer};
 use callbox_format_safetensors::SafetensorsSerializer;
+use callbox_testkit::hostile::forge::safetensors;
 
-use crate::{decode, file, whole};
+use crate::{decode, whole};
 
 /// File, key, dtype, shape, strides, CRC-32 of the row-major elements.
 type Row = (&'static str, &'static str, DType, &'static [usize], &'static [usize], u32);
@@ -52,7 +53,7 @@ fn tensors_come_in_the_order_of_their_data() {
 #[test]
 fn a_header_may_name_the_tensors_in_another_order() {
     let header = r#"{"a":{"dtype":"U8","shape":[1],"data_offsets":[2,3]},"b":{"dtype":"U8","shape":[2],"data_offsets":[0,2]}}"#;
-    let tensors = decode(file(header, &[1, 2, 3])).unwrap();
+    let tensors = decode(safetensors(header, &[1, 2, 3])).unwrap();
     let elements: Vec<_> = tensors.iter().map(|(key, _)| (key, whole(&tensors, key).storage())).collect();
     assert_eq!(elements, [("b", [1, 2].as_slice()), ("a", &[3])]);
 }

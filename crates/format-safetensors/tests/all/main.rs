@@ -4,10 +4,9 @@
 
 mod damage;
 mod fixtures;
-mod hostile_headers;
+mod hostile;
 mod round_trip;
 
-use std::error::Error;
 use std::time::{Duration, Instant};
 
 use callbox_core::{Bytes, FormatError, LoadedTensor, TensorBuf, TensorGroup, TensorMap, TensorSerializer};
@@ -34,21 +33,4 @@ fn whole<'a>(tensors: &'a TensorMap, key: &str) -> &'a TensorBuf {
         Some(LoadedTensor::Whole(tensor)) => tensor,
         other => panic!("{key}: {other:?}"),
     }
-}
-
-/// Puts a header in front of data.
-fn file(header: &str, data: &[u8]) -> Vec<u8> {
-    [&(header.len() as u64).to_le_bytes(), header.as_bytes(), data].concat()
-}
-
-/// Checks that a file is refused, with a message that begins with `kind` and holds `reason`.
-#[track_caller]
-fn check_refused(file: Vec<u8>, kind: &str, reason: &str) {
-    let error = decode(file).expect_err("the file must be refused");
-    let message = match error.source() {
-        Some(source) => format!("{error}: {source}"),
-        None => error.to_string(),
-    };
-    assert!(message.starts_with(kind), "not {kind}: {message}");
-    assert!(message.contains(reason), "nothing of `{reason}`: {message}");
 }

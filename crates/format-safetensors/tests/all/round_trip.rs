@@ -84,7 +84,7 @@ fn tensors_are_aligned_by_their_order() {
 }
 
 #[test]
-fn tensors_that_share_memory_are_written_once_each() {
+fn u49_tensors_that_share_memory_are_written_once_each() {
     let floats = TensorBuf::from_f32(DType::Float32, &[2, 3], &[0., 1., 2., 3., 4., 5.]).unwrap();
     let overlapping = floats.with_layout(Layout::new(&[4], &[1], 1).unwrap()).unwrap();
     let transposed = floats.with_layout(Layout::new(&[3, 2], &[1, 3], 0).unwrap()).unwrap();

@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn values_beside_tensors_count() {
+    fn u41_values_beside_tensors_count() {
         let pair = |n| Value::tuple(vec![tensor(&[1.0]), Value::int(n)]);
         assert!(check(&pair(1), &pair(1)).agrees());
         let comparison = check(&pair(1), &pair(2));
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_of_tensors_agrees_with_itself_and_not_with_a_tuple() {
+    fn u42_a_list_of_tensors_agrees_with_itself_and_not_with_a_tuple() {
         let items = vec![tensor(&[1.0]), tensor(&[2.0])];
         assert!(check(&Value::List(items.clone()), &Value::List(items.clone())).agrees());
         assert!(!check(&Value::List(items.clone()), &Value::tuple(items)).agrees());

@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_special_values_agree_and_unequal_ones_do_not() {
+    fn u43_equal_special_values_agree_and_unequal_ones_do_not() {
         let expected = f32s(&[f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 0.0]);
         assert!(check(&expected, &expected, ResultRule::Values).agrees());
         let actual = f32s(&[0.0, f32::NEG_INFINITY, f32::NEG_INFINITY, f32::NAN]);

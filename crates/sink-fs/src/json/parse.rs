@@ -1,6 +1,6 @@
 //! Builds trees.
 
-use callbox_core::Text;
+use callbox_core::{Text, planted};
 
 use super::{Json, JsonError, Kind, Scanner};
 
@@ -56,6 +56,9 @@ fn value(scanner: &mut Scanner<'_>) -> Result<Json, JsonError> {
 /// Compares neighbours in sorted order: an object of a million keys must not take a million squared steps.
 fn refuse_repeated_keys(entries: &[(Text, Json)], end: usize) -> Result<(), JsonError> {
     let mut keys: Vec<&Text> = entries.iter().map(|(key, _)| key).collect();
+    if planted::bug("last_key_wins") {
+        return Ok(());
+    }
     keys.sort_unstable();
     match keys.windows(2).find(|pair| pair[0] == pair[1]) {
         Some(pair) => Err(JsonError::new(end - 1, format!("the object has the key {:?} twice", pair[0]))),
@@ -81,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_read_as_python_reads_them() {
+    fn u48_numbers_are_read_as_python_reads_them() {
         for (text, expected) in [
             ("NaN", f64::NAN),
             ("Infinity", f64::INFINITY),
@@ -99,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn lone_surrogates_survive_and_pairs_become_characters() {
+    fn u48_lone_surrogates_survive_and_pairs_become_characters() {
         let mut lone = Text::default();
         lone.push_code_point(0xd800);
         check(r#""\ud800""#, &Json::Text(lone));
@@ -109,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn what_python_does_not_write_is_refused() {
+    fn u58_what_python_does_not_write_is_refused() {
         check_refused(r#"{"a": 1, "b": 2, "a": 3}"#, "the key \"a\" twice");
         check_refused("{\"a\": 1, \"\\u0061\": 3}", "the key \"a\" twice");
         check_refused("\u{feff}{}", "byte order mark");
@@ -134,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn nesting_ends_at_128() {
+    fn u62_nesting_ends_at_128() {
         let nested = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
         assert!(parse(nested(128).as_bytes()).is_ok());
         check_refused(nested(129), "nested deeper than 128");

@@ -1,5 +1,7 @@
 //! Reads JSON piece by piece, without building anything.
 
+use callbox_core::planted;
+
 use super::token::{Kind, Number, RawString, utf8};
 use super::{JsonError, MAX_DEPTH};
 
@@ -257,7 +259,7 @@ impl<'a> Scanner<'a> {
             return Err(self.expected(what));
         }
         self.depth += 1;
-        if self.depth > MAX_DEPTH {
+        if self.depth > MAX_DEPTH && !planted::bug("depth_unlimited") {
             return Err(JsonError::new(self.at - 1, format!("nested deeper than {MAX_DEPTH}")));
         }
         Ok(())
