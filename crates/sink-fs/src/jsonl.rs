@@ -6,7 +6,8 @@ use callbox_core::Finding;
 use memchr::memmem;
 use thiserror::Error;
 
-use crate::json::JsonError;
+use crate::hash::{Seal, seal_of};
+use crate::json::{JsonError, Scanner};
 use crate::lines::{Content, LineReader, MAX_LINE};
 use crate::record::RecordError;
 
@@ -23,6 +24,22 @@ pub(crate) enum LineError {
     Json(#[from] JsonError),
     #[error(transparent)]
     Record(#[from] RecordError),
+    #[error("its hash is {found:016x} where {recorded:016x} was written: the line is damaged")]
+    Hash { recorded: u64, found: u64 },
+}
+
+/// Fails for a line that is not what was written, where it can tell.
+pub(crate) fn check_seal(line: &[u8]) -> Result<(), LineError> {
+    match seal_of(line) {
+        Seal::Whole | Seal::Without => Ok(()),
+        Seal::Broken { recorded, found } => {
+            // Where it is not even JSON, that tells the column.
+            let mut scanner = Scanner::new(line)?;
+            scanner.skip()?;
+            scanner.end()?;
+            Err(LineError::Hash { recorded, found })
+        }
+    }
 }
 
 /// What is wrong with a file of records.
@@ -85,7 +102,8 @@ fn read_line(
         remarks.blank_lines += 1;
         return;
     }
-    let error = match take(number, line) {
+    let mut take = |line: &[u8]| check_seal(line).and_then(|()| take(number, line));
+    let error = match take(line) {
         Ok(remark) => {
             remarks.extend(number, remark);
             if !terminated {
@@ -102,7 +120,7 @@ fn read_line(
     }
     let mut lost = 0;
     for (place, part) in parts.iter().enumerate() {
-        match take(number, part) {
+        match take(part) {
             Ok(remark) => remarks.extend(number, remark),
             Err(error) => {
                 lost += 1;

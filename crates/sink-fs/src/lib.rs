@@ -9,6 +9,7 @@ mod fields;
 pub mod files;
 mod folder;
 mod formats;
+mod hash;
 mod index;
 pub mod json;
 mod jsonl;
@@ -24,6 +25,7 @@ mod order;
 mod place_name;
 mod pool;
 mod record;
+mod recorded;
 mod recurring;
 mod rewrite;
 #[cfg(test)]
@@ -38,9 +40,10 @@ mod tree;
 mod value;
 
 pub use durability::{Durability, ParseDurabilityError};
+pub use hash::{Hashing, ParseHashingError};
 pub use new_folder::NewFolder;
 pub use open::{Entry, EntryKind};
-pub use rewrite::{Rewriting, Rewritten};
+pub use rewrite::{NewRecords, RecordsOf, Rewriting, Rewritten};
 pub use sink::{FsSink, SinkOptions};
 pub use source::{FsSource, ReadMode, ReadOptions};
-pub use tree::FileTree;
+pub use tree::{FileTree, HashCheck};

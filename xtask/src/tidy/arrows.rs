@@ -18,7 +18,11 @@ pub(super) const ROWS: [Row; 23] = [
     Row { folder: "crates/core", ours: &[], external: &["bytes", "globset", "half", "multiversion", "thiserror", "time"] },
     Row { folder: "crates/format-pt", ours: &["core"], external: &["crc32fast"] },
     Row { folder: "crates/format-safetensors", ours: &["core"], external: &["safetensors", "serde", "serde_json"] },
-    Row { folder: "crates/sink-fs", ours: &["core"], external: &["memchr", "memmap2", "rustix", "thiserror"] },
+    Row {
+        folder: "crates/sink-fs",
+        ours: &["core"],
+        external: &["blake3", "memchr", "memmap2", "rustix", "thiserror", "twox-hash"],
+    },
     Row { folder: "crates/kernels-cpu", ours: &["core"], external: &["libm", "matrixmultiply", "rayon"] },
     Row {
         folder: "crates/values",
