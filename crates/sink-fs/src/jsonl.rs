@@ -46,6 +46,8 @@ pub(crate) fn check_seal(line: &[u8]) -> Result<(), LineError> {
 #[derive(Debug, Default)]
 pub(crate) struct Faults {
     pub(crate) findings: Vec<Finding>,
+    /// The findings that cost a record, by their places among all.
+    pub(crate) losses: Vec<usize>,
     /// Why the last line that gave no record gave none: `line 2: there is no `execution_status``.
     pub(crate) last_loss: Option<String>,
 }
@@ -80,6 +82,7 @@ pub(crate) fn read_records(input: impl Read, place: &str, take: &mut TakeLine<'_
             Ok(None) => break,
             Err(error) => {
                 let loss = format!("reading stopped: {error}");
+                remarks.losses.push(remarks.findings.len());
                 remarks.add_whole(format!("{loss}; what follows is lost"));
                 remarks.last_loss = Some(loss);
                 break;
@@ -130,6 +133,9 @@ fn read_line(
         }
     }
     let whole = parts.len() - lost;
+    if lost > 0 {
+        remarks.losses.push(remarks.findings.len());
+    }
     remarks
         .add(number, &format!("{} records run into each other; {whole} recovered, {lost} lost", parts.len()));
 }
@@ -161,6 +167,7 @@ fn in_units(bytes: u64) -> String {
 struct Remarks<'a> {
     place: &'a str,
     findings: Vec<Finding>,
+    losses: Vec<usize>,
     last_loss: Option<String>,
     more: usize,
     blank_lines: usize,
@@ -169,12 +176,13 @@ struct Remarks<'a> {
 
 impl<'a> Remarks<'a> {
     fn of(place: &'a str) -> Remarks<'a> {
-        let findings = Vec::new();
-        Remarks { place, findings, last_loss: None, more: 0, blank_lines: 0, carriage_returns: 0 }
+        let (findings, losses) = (Vec::new(), Vec::new());
+        Remarks { place, findings, losses, last_loss: None, more: 0, blank_lines: 0, carriage_returns: 0 }
     }
 
     /// Adds that a line gave no record, and why.
     fn lose(&mut self, line: usize, reason: &str) {
+        self.losses.push(self.findings.len());
         self.add(line, &format!("{reason}; this line is lost"));
         self.last_loss = Some(format!("line {line}: {reason}"));
     }
@@ -210,7 +218,9 @@ impl<'a> Remarks<'a> {
                 "lines that end in CRLF: {lines}; the file was converted, nothing is lost"
             ));
         }
-        Faults { findings: self.findings, last_loss: self.last_loss }
+        // Of those beyond the most that are listed, there is one line for all.
+        self.losses.retain(|place| *place < self.findings.len());
+        Faults { findings: self.findings, losses: self.losses, last_loss: self.last_loss }
     }
 }
 

@@ -43,6 +43,7 @@ pub use durability::{Durability, ParseDurabilityError};
 pub use hash::{Hashing, ParseHashingError};
 pub use new_folder::NewFolder;
 pub use open::{Entry, EntryKind};
+pub use recorded::RecordsCheck;
 pub use rewrite::{NewRecords, RecordsOf, Rewriting, Rewritten};
 pub use sink::{FsSink, SinkOptions};
 pub use source::{FsSource, ReadMode, ReadOptions};

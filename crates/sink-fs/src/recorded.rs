@@ -1,15 +1,17 @@
-//! What a call's records say of the files of tensors beside them.
+//! What a call's records say of the files of tensors beside them, and whether the records themselves are whole.
 
+use std::io::Read;
 use std::path::Path;
 
-use callbox_core::{RecordedFile, SourceError};
+use callbox_core::{Finding, RecordedFile, SourceError};
 
 use crate::fields::Fields;
 use crate::folder::{METADATA_FILE, place};
+use crate::hash::{Seal, seal_of};
 use crate::json::{self, Scanner};
 use crate::jsonl::{LineError, read_records};
 use crate::open::Root;
-use crate::record::read_files;
+use crate::record::{read_files, read_record};
 
 /// Finds what is recorded of a file; the last record that names it counts. `None`: nothing, as in FlashInfer's own
 /// records.
@@ -44,4 +46,33 @@ fn files_of(line: &[u8]) -> Result<Vec<RecordedFile>, LineError> {
         None | Some(b"null") => Ok(Vec::new()),
         Some(text) => Ok(read_files(Fields::of(&json::parse(text)?, "tensor_files")?)?),
     }
+}
+
+/// What came of reading every line of a file of records.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RecordsCheck {
+    /// Records that were read.
+    pub records: usize,
+    /// Those among them whose content agrees with the hash at their end.
+    pub with_hash: usize,
+    /// Lines that gave no record.
+    pub losses: Vec<Finding>,
+    /// What is odd about the file and costs nothing.
+    pub remarks: Vec<Finding>,
+}
+
+/// Reads every line of a file of records, each as a whole.
+pub(crate) fn check_records(input: impl Read, place: &str) -> RecordsCheck {
+    let mut check = RecordsCheck::default();
+    let faults = read_records(input, place, &mut |_, line| {
+        read_record(&json::parse(line)?)?;
+        check.records += 1;
+        check.with_hash += usize::from(seal_of(line) == Seal::Whole);
+        Ok(None)
+    });
+    for (number, finding) in faults.findings.into_iter().enumerate() {
+        let list = if faults.losses.contains(&number) { &mut check.losses } else { &mut check.remarks };
+        list.push(finding);
+    }
+    check
 }

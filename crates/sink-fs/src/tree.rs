@@ -6,13 +6,16 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use callbox_core::{Bytes, FileHash, FormatError, SourceError, TensorMap, TensorSerializer, planted};
+use callbox_core::{
+    Bytes, CallRecord, FileHash, FormatError, SourceError, TensorMap, TensorSerializer, planted,
+};
 
 use crate::hash::{Hasher, HashingReader};
 use crate::mapped;
+use crate::metadata::read_metadata;
 use crate::open::{Entry, Root};
 use crate::pool::BufferPool;
-use crate::recorded::recorded_file;
+use crate::recorded::{RecordsCheck, check_records, recorded_file};
 use crate::source::{ReadMode, ReadOptions};
 
 /// What a format looks at first.
@@ -77,6 +80,17 @@ impl FileTree {
         let Some(file) = self.root.file(path)? else { return Ok(None) };
         let format = self.format_at(path)?;
         self.decode(format, path, file).map(Some)
+    }
+
+    /// Reads every line of a file of records; `None` where there is no such file.
+    pub fn check_records(&self, path: &Path) -> Result<Option<RecordsCheck>, SourceError> {
+        let Some(file) = self.root.file(path)? else { return Ok(None) };
+        Ok(Some(check_records(file, &path.to_string_lossy())))
+    }
+
+    /// Reads the last whole record of a folder: a call's, or a flush's.
+    pub fn record(&self, folder: &Path) -> Result<CallRecord, SourceError> {
+        read_metadata(&self.root, folder).map(|metadata| metadata.record)
     }
 
     fn format_at(&self, path: &Path) -> Result<&dyn TensorSerializer, SourceError> {
