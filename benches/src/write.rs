@@ -11,7 +11,7 @@ use callbox_core::{
 };
 use callbox_format_pt::PtSerializer;
 use callbox_format_safetensors::SafetensorsSerializer;
-use callbox_sink_fs::{Durability, FsSink, SinkOptions};
+use callbox_sink_fs::{Durability, FsSink, Hashing, SinkOptions};
 
 use crate::harness::{Measurement, Target, Variant, race};
 
@@ -86,6 +86,7 @@ fn sink(root: &Path, format: impl TensorSerializer + 'static) -> FsSink {
         format: Arc::new(format),
         fallback: None,
         durability: Durability::Process,
+        hashing: Hashing::Xxh3,
     })
 }
 
@@ -190,5 +191,6 @@ fn record(tensor: &TensorBuf, call_sequence: u64, status: ExecutionStatus) -> Ca
         origin: Some(Origin { format: 1, host: "host".into(), process: "0123456789abcdef".into() }),
         error: None,
         reason: None,
+        files: Vec::new(),
     }
 }

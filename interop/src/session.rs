@@ -12,7 +12,7 @@ use callbox_core::{
 };
 use callbox_format_pt::PtSerializer;
 use callbox_format_safetensors::SafetensorsSerializer;
-use callbox_sink_fs::{Durability, FsSink, SinkOptions};
+use callbox_sink_fs::{Durability, FsSink, Hashing, SinkOptions};
 use serde_json::{Value as Json, json};
 use time::{Duration, OffsetDateTime};
 
@@ -59,6 +59,7 @@ pub(crate) fn record(
         format: format.serializer(),
         fallback,
         durability: Durability::Process,
+        hashing: Hashing::Xxh3,
     });
     let versions = vec![("callbox".to_owned(), env!("CARGO_PKG_VERSION").to_owned())];
     let settings = Settings { level: Level::Dumps, limits, versions, ..Settings::default() };

@@ -77,6 +77,13 @@ const ROWS: &[Row] = &[
     row("last_key_wins", "callbox-sink-fs", "lib", "json::parse::tests::u58_what_python_does_not_write_is_refused"),
     row("depth_unlimited", "callbox-sink-fs", "lib", "json::parse::tests::u62_nesting_ends_at_128"),
     row("dump_dir_up", "callbox-sink-fs", "lib", "index::tests::a_path_in_a_line_is_a_name_and_never_a_way"),
+    row("line_hash_not_compared", "callbox-sink-fs", "lib",
+        "hash::tests::a_flipped_bit_of_a_line_breaks_its_seal_or_leaves_its_content"),
+    row("hash_not_compared", "callbox-verify", "all", "damage::files_of_another_call_are_found_by_their_hash"),
+    row("last_piece_not_hashed", "callbox-verify", "all",
+        "damage::a_session_that_nobody_touched_is_whole_and_everything_of_it_is_compared"),
+    row("unstable_not_marked", "callbox-verify", "all",
+        "unstable::u23_memory_that_changes_while_it_is_written_marks_the_dump"),
 ];
 
 /// Plants every bug, or the one of this name, and runs its test.

@@ -11,7 +11,7 @@ use callbox_core::{
 };
 use callbox_format_pt::PtSerializer;
 use callbox_format_safetensors::SafetensorsSerializer;
-use callbox_sink_fs::{Durability, FsSink, SinkOptions};
+use callbox_sink_fs::{Durability, FsSink, Hashing, SinkOptions};
 use callbox_sink_stdio::{LogDestination, StdioSink, with_process_id};
 use callbox_system::{SystemClock, SystemHost};
 
@@ -37,6 +37,7 @@ pub const DEFAULT_PREFIX: &str = "FLASHINFER_";
 /// | `FLASHINFER_DUMP_DURABILITY` | `durability` | `process` |
 /// | `FLASHINFER_DUMP_MIN_FREE_GB` | `limits.min_free_bytes` | 0.25 |
 /// | `FLASHINFER_DUMP_ON_FAILURE` | `on_failure` | `skip` |
+/// | `FLASHINFER_DUMP_HASH` | `hashing` | `xxh3` |
 ///
 /// `%i` stands for the process id in `FLASHINFER_LOGDEST` and `FLASHINFER_DUMP_DIR`.
 ///
@@ -71,6 +72,8 @@ pub struct Config {
     pub durability: Durability,
     /// What becomes of later calls when dumping fails: they are skipped until it works again, or for good.
     pub on_failure: FailurePolicy,
+    /// Which hash of each file its record has, to find damage by.
+    pub hashing: Hashing,
 }
 
 /// A format of the files of tensors.
@@ -114,6 +117,7 @@ impl Default for Config {
             format: DumpFormat::Torch,
             durability: Durability::Process,
             on_failure: FailurePolicy::Skip,
+            hashing: Hashing::Xxh3,
         }
     }
 }
@@ -152,6 +156,9 @@ impl Config {
             variables.parsed("DUMP_ON_FAILURE", "`skip` or `stop`", default.on_failure, |text| {
                 text.trim().parse().ok()
             });
+        let hashing = variables.parsed("DUMP_HASH", "`xxh3`, `blake3` or `off`", default.hashing, |text| {
+            text.trim().parse().ok()
+        });
         let config = Config {
             level: Level::from_number(level),
             log_destination: variables.raw("LOGDEST").map_or(default.log_destination, LogDestination::parse),
@@ -162,6 +169,7 @@ impl Config {
             format,
             durability,
             on_failure,
+            hashing,
         };
         (config, variables.into_warnings())
     }
@@ -212,7 +220,7 @@ impl Config {
             }
         };
         let root = self.folder();
-        SinkOptions { root, format, fallback, durability: self.durability }
+        SinkOptions { root, format, fallback, durability: self.durability, hashing: self.hashing }
     }
 }
 
@@ -253,6 +261,7 @@ mod tests {
             ("DUMP_DURABILITY", "system"),
             ("DUMP_MIN_FREE_GB", "0"),
             ("DUMP_ON_FAILURE", "stop"),
+            ("DUMP_HASH", "blake3"),
         ]);
         assert_eq!(warnings, []);
         let expected = Config {
@@ -265,6 +274,7 @@ mod tests {
             format: DumpFormat::Safetensors,
             durability: Durability::System,
             on_failure: FailurePolicy::Stop,
+            hashing: Hashing::Blake3,
         };
         assert_eq!(config, expected);
     }
@@ -279,6 +289,7 @@ mod tests {
             ("DUMP_DURABILITY", &["fsync", "SYSTEM"]),
             ("DUMP_MIN_FREE_GB", &["1 GB", "nan", "-1"]),
             ("DUMP_ON_FAILURE", &["retry", "Stop", "1"]),
+            ("DUMP_HASH", &["md5", "XXH3"]),
         ] {
             for value in values {
                 let (config, warnings) = read(&[(variable, value)]);

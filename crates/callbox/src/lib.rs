@@ -18,7 +18,7 @@ pub use callbox_core::{
 pub use callbox_macros::record;
 pub use callbox_registry::{Registry, registry};
 pub use callbox_replay as replay;
-pub use callbox_sink_fs::Durability;
+pub use callbox_sink_fs::{Durability, Hashing};
 pub use callbox_sink_stdio::LogDestination;
 pub use callbox_values::{
     FromValue, FromValueError, ObjectId, Returned, ToValue, elements_of, record_enum, tensor_of,

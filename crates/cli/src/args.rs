@@ -15,7 +15,7 @@ Exit codes:
   4  no call passed
   5  the device is not available";
 
-/// A flight recorder for tensor calls: list, show, replay and convert what FlashInfer or callbox recorded.
+/// A flight recorder for tensor calls: list, show, replay, verify and convert what FlashInfer or callbox recorded.
 ///
 /// Nothing in a recorded session is ever executed: functions are looked up by name among those built into
 /// this program.
@@ -36,6 +36,8 @@ pub(crate) enum Command {
     Show(ShowArgs),
     /// Rewrite a session with its tensors in another format, and read back what was written.
     Convert(ConvertArgs),
+    /// Say of every file whether it is the one that was written, and where it is damaged.
+    Verify(VerifyArgs),
 }
 
 const REPLAY_EXAMPLES: &str = "\
@@ -229,6 +231,35 @@ pub(crate) struct ConvertArgs {
 
     #[command(flatten)]
     pub(crate) read: ReadArgs,
+}
+
+const VERIFY_EXAMPLES: &str = "\
+Examples:
+  callbox verify ./dumps
+  callbox verify ./dumps/20251204_143216_802_pid12345_mm_fp4_call0018
+  callbox verify ./dumps --json | jq -r '.damages[] | \"\\(.folder)/\\(.file)\"'
+
+Exit codes:
+  0  something was there to check, and nothing is damaged
+  1  a file is damaged or missing, or a record is lost: each is listed
+  2  the command line is wrong
+  3  the folder cannot be read as a session or a call, or the output not be written
+  4  there was nothing to check";
+
+#[derive(Debug, Args)]
+#[command(after_help = VERIFY_EXAMPLES)]
+pub(crate) struct VerifyArgs {
+    /// Session folder, or the folder of one call; it is only read.
+    ///
+    /// Every record is read, and every file of tensors decoded and compared with the size and the hash in its
+    /// call's record, with its own checksums, and with the keys, dtypes and shapes of the record. FlashInfer's own
+    /// records have no hashes: what cannot be told is counted.
+    #[arg(value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+
+    /// Print one JSON object instead of text.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// A format that sessions can be written in.

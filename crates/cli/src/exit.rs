@@ -11,13 +11,13 @@ use callbox_replay::Counts;
 pub(crate) enum Exit {
     /// Nothing speaks against the recorded calls.
     Good = 0,
-    /// A call mismatches, fails or is damaged; a conversion has deviations.
+    /// A call mismatches, fails or is damaged; a conversion has deviations; a file is damaged.
     Bad = 1,
     /// The command line is wrong; clap uses the same number.
     Usage = 2,
     /// The folder cannot be read as a session or a call, or the output cannot be written.
     Unreadable = 3,
-    /// No call passed: there is nothing to conclude from.
+    /// No call passed, or no file was there: there is nothing to conclude from.
     NothingPassed = 4,
     /// The device is not available.
     NoDevice = 5,
@@ -36,6 +36,15 @@ impl Exit {
     /// Judges a conversion.
     pub(crate) fn from_report(report: &Report) -> Exit {
         if report.deviations.is_empty() { Exit::Good } else { Exit::Bad }
+    }
+
+    /// Judges a look at every file.
+    pub(crate) fn from_verification(report: &callbox_verify::Report) -> Exit {
+        match report {
+            report if !report.damages.is_empty() => Exit::Bad,
+            report if report.has_checked() => Exit::Good,
+            _ => Exit::NothingPassed,
+        }
     }
 
     /// Returns the number.

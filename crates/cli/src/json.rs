@@ -44,6 +44,8 @@ pub(crate) struct CallJson<'a> {
     pub(crate) host: Option<&'a str>,
     pub(crate) state: &'static str,
     pub(crate) suspected_crash: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) unstable: bool,
 }
 
 impl<'a> CallJson<'a> {
@@ -59,6 +61,7 @@ impl<'a> CallJson<'a> {
             host: call.process.origin.as_ref().map(|(host, _)| &**host),
             state: call.state.name(),
             suspected_crash: call.state.is_suspected_crash(),
+            unstable: call.is_unstable,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! `callbox list`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, BufWriter, IsTerminal, Write};
+use std::io::{self, BufWriter, Write};
 
 use callbox_core::{CallState, DumpedCall, GroupSummary, TensorMeta};
 use serde::Serialize;
@@ -68,7 +68,7 @@ fn print_table(out: &mut dyn Write, calls: &[Numbered<'_>]) -> io::Result<()> {
             *width = (*width).max(cell.chars().count());
         }
     }
-    let columns = Columns::fit(widths, terminal_width());
+    let columns = Columns::fit(widths, style::terminal_width());
     print_row(out, &header, &columns, style::dim())?;
     for (row, (_, call)) in rows().zip(calls) {
         print_row(out, &row, &columns, style::state(&call.state))?;
@@ -158,11 +158,6 @@ fn cut_middle(text: &str, room: usize) -> String {
     format!("{}{end}", cut(text, room - tail))
 }
 
-fn terminal_width() -> Option<usize> {
-    let size = terminal_size::terminal_size().filter(|_| io::stdout().is_terminal());
-    size.map(|(terminal_size::Width(width), _)| usize::from(width))
-}
-
 fn host(call: &DumpedCall) -> Option<&str> {
     call.process.origin.as_ref().map(|(host, _)| &**host)
 }
@@ -178,7 +173,7 @@ fn row(number: usize, call: &DumpedCall, with_host: bool) -> Row {
             Some(_) | None => process_id,
         },
         function: style::clean(call.function.name()),
-        state: state_text(&call.state).to_owned(),
+        state: state_of(call),
         inputs: tensors(&call.inputs, inputs),
         outputs: tensors(&call.outputs, outputs),
     }
@@ -209,6 +204,12 @@ fn tensors(summary: &GroupSummary, details: Details<'_>) -> String {
         text.push_str(&units::shape(&meta.shape));
     }
     text
+}
+
+/// Says what became of a call, and whether its tensors can be believed.
+fn state_of(call: &DumpedCall) -> String {
+    let state = state_text(&call.state);
+    if call.is_unstable { format!("{state}, unstable") } else { state.to_owned() }
 }
 
 fn state_text(state: &CallState) -> &'static str {
@@ -253,6 +254,10 @@ fn print_summary(
     }
     for (state, calls) in others {
         write!(out, ", {} {state}", units::count(calls))?;
+    }
+    let unstable = calls.iter().filter(|(_, call)| call.is_unstable).count();
+    if unstable > 0 {
+        write!(out, ", {} unstable", units::count(unstable))?;
     }
     writeln!(out, ". {}.", units::bytes(bytes))?;
     let dir = style::shell(&arguments.dir.to_string_lossy());

@@ -12,6 +12,7 @@ mod session;
 mod show;
 mod style;
 mod units;
+mod verify;
 
 use std::io;
 use std::path::Path;
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
         Command::List(arguments) => list::run(arguments, program),
         Command::Show(arguments) => show::run(arguments, program),
         Command::Convert(arguments) => convert::run(arguments, program),
+        Command::Verify(arguments) => verify::run(arguments, program),
     };
     match outcome {
         Ok(exit) => exit.into(),

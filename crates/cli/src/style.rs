@@ -1,7 +1,7 @@
 //! What goes to a person: colours, and lines on stderr. `anstream` strips colours where the output is no
 //! terminal or NO_COLOR is set.
 
-use std::io::Write;
+use std::io::{self, IsTerminal, Write};
 
 use anstyle::{AnsiColor, Style};
 use callbox_convert::DeviationKind;
@@ -19,6 +19,38 @@ const DIM: Style = Style::new().dimmed();
 /// Writes a line to stderr. Where that fails there is nobody to tell.
 pub(crate) fn tell(line: &str) {
     writeln!(anstream::stderr(), "{line}").ok();
+}
+
+/// Returns the columns of the terminal; `None` where standard output is none.
+pub(crate) fn terminal_width() -> Option<usize> {
+    let size = terminal_size::terminal_size().filter(|_| io::stdout().is_terminal());
+    size.map(|(terminal_size::Width(width), _)| usize::from(width))
+}
+
+/// Breaks a text into lines of at most so many characters, at blanks where there are any.
+pub(crate) fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let width = width.max(1);
+    let mut lines = vec![String::new()];
+    let mut len = 0;
+    for word in text.split(' ') {
+        let mut word: Vec<char> = word.chars().collect();
+        if len > 0 && len + 1 + word.len() <= width {
+            lines.last_mut().expect("there is one line at least").push(' ');
+            len += 1;
+        } else if len > 0 {
+            lines.push(String::new());
+            len = 0;
+        }
+        while word.len() > width {
+            let rest = word.split_off(width);
+            lines.last_mut().expect("there is one line at least").extend(word);
+            lines.push(String::new());
+            word = rest;
+        }
+        len += word.len();
+        lines.last_mut().expect("there is one line at least").extend(word);
+    }
+    lines
 }
 
 /// Tells the first remarks about a session's files; a flood of them would hide everything else.
@@ -114,6 +146,20 @@ mod tests {
     #[test]
     fn foreign_text_cannot_start_a_line_or_steer_the_terminal() {
         assert_eq!(clean("echo): ok\n[2] \u{1b}[31m\u{202e}ü"), "echo): ok\\n[2] \\u{1b}[31m\\u{202e}ü");
+    }
+
+    #[test]
+    fn a_text_is_broken_at_blanks_and_a_long_word_anywhere() {
+        for (text, width, lines) in [
+            ("a bc def", 4, &["a bc", "def"][..]),
+            ("abcdefgh ij", 3, &["abc", "def", "gh", "ij"]),
+            ("a  b", 9, &["a  b"]),
+            ("", 5, &[""]),
+        ] {
+            assert_eq!(wrapped(text, width), lines, "{text}");
+        }
+        let text = "its hash is xxh3:06b05ab6733a618578af5f94892f3950 where another was written";
+        assert!((1..90).all(|width| wrapped(text, width).iter().all(|line| line.len() <= width)));
     }
 
     #[test]

@@ -1,11 +1,14 @@
 //! One folder of files, a call's or a flush's, on its way into the new session.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use callbox_core::error::chain;
-use callbox_core::{Bytes, FormatError, Group, SinkError, SourceError, TensorMeta, TensorSerializer};
-use callbox_sink_fs::{Entry, EntryKind, FileTree, NewFolder, Rewriting};
+use callbox_core::{
+    Bytes, FormatError, Group, RecordedFile, SinkError, SourceError, TensorMeta, TensorSerializer,
+};
+use callbox_sink_fs::{Entry, EntryKind, FileTree, Hashing, NewFolder, NewRecords, RecordsOf, Rewriting};
 
 use crate::report::{DeviationKind, Report};
 use crate::tensors::{Tensors, group, prepared, refusal, views};
@@ -37,8 +40,8 @@ pub(crate) struct Folder<'a> {
     pub(crate) as_it_is: bool,
 }
 
-/// The `tensor_format` of each folder whose records change, by its place.
-pub(crate) type RecordFormats = std::collections::HashMap<String, &'static str>;
+/// What the records say of each folder that changes, by its place.
+pub(crate) type Changes = std::collections::HashMap<String, NewRecords>;
 
 /// What becomes of a folder.
 enum Fate<'a> {
@@ -70,7 +73,7 @@ impl Carrier<'_> {
         &self,
         folder: &Folder<'_>,
         new: &NewFolder,
-        formats: &mut RecordFormats,
+        changes: &mut Changes,
         report: &mut Report,
     ) -> Result<(), SinkError> {
         let entries = match self.entries(&folder.from) {
@@ -86,23 +89,22 @@ impl Carrier<'_> {
         let fate = self.fate(folder, &names, report);
         let mut written = Vec::new();
         if let Fate::Converted { record_format, files } = &fate {
-            formats.insert(folder.place.clone(), record_format);
+            let mut records = NewRecords { format: record_format, files: Vec::new() };
             for file in files {
                 if let FileFate::Written(tensors) = &file.fate {
-                    self.write(folder, new, file, tensors, report)?;
+                    records.files.push(self.write(folder, new, file, tensors, report)?);
                     written.push(file.name);
                 }
             }
+            changes.insert(folder.place.clone(), records);
         }
         for name in names.into_iter().filter(|name| !written.contains(name)) {
-            match &fate {
-                Fate::Converted { record_format, .. } if name == METADATA => {
-                    self.records(folder, new, record_format, report)?;
-                }
-                Fate::Converted { .. } | Fate::AsItIs => self.copy(folder, new, name, report)?,
+            match changes.get(&folder.place) {
+                Some(records) if name == METADATA => self.records(folder, new, records, report)?,
+                Some(_) | None => self.copy(folder, new, name, report)?,
             }
         }
-        self.others(folder, &entries, new, formats, report)
+        self.others(folder, &entries, new, changes, report)
     }
 
     /// Lists a folder by name.
@@ -183,12 +185,13 @@ impl Carrier<'_> {
         file: &TensorFile<'_>,
         tensors: &Tensors,
         report: &mut Report,
-    ) -> Result<(), SinkError> {
+    ) -> Result<RecordedFile, SinkError> {
         let format = self.to.format();
-        let name = format!("{}.{}", file.group.stem(), format.extension);
+        let name = file.group.file_name(format);
         let group = group(file.group.stem(), tensors);
         let plan = self.to.plan(&group)?;
-        let bytes = new.put(&name, Some(plan.bytes), &mut |out| self.to.encode(&group, out))?;
+        let encode = &mut |out: &mut dyn Write| self.to.encode(&group, out);
+        let (bytes, hash) = new.put(&name, Some(plan.bytes), Hashing::Xxh3, encode)?;
         report.totals.converted += 1;
         report.totals.bytes_before += self.size(&folder.from.join(file.name));
         report.totals.bytes_after += bytes;
@@ -204,7 +207,7 @@ impl Carrier<'_> {
         if let Some(reason) = different {
             report.deviate(DeviationKind::Differs, place, reason);
         }
-        Ok(())
+        Ok(RecordedFile { name, bytes, hash, is_unstable: false })
     }
 
     fn size(&self, path: &Path) -> u64 {
@@ -227,7 +230,7 @@ impl Carrier<'_> {
                 return Ok(());
             }
         };
-        let len = new.put(name, Some(bytes.len() as u64), &mut |out| {
+        let (len, _) = new.put(name, Some(bytes.len() as u64), Hashing::Off, &mut |out| {
             out.write_all(&bytes).map_err(FormatError::Write)
         })?;
         report.totals.copied += 1;
@@ -252,21 +255,20 @@ impl Carrier<'_> {
         &self,
         folder: &Folder<'_>,
         new: &NewFolder,
-        record_format: &'static str,
+        records: &NewRecords,
         report: &mut Report,
     ) -> Result<(), SinkError> {
-        let format_of = |_: &str| Some(record_format);
         let place = format!("{}/{METADATA}", folder.place);
-        self.rewrite(&folder.from.join(METADATA), &place, new, &format_of, report)
+        self.rewrite(&folder.from.join(METADATA), &place, new, &|_| Some(records), report)
     }
 
     /// Rewrites a file of records under the last part of its `place`.
-    pub(crate) fn rewrite(
+    pub(crate) fn rewrite<'r>(
         &self,
         from: &Path,
         place: &str,
         new: &NewFolder,
-        format_of: &dyn Fn(&str) -> Option<&'static str>,
+        records_of: &'r RecordsOf<'r>,
         report: &mut Report,
     ) -> Result<(), SinkError> {
         let file = match self.from.file(from) {
@@ -277,10 +279,10 @@ impl Carrier<'_> {
                 return Ok(());
             }
         };
-        let rewriting = Rewriting::new(self.root, format_of);
+        let rewriting = Rewriting::new(self.root, records_of);
         let name = place.rsplit('/').next().unwrap_or(place);
         let mut rewritten = None;
-        let bytes = new.put(name, None, &mut |out| {
+        let (bytes, _) = new.put(name, None, Hashing::Off, &mut |out| {
             rewritten = Some(rewriting.copy(place, &file, out).map_err(FormatError::Write)?);
             Ok(())
         })?;
@@ -300,14 +302,14 @@ impl Carrier<'_> {
         folder: &Folder<'_>,
         entries: &[Entry],
         new: &NewFolder,
-        formats: &mut RecordFormats,
+        changes: &mut Changes,
         report: &mut Report,
     ) -> Result<(), SinkError> {
         for entry in entries {
             match (&entry.name, entry.kind) {
                 (Some(_), EntryKind::File) => {}
                 (Some(name), EntryKind::Folder) if name == FLUSHES && !folder.place.contains('/') => {
-                    self.flushes(folder, &new.folder(name)?, formats, report)?;
+                    self.flushes(folder, &new.folder(name)?, changes, report)?;
                 }
                 (name, kind) => {
                     let name = name.as_deref().unwrap_or("(a name that is not UTF-8)");
@@ -322,7 +324,7 @@ impl Carrier<'_> {
         &self,
         call: &Folder<'_>,
         new: &NewFolder,
-        formats: &mut RecordFormats,
+        changes: &mut Changes,
         report: &mut Report,
     ) -> Result<(), SinkError> {
         let (from, place) = (call.from.join(FLUSHES), format!("{}/{FLUSHES}", call.place));
@@ -342,7 +344,7 @@ impl Carrier<'_> {
                         details: call.details,
                         as_it_is: call.as_it_is,
                     };
-                    self.carry(&flush, &new.folder(&name)?, formats, report)?;
+                    self.carry(&flush, &new.folder(&name)?, changes, report)?;
                 }
                 (name, kind) => {
                     let name = name.as_deref().unwrap_or("(a name that is not UTF-8)");

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use callbox_core::{DumpSource, DumpedCall, SinkError, SourceError, TensorSerializer};
 use callbox_sink_fs::{EntryKind, FileTree, FsSource, NewFolder, ReadOptions};
 
-use crate::carrier::{Carrier, Folder, METADATA, RecordFormats};
+use crate::carrier::{Carrier, Changes, Folder, METADATA};
 use crate::error::ConvertError;
 use crate::report::{DeviationKind, Report};
 use crate::target;
@@ -49,18 +49,18 @@ pub fn convert(
     let written = FileTree::open(options.out, options.formats.clone(), options.read)?;
     let carrier = Carrier { from: source.tree(), written: &written, to: &options.to, root: options.out };
     let mut report = Report { calls: session.calls.len(), findings: session.findings, ..Report::default() };
-    let mut formats = RecordFormats::new();
+    let mut changes = Changes::new();
     for (place, call) in session.calls.iter().enumerate() {
         let from = source.relative(call);
         if from.as_os_str().is_empty() || kinds.get(&call.folder) == Some(&EntryKind::Folder) {
-            carry(&carrier, call, from, &new, &mut formats, &mut report).map_err(sink_error)?;
+            carry(&carrier, call, from, &new, &mut changes, &mut report).map_err(sink_error)?;
         } else {
             let reason = call.state.damage().unwrap_or("it is not a folder any more");
             report.deviate(DeviationKind::Damaged, &call.folder, reason);
         }
         progress(place + 1, session.calls.len());
     }
-    index(&carrier, &source, &session.calls, &new, &formats, &mut report).map_err(sink_error)?;
+    index(&carrier, &source, &session.calls, &new, &changes, &mut report).map_err(sink_error)?;
     let calls: HashSet<_> = session.calls.iter().map(|call| call.folder.as_str()).collect();
     if !is_one_call(&source, &session.calls) {
         report.beside =
@@ -86,7 +86,7 @@ fn carry(
     call: &DumpedCall,
     from: PathBuf,
     new: &NewFolder,
-    formats: &mut RecordFormats,
+    changes: &mut Changes,
     report: &mut Report,
 ) -> Result<(), SinkError> {
     let folder = Folder {
@@ -98,7 +98,7 @@ fn carry(
     if let Some(reason) = call.state.damage() {
         report.deviate(DeviationKind::Damaged, &call.folder, reason);
     }
-    carrier.carry(&folder, &new.folder(&call.folder)?, formats, report)
+    carrier.carry(&folder, &new.folder(&call.folder)?, changes, report)
 }
 
 /// Writes the index, last of all: a session whose conversion was cut off has none. The records of one call are
@@ -108,12 +108,12 @@ fn index(
     source: &FsSource,
     calls: &[DumpedCall],
     new: &NewFolder,
-    formats: &RecordFormats,
+    changes: &Changes,
     report: &mut Report,
 ) -> Result<(), SinkError> {
     if is_one_call(source, calls) {
-        let format = calls.first().and_then(|call| formats.get(&call.folder).copied());
-        return carrier.rewrite(Path::new(METADATA), INDEX, new, &|_| format, report);
+        let records = calls.first().and_then(|call| changes.get(&call.folder));
+        return carrier.rewrite(Path::new(METADATA), INDEX, new, &|_| records, report);
     }
-    carrier.rewrite(Path::new(INDEX), INDEX, new, &|folder| formats.get(folder).copied(), report)
+    carrier.rewrite(Path::new(INDEX), INDEX, new, &|folder| changes.get(folder), report)
 }

@@ -75,6 +75,8 @@ pub struct DumpedCall {
     ///
     /// Calls whose tensors look alike share one list: a session of a million calls has few different ones.
     pub tensor_details: Arc<[(String, TensorMeta)]>,
+    /// Tensors changed while they were written: their files may hold what none of them ever was.
+    pub is_unstable: bool,
 }
 
 /// How many tensors a group has, and how many bytes their elements take.

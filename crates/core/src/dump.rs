@@ -22,12 +22,12 @@ use std::sync::Arc;
 
 use crate::budget::Reservation;
 use crate::describe::{Described, add_outputs};
-use crate::dump_file::{FilePlan, Line, Remark};
+use crate::dump_file::{FilePlan, Line, Remark, WrittenFile};
 use crate::error::{SinkError, chain};
 use crate::name::{Group, SlotName};
 use crate::planted;
 use crate::ports::{DumpSink, DumpSlot};
-use crate::record::{CallRecord, ExecutionStatus, RecordedError};
+use crate::record::{CallRecord, ExecutionStatus, RecordedError, RecordedFile};
 use crate::recorder::guarded;
 use crate::tensor::TensorGroup;
 
@@ -151,11 +151,23 @@ impl<Stage> Dump<Stage> {
         Ok(())
     }
 
-    fn put(&mut self, group: Group, tensors: &Described<'_>, plan: &FilePlan) -> Result<(), SinkError> {
+    /// Writes a group's file; returns what the record says of it.
+    fn put(
+        &mut self,
+        group: Group,
+        tensors: &Described<'_>,
+        plan: &FilePlan,
+    ) -> Result<RecordedFile, SinkError> {
         // A panic here must not end the dump either: the call returned, and its last line has to say so.
         let written = panic_as_error(|| self.slot.put(group, &tensor_group(group, tensors), plan))?;
-        self.spend_on_place(written);
-        Ok(())
+        self.spend_on_place(written.bytes);
+        let WrittenFile { bytes, hash, is_unstable } = written;
+        let is_unstable = is_unstable && !planted::bug("unstable_not_marked");
+        let file = RecordedFile { name: group.file_name(plan.format), bytes, hash, is_unstable };
+        if file.is_unstable {
+            self.remarks.push(unstable_remark(&self.record, &file));
+        }
+        Ok(file)
     }
 
     fn spend_on_place(&mut self, bytes: u64) {
@@ -232,7 +244,8 @@ impl Dump<Opened> {
         inputs: &Described<'_>,
         plan: Option<&FilePlan>,
     ) -> Result<(), NotDumpedCause> {
-        let line = self.encode(&self.record)?;
+        self.record.files.extend(plan.map(|plan| planned_file(Group::Inputs, inputs, plan)));
+        let mut line = self.encode(&self.record)?;
         let file_bytes = plan.map_or(0, |plan| plan.bytes);
         let missing = (file_bytes + reserve_of(&line)).saturating_sub(self.reservation.unspent());
         if !self.reservation.grow(missing) {
@@ -241,13 +254,14 @@ impl Dump<Opened> {
         if planted::bug("line_before_file") {
             self.write_line(&line)?;
             return match plan {
-                Some(plan) => Ok(self.put(Group::Inputs, inputs, plan)?),
+                Some(plan) => Ok(self.put(Group::Inputs, inputs, plan).map(|_| ())?),
                 None => Ok(()),
             };
         }
         if let Some(plan) = plan {
             self.remarks.extend(plan.remarks.iter().cloned());
-            self.put(Group::Inputs, inputs, plan)?;
+            self.record.files = vec![self.put(Group::Inputs, inputs, plan)?];
+            line = self.encode(&self.record)?;
         }
         Ok(self.write_line(&line)?)
     }
@@ -326,7 +340,11 @@ impl Dump<InputsSaved> {
         }
         let mut completed = CallRecord { status: ExecutionStatus::Completed, ..self.record.clone() };
         add_outputs(&mut completed, outputs, written);
-        let line = self.encode(&completed)?;
+        let known = completed.files.len();
+        completed
+            .files
+            .extend(plans.iter().map(|(group, tensors, plan)| planned_file(*group, tensors, plan)));
+        let mut line = self.encode(&completed)?;
         let file_bytes = plans.iter().fold(0u64, |sum, (_, _, plan)| sum.saturating_add(plan.bytes));
         // What was reserved for the closing lines of a call without outputs is there for those with them, and again
         // for the others if a file cannot be written.
@@ -345,9 +363,12 @@ impl Dump<InputsSaved> {
         if planted::bug("completed_before_outputs") {
             self.write_line(&line)?;
         }
-        for (group, tensors, plan) in &plans {
-            self.put(*group, tensors, plan)?;
+        for ((group, tensors, plan), file) in plans.iter().zip(&mut completed.files[known..]) {
+            *file = self.put(*group, tensors, plan)?;
             self.remarks.extend(plan.remarks.iter().cloned());
+        }
+        if !plans.is_empty() {
+            line = self.encode(&completed)?;
         }
         self.record = completed;
         Ok(line)
@@ -440,6 +461,25 @@ fn shortened(first: &CallRecord, closing: &CallRecord, letters: usize) -> CallRe
         reason: closing.reason.as_deref().map(cut),
         ..first.clone()
     }
+}
+
+/// Describes a file that is still to be written, in no fewer bytes than it will take then.
+fn planned_file(group: Group, tensors: &Described<'_>, plan: &FilePlan) -> RecordedFile {
+    RecordedFile {
+        name: group.file_name(plan.format),
+        bytes: plan.bytes,
+        hash: plan.hash.clone(),
+        is_unstable: tensor_group(group, tensors).may_change(),
+    }
+}
+
+fn unstable_remark(record: &CallRecord, file: &RecordedFile) -> Remark {
+    let text = format!(
+        "tensors of {} changed while {} was written: the file may hold what none of them ever was; the record \
+         says so",
+        record.function, file.name
+    );
+    Remark { kind: "core: unstable", text }
 }
 
 fn tensor_group<'a>(group: Group, described: &'a Described<'_>) -> TensorGroup<'a> {

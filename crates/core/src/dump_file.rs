@@ -1,4 +1,6 @@
-//! What a dump's files are: the format of tensors, a file that is planned, a line of records.
+//! What a dump's files are: the format of tensors, a file that is planned and one that is written, a line of records.
+
+use crate::record::FileHash;
 
 /// A file format for tensors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,8 +20,22 @@ pub struct FilePlan {
     pub format: Format,
     /// Exact size of the file in bytes.
     pub bytes: u64,
+    /// How the hash of the file will be spelled, digits of no meaning: its line is as long as the one to come. A
+    /// format leaves that to the sink.
+    pub hash: Option<FileHash>,
     /// What a user should know of how these tensors are kept; empty as a rule.
     pub remarks: Vec<Remark>,
+}
+
+/// A file of tensors that is visible under its name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WrittenFile {
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// The hash of the bytes that were written, where the sink computes one.
+    pub hash: Option<FileHash>,
+    /// Tensors changed while they were written: the file may hold what none of them ever was.
+    pub is_unstable: bool,
 }
 
 /// Something about a file that is told once, however many files it holds for.

@@ -136,6 +136,18 @@ pub enum SourceError {
         #[source]
         source: FormatError,
     },
+    /// A file is not the one that was written.
+    #[error("{path}: its {what} is {found} where {recorded} was written: the file is damaged, or another one", path = path.display())]
+    NotAsWritten {
+        /// The file.
+        path: PathBuf,
+        /// What differs: `size`, `hash`.
+        what: &'static str,
+        /// What the call's record says.
+        recorded: String,
+        /// What the file has.
+        found: String,
+    },
     /// The call has no usable record.
     #[error("{path}: no whole record of the call: {reason}", path = path.display())]
     NoRecord {

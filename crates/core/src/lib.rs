@@ -46,7 +46,7 @@ pub use callsite::Callsite;
 pub use contract::{Contract, ResultRule};
 pub use device::Device;
 pub use dtype::{DType, DTypeKind};
-pub use dump_file::{FilePlan, Format, Line, Remark};
+pub use dump_file::{FilePlan, Format, Line, Remark, WrittenFile};
 pub use error::{ExecError, FormatError, SinkError, SourceError, StageError};
 pub use event::Event;
 pub use filter::Filter;
@@ -62,7 +62,7 @@ pub use ports::{
 };
 pub use process::Process;
 pub use quote::Quoted;
-pub use record::{CallRecord, ExecutionStatus, Origin, RecordedError, TensorInfo};
+pub use record::{CallRecord, ExecutionStatus, FileHash, Origin, RecordedError, RecordedFile, TensorInfo};
 pub use recorder::{Adapters, PendingCall, Recorder, Settings};
 pub use signature::Signature;
 pub use statistics::{SpecialCounts, Statistics, Stats};

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::dump_file::Format;
+
 /// A function as the recorder names it: the defining module and `function` or `ClassName.method`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct FunctionName {
@@ -67,6 +69,11 @@ impl Group {
             Group::Outputs => "outputs",
             Group::ArgsAfter => "args_after",
         }
+    }
+
+    /// Returns the name of the group's file in a format.
+    pub fn file_name(self, format: Format) -> String {
+        format!("{}.{}", self.stem(), format.extension)
     }
 }
 

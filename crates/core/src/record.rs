@@ -1,5 +1,6 @@
 //! What one line of `session.jsonl` or `metadata.jsonl` says of a call.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -48,6 +49,37 @@ pub struct CallRecord {
     pub error: Option<RecordedError>,
     /// Why outputs are missing, where the recorder knows it.
     pub reason: Option<String>,
+    /// The files of tensors that were written so far; callbox's own.
+    pub files: Vec<RecordedFile>,
+}
+
+/// What a record says of a file of tensors beside it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordedFile {
+    /// Name of the file in the call's folder: `inputs.pt`.
+    pub name: String,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// The hash of its bytes, unless hashing was off.
+    pub hash: Option<FileHash>,
+    /// Tensors changed while they were written.
+    pub is_unstable: bool,
+}
+
+/// A hash of a whole file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileHash {
+    /// Name of the function: `xxh3`, `blake3`. A newer recorder may know one that we do not.
+    pub kind: Cow<'static, str>,
+    /// The digest, in hexadecimal digits.
+    pub digits: String,
+}
+
+/// Writes `KIND:DIGITS`, as a record does.
+impl fmt::Display for FileHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.kind, self.digits)
+    }
 }
 
 /// Keys of the tensors in recording order, and sizes of the views in bytes.

@@ -258,23 +258,39 @@ impl<'a> TensorView<'a> {
     /// # Ok::<(), callbox_core::layout::LayoutError>(())
     /// ```
     pub fn new(dtype: DType, layout: Layout, storage: &'a [u8]) -> Result<TensorView<'a>, LayoutError> {
-        layout.check_storage(storage.len() / dtype.item_size())?;
         let id = StorageId::of(storage);
-        let storage = StorageView { id, bytes: StorageBytes::host(storage) };
-        Ok(TensorView { dtype, layout, storage, flags: Flags::default(), device: Device::Cpu })
+        TensorView::over(dtype, layout, StorageView { id, bytes: StorageBytes::host(storage) })
     }
 
-    /// Puts a checked layout over bytes that a holder keeps readable: the guard of a lock, or a copy.
+    /// Puts a checked layout over bytes that a holder keeps readable, and that others may write meanwhile: memory
+    /// shared with another process, cells, a buffer behind a pointer.
     ///
-    /// A copy should have an id of its own ([`StorageId::of`] its bytes).
+    /// They are read twice when they are dumped, and a dump whose tensor changed in between says so. Where the
+    /// holder keeps everybody from writing, [`TensorView::frozen`] saves the second look.
     pub fn held(
         dtype: DType,
         layout: Layout,
         id: StorageId,
         holder: impl AsRef<[u8]> + 'a,
     ) -> Result<TensorView<'a>, LayoutError> {
-        layout.check_storage(holder.as_ref().len() / dtype.item_size())?;
-        let storage = StorageView { id, bytes: StorageBytes::held(holder) };
+        TensorView::over(dtype, layout, StorageView { id, bytes: StorageBytes::held(holder) })
+    }
+
+    /// Puts a checked layout over bytes that nobody writes while the holder is there: it is the guard of their lock,
+    /// or a copy.
+    ///
+    /// A copy should have an id of its own ([`StorageId::of`] its bytes).
+    pub fn frozen(
+        dtype: DType,
+        layout: Layout,
+        id: StorageId,
+        holder: impl AsRef<[u8]> + 'a,
+    ) -> Result<TensorView<'a>, LayoutError> {
+        TensorView::over(dtype, layout, StorageView { id, bytes: StorageBytes::frozen(holder) })
+    }
+
+    fn over(dtype: DType, layout: Layout, storage: StorageView<'a>) -> Result<TensorView<'a>, LayoutError> {
+        layout.check_storage(storage.bytes.len() / dtype.item_size())?;
         Ok(TensorView { dtype, layout, storage, flags: Flags::default(), device: Device::Cpu })
     }
 
@@ -315,9 +331,11 @@ pub enum StorageBytes<'a> {
 /// Bytes in host memory: a slice, or something that keeps one readable for as long as the view is there.
 #[derive(Clone)]
 pub enum HostBytes<'a> {
-    /// A slice of the owner's.
+    /// A slice of the owner's: while it is borrowed it cannot change.
     Borrowed(&'a [u8]),
-    /// What a lock guards, or a copy made for the recording.
+    /// What a lock guards, or a copy made for the recording: while it is held nobody writes it.
+    Frozen(Rc<dyn AsRef<[u8]> + 'a>),
+    /// What is readable for as long as it is held, and may change meanwhile.
     Held(Rc<dyn AsRef<[u8]> + 'a>),
 }
 
@@ -327,7 +345,7 @@ impl Deref for HostBytes<'_> {
     fn deref(&self) -> &[u8] {
         match self {
             HostBytes::Borrowed(bytes) => bytes,
-            HostBytes::Held(holder) => (**holder).as_ref(),
+            HostBytes::Frozen(holder) | HostBytes::Held(holder) => (**holder).as_ref(),
         }
     }
 }
@@ -338,7 +356,12 @@ impl<'a> StorageBytes<'a> {
         StorageBytes::Host(HostBytes::Borrowed(bytes))
     }
 
-    /// Keeps a holder of host memory: the guard of a lock, or a copy.
+    /// Keeps a holder of host memory that nobody writes meanwhile: the guard of a lock, or a copy.
+    pub fn frozen(holder: impl AsRef<[u8]> + 'a) -> StorageBytes<'a> {
+        StorageBytes::Host(HostBytes::Frozen(Rc::new(holder)))
+    }
+
+    /// Keeps a holder of host memory that others may write meanwhile.
     pub fn held(holder: impl AsRef<[u8]> + 'a) -> StorageBytes<'a> {
         StorageBytes::Host(HostBytes::Held(Rc::new(holder)))
     }
@@ -354,6 +377,17 @@ impl<'a> StorageBytes<'a> {
     /// Tells whether the storage has no bytes.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Tells whether two looks at the bytes may see different ones.
+    ///
+    /// Of device memory they do not: it is read when the owner's stream has finished.
+    pub fn may_change(&self) -> bool {
+        match self {
+            StorageBytes::Host(HostBytes::Held(_)) => true,
+            StorageBytes::Host(HostBytes::Borrowed(_) | HostBytes::Frozen(_)) => false,
+            StorageBytes::Device(_) => false,
+        }
     }
 
     /// Tells whether the owner's stream is recording a graph: then nothing may be read.
@@ -389,6 +423,13 @@ pub struct TensorGroup<'a> {
     pub stem: &'a str,
     /// Key and tensor, in recording order.
     pub tensors: Vec<(&'a str, TensorView<'a>)>,
+}
+
+impl TensorGroup<'_> {
+    /// Tells whether a tensor's bytes may change while they are written.
+    pub fn may_change(&self) -> bool {
+        self.tensors.iter().any(|(_, tensor)| tensor.storage.bytes.may_change())
+    }
 }
 
 /// One tensor of a file: its elements, or why there are none.

@@ -33,7 +33,7 @@ const SERIALIZATION_ID_LEN: u64 = 40;
 pub(crate) fn plan(group: &TensorGroup<'_>) -> Result<FilePlan, FormatError> {
     let entries = entries(group)?;
     let remarks = entries.iter().filter_map(|(_, content)| content.remark()).collect();
-    Ok(FilePlan { format: FORMAT, bytes: place(group.stem, &entries)?.byte_len(), remarks })
+    Ok(FilePlan { format: FORMAT, bytes: place(group.stem, &entries)?.byte_len(), hash: None, remarks })
 }
 
 pub(crate) fn encode(group: &TensorGroup<'_>, out: &mut dyn Write) -> Result<(), FormatError> {

@@ -18,7 +18,7 @@ const GATHERED: u64 = 64 * 1024;
 /// Sizes the file; no element is read.
 pub(crate) fn plan(group: &TensorGroup<'_>) -> Result<FilePlan, FormatError> {
     let contents = Contents::new(group)?;
-    Ok(FilePlan { format: FORMAT, bytes: contents.byte_len(), remarks: Vec::new() })
+    Ok(FilePlan { format: FORMAT, bytes: contents.byte_len(), hash: None, remarks: Vec::new() })
 }
 
 /// Writes the header, then each tensor's logical elements in row-major order, one tensor after the other.

@@ -25,6 +25,7 @@ pub(crate) struct CallFacts {
     pub(crate) inputs: GroupSummary,
     pub(crate) outputs: GroupSummary,
     tensor_details: TensorDetails,
+    is_unstable: bool,
 }
 
 /// Texts that many calls have in common, kept once.
@@ -57,6 +58,7 @@ impl CallFacts {
             inputs: line.inputs,
             outputs: line.outputs,
             tensor_details: line.tensor_details.clone().unwrap_or_default(),
+            is_unstable: line.is_unstable,
         }
     }
 
@@ -80,6 +82,7 @@ impl CallFacts {
         self.graph_capture = line.graph_capture;
         self.inputs = line.inputs;
         self.outputs = line.outputs;
+        self.is_unstable = line.is_unstable;
         None
     }
 
@@ -96,6 +99,7 @@ impl CallFacts {
             inputs: self.inputs,
             outputs: self.outputs,
             tensor_details: self.tensor_details,
+            is_unstable: self.is_unstable,
         }
     }
 
@@ -131,6 +135,7 @@ pub(crate) fn call_without_record(folder: String, state: CallState) -> DumpedCal
         inputs: GroupSummary::default(),
         outputs: GroupSummary::default(),
         tensor_details: Arc::default(),
+        is_unstable: false,
     }
 }
 

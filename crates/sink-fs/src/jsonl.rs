@@ -6,7 +6,8 @@ use callbox_core::Finding;
 use memchr::memmem;
 use thiserror::Error;
 
-use crate::json::JsonError;
+use crate::hash::{Seal, seal_of};
+use crate::json::{JsonError, Scanner};
 use crate::lines::{Content, LineReader, MAX_LINE};
 use crate::record::RecordError;
 
@@ -23,12 +24,30 @@ pub(crate) enum LineError {
     Json(#[from] JsonError),
     #[error(transparent)]
     Record(#[from] RecordError),
+    #[error("its hash is {found:016x} where {recorded:016x} was written: the line is damaged")]
+    Hash { recorded: u64, found: u64 },
+}
+
+/// Fails for a line that is not what was written, where it can tell.
+pub(crate) fn check_seal(line: &[u8]) -> Result<(), LineError> {
+    match seal_of(line) {
+        Seal::Whole | Seal::Without => Ok(()),
+        Seal::Broken { recorded, found } => {
+            // Where it is not even JSON, that tells the column.
+            let mut scanner = Scanner::new(line)?;
+            scanner.skip()?;
+            scanner.end()?;
+            Err(LineError::Hash { recorded, found })
+        }
+    }
 }
 
 /// What is wrong with a file of records.
 #[derive(Debug, Default)]
 pub(crate) struct Faults {
     pub(crate) findings: Vec<Finding>,
+    /// The findings that cost a record, by their places among all.
+    pub(crate) losses: Vec<usize>,
     /// Why the last line that gave no record gave none: `line 2: there is no `execution_status``.
     pub(crate) last_loss: Option<String>,
 }
@@ -66,6 +85,7 @@ pub(crate) fn read_records(
             Ok(None) => break,
             Err(error) => {
                 let loss = format!("reading stopped: {error}");
+                remarks.losses.push(remarks.findings.len());
                 remarks.add_whole(format!("{loss}; what follows is lost"));
                 remarks.last_loss = Some(loss);
                 break;
@@ -88,7 +108,8 @@ fn read_line(
         remarks.blank_lines += 1;
         return;
     }
-    let error = match take(number, line) {
+    let mut take = |line: &[u8]| check_seal(line).and_then(|()| take(number, line));
+    let error = match take(line) {
         Ok(remark) => {
             remarks.extend(number, remark);
             if !terminated {
@@ -105,7 +126,7 @@ fn read_line(
     }
     let mut lost = 0;
     for (place, part) in parts.iter().enumerate() {
-        match take(number, part) {
+        match take(part) {
             Ok(remark) => remarks.extend(number, remark),
             Err(error) => {
                 lost += 1;
@@ -115,6 +136,9 @@ fn read_line(
         }
     }
     let whole = parts.len() - lost;
+    if lost > 0 {
+        remarks.losses.push(remarks.findings.len());
+    }
     remarks
         .add(number, &format!("{} records run into each other; {whole} recovered, {lost} lost", parts.len()));
 }
@@ -146,6 +170,7 @@ fn in_units(bytes: u64) -> String {
 struct Remarks<'a> {
     place: &'a str,
     findings: Vec<Finding>,
+    losses: Vec<usize>,
     last_loss: Option<String>,
     more: usize,
     blank_lines: usize,
@@ -154,12 +179,13 @@ struct Remarks<'a> {
 
 impl<'a> Remarks<'a> {
     fn of(place: &'a str) -> Remarks<'a> {
-        let findings = Vec::new();
-        Remarks { place, findings, last_loss: None, more: 0, blank_lines: 0, carriage_returns: 0 }
+        let (findings, losses) = (Vec::new(), Vec::new());
+        Remarks { place, findings, losses, last_loss: None, more: 0, blank_lines: 0, carriage_returns: 0 }
     }
 
     /// Adds that a line gave no record, and why.
     fn lose(&mut self, line: usize, reason: &str) {
+        self.losses.push(self.findings.len());
         self.add(line, &format!("{reason}; this line is lost"));
         self.last_loss = Some(format!("line {line}: {reason}"));
     }
@@ -195,7 +221,9 @@ impl<'a> Remarks<'a> {
                 "lines that end in CRLF: {lines}; the file was converted, nothing is lost"
             ));
         }
-        Faults { findings: self.findings, last_loss: self.last_loss }
+        // Of those beyond the most that are listed, there is one line for all.
+        self.losses.retain(|place| *place < self.findings.len());
+        Faults { findings: self.findings, losses: self.losses, last_loss: self.last_loss }
     }
 }
 

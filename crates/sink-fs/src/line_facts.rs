@@ -29,6 +29,8 @@ pub(crate) struct LineFacts<'a> {
     pub(crate) inputs: GroupSummary,
     pub(crate) outputs: GroupSummary,
     pub(crate) tensor_details: Option<TensorDetails>,
+    /// Tensors changed while one of the call's files was written.
+    pub(crate) is_unstable: bool,
 }
 
 impl LineFacts<'_> {
@@ -49,7 +51,7 @@ pub(crate) fn scan_line<'a>(line: &'a [u8], recurring: &mut Recurring) -> Result
     let mut facts = LineFacts::default();
     let (mut function, mut module, mut status) = (None, None, None);
     let (mut graph_capture, mut base_dump_dir) = (None, None);
-    let (mut info, mut origin) = (None, None);
+    let (mut info, mut origin, mut unstable) = (None, None, None);
     let mut scanner = Scanner::new(line)?;
     scanner.object(|scanner, key| match &*key.to_bytes() {
         b"function_name" => {
@@ -71,6 +73,7 @@ pub(crate) fn scan_line<'a>(line: &'a [u8], recurring: &mut Recurring) -> Result
         }
         b"tensor_info" => once(scanner, key, &mut info, scan_tensor_info),
         b"callbox" => once(scanner, key, &mut origin, scan_origin),
+        b"tensor_files" => once(scanner, key, &mut unstable, scan_files),
         other => recurring.skip(scanner, other),
     })?;
     scanner.end()?;
@@ -81,6 +84,7 @@ pub(crate) fn scan_line<'a>(line: &'a [u8], recurring: &mut Recurring) -> Result
     facts.is_snapshot = base_dump_dir.is_some();
     (facts.inputs, facts.outputs) = info.unwrap_or_default();
     facts.origin = origin.flatten();
+    facts.is_unstable = unstable.unwrap_or_default();
     Ok(facts)
 }
 
@@ -112,6 +116,29 @@ fn scan_origin<'a>(scanner: &mut Scanner<'a>) -> Result<OriginFacts<'a>, JsonErr
         _ => scanner.skip(),
     })?;
     Ok(host.zip(process))
+}
+
+/// Tells whether one of the files is unstable.
+fn scan_files(scanner: &mut Scanner<'_>) -> Result<bool, JsonError> {
+    let mut any = false;
+    scanner.object(|scanner, name| {
+        let offset = scanner.offset();
+        let (mut bytes, mut hash, mut unstable) = (None, None, None);
+        let file = scanner.object(|scanner, key| match &*key.to_bytes() {
+            b"unstable" => once(scanner, key, &mut unstable, Scanner::bool),
+            // Not needed, but a record with other values is none.
+            b"bytes" => once(scanner, key, &mut bytes, unsigned),
+            b"hash" => once(scanner, key, &mut hash, string),
+            _ => scanner.skip(),
+        });
+        file.map_err(|error| error.of_key(name))?;
+        any |= unstable.unwrap_or_default();
+        match bytes {
+            Some(_) => Ok(()),
+            None => Err(JsonError::new(offset, "there is no `bytes`").of_key(name)),
+        }
+    })?;
+    Ok(any)
 }
 
 /// Reads the value of a key that may appear once; null counts as absent.
@@ -176,7 +203,8 @@ mod tests {
             "input_metadata": {"function_name": "no"}, "tensor_info": {"input_tensor_keys": ["arg_0", "arg_1"],
             "output_tensor_keys": [], "input_size_bytes": 32, "input_size_mb": 3e-05},
             "tensor_details": {"arg_0": {"shape": [2], "dtype": "torch.int8", "stride": [1]}}, "execution_status": "inputs_saved", "graph_capture": true,
-            "self_id": 18446744073709551615, "dump_dir": "a/b", "callbox": {"host": "h", "process": "p"}}"#;
+            "self_id": 18446744073709551615, "dump_dir": "a/b", "callbox": {"host": "h", "process": "p"},
+            "tensor_files": {"inputs.pt": {"bytes": 9, "unstable": true}, "outputs.pt": {"bytes": 9, "hash": "xxh3:0"}}}"#;
         let facts = scan(line.as_bytes()).unwrap();
         let int8 = TensorMeta {
             shape: vec![2],
@@ -199,6 +227,7 @@ mod tests {
             inputs: GroupSummary { tensors: 2, bytes: 32 },
             outputs: GroupSummary::default(),
             tensor_details: Some(Arc::new([("arg_0".to_owned(), int8)])),
+            is_unstable: true,
         };
         assert_eq!(facts, expected);
     }
@@ -306,6 +335,28 @@ mod tests {
             );
             let record = read_record(&json::parse(line.as_bytes()).unwrap());
             prop_assert_eq!(scan(line.as_bytes()).is_ok(), record.is_ok());
+        }
+
+        #[test]
+        fn both_readers_take_the_same_files(
+            values in prop::array::uniform3(
+                prop::sample::select(vec!["1", "-1", "2.5", "null", "\"a\"", "{}", "true", "false"])
+            ),
+            present in any::<[bool; 3]>(),
+            whole in prop::sample::select(vec!["{}", "1", "null", "[]"]),
+        ) {
+            let keys = ["bytes", "hash", "unstable"];
+            let entries: Vec<_> = keys.iter().zip(values).zip(present).filter(|(_, present)| *present)
+                .map(|((key, value), _)| format!("\"{key}\": {value}")).collect();
+            for files in [format!("{{\"inputs.pt\": {{{}}}}}", entries.join(", ")), whole.to_owned()] {
+                let line = format!(
+                    r#"{{"function_name": "f", "execution_status": "completed", "tensor_files": {files}}}"#
+                );
+                let record = read_record(&json::parse(line.as_bytes()).unwrap()).ok();
+                let recorded = record.map(|record| record.files.iter().any(|file| file.is_unstable));
+                let listed = scan(line.as_bytes()).ok().map(|facts| facts.is_unstable);
+                prop_assert_eq!(listed, recorded, "{}", line);
+            }
         }
     }
 }

@@ -99,6 +99,19 @@ pub(crate) fn differences(call: &DumpedCall, record: &CallRecord, relative: &Pat
     findings
 }
 
+/// Tells of the files whose tensors changed while they were written. They can be used: what they hold is what was
+/// written.
+pub(crate) fn unstable(record: &CallRecord, relative: &Path) -> Vec<Finding> {
+    let files = record.files.iter().filter(|file| file.is_unstable);
+    files
+        .map(|file| Finding {
+            place: relative.join(&file.name).to_string_lossy().into_owned(),
+            message: "tensors changed while they were written: the file may hold what none of them ever was"
+                .to_owned(),
+        })
+        .collect()
+}
+
 /// Tells whether a call whose last record has this status can be listed with that state.
 fn can_follow(state: &CallState, status: &ExecutionStatus) -> bool {
     match state {

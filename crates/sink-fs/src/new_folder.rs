@@ -4,11 +4,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use callbox_core::SinkError;
+use callbox_core::{FileHash, SinkError};
 
 use crate::disk::Folder;
 use crate::durability::Durability;
 use crate::files::{Files, RealFiles};
+use crate::hash::Hashing;
 use crate::staged::{self, Fill};
 
 /// A folder that is being filled, readable by its owner alone.
@@ -38,9 +39,15 @@ impl NewFolder {
         }
     }
 
-    /// Writes a file; `planned` is the size that it must come to, where that is known. `Ok` gives its size: the
-    /// whole file is visible; an error leaves nothing visible.
-    pub fn put(&self, name: &str, planned: Option<u64>, fill: &mut Fill<'_>) -> Result<u64, SinkError> {
-        staged::put(&self.folder, name, planned, fill)
+    /// Writes a file; `planned` is the size that it must come to, where that is known. `Ok` gives its size and its
+    /// hash, where one is asked for: the whole file is visible; an error leaves nothing visible.
+    pub fn put(
+        &self,
+        name: &str,
+        planned: Option<u64>,
+        hashing: Hashing,
+        fill: &mut Fill<'_>,
+    ) -> Result<(u64, Option<FileHash>), SinkError> {
+        staged::put(&self.folder, name, planned, hashing, fill)
     }
 }

@@ -3,7 +3,6 @@
 //! Fresh memory is slow to write to, since the kernel clears each page first; a buffer that was used before
 //! is two to three times as fast. Tensors are views into such a buffer, so it returns with the last of them.
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,8 +28,8 @@ struct Lent {
 }
 
 impl BufferPool {
-    /// Reads the rest of a file of about `len` bytes.
-    pub(crate) fn read(&self, mut file: File, len: u64) -> io::Result<Bytes> {
+    /// Reads the rest of a file of about `len` bytes, through whatever else sees them.
+    pub(crate) fn read(&self, mut file: impl Read, len: u64) -> io::Result<Bytes> {
         let len = usize::try_from(len).map_err(|_| io::ErrorKind::OutOfMemory)?;
         let mut lent = Lent { bytes: self.take(len), pool: self.clone() };
         lent.bytes.try_reserve_exact(len)?;
@@ -79,6 +78,7 @@ impl Drop for Lent {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
     use std::io::{Seek, Write};
 
     use super::*;

@@ -1,7 +1,8 @@
 //! A call's record from its line of JSON.
 
 use callbox_core::{
-    CallRecord, ExecutionStatus, FunctionName, MetaValue, Origin, RecordedError, TensorInfo, TensorMeta, Text,
+    CallRecord, ExecutionStatus, FileHash, FunctionName, MetaValue, Origin, RecordedError, RecordedFile,
+    TensorInfo, TensorMeta, Text,
 };
 
 use crate::fields::Fields;
@@ -37,6 +38,10 @@ pub(crate) fn read_record(json: &Json) -> Result<CallRecord, RecordError> {
         origin: fields.object("callbox")?.map(read_origin).transpose()?.flatten(),
         error: fields.object("error")?.map(read_error).transpose()?,
         reason: fields.string("reason")?,
+        files: match fields.object("tensor_files")? {
+            Some(files) => read_files(files)?,
+            None => Vec::new(),
+        },
     })
 }
 
@@ -111,6 +116,24 @@ fn read_error(fields: Fields<'_>) -> Result<RecordedError, RecordError> {
         type_name: fields.string("type")?.unwrap_or_default(),
         text: fields.string("text")?.unwrap_or_default(),
     })
+}
+
+/// Reads what is known of each file of tensors by its name.
+pub(crate) fn read_files(files: Fields<'_>) -> Result<Vec<RecordedFile>, RecordError> {
+    let file = |(name, value): &(Text, Json)| {
+        let name = name.to_string();
+        let fields = Fields::of(value, &name)?;
+        let hash = fields.string("hash")?;
+        let hash = hash.as_deref().and_then(|hash| hash.split_once(':'));
+        Ok(RecordedFile {
+            bytes: fields.unsigned("bytes")?.ok_or_else(|| RecordError::missing("bytes"))?,
+            hash: hash
+                .map(|(kind, digits)| FileHash { kind: kind.to_owned().into(), digits: digits.to_owned() }),
+            is_unstable: fields.bool("unstable")?.unwrap_or_default(),
+            name,
+        })
+    };
+    files.entries().iter().map(file).collect()
 }
 
 #[cfg(test)]

@@ -9,14 +9,18 @@ use std::io::{self, Read, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use callbox_core::Finding;
+use callbox_core::{Finding, RecordedFile};
 
+use crate::encode::push_files;
+use crate::fields::Fields;
+use crate::hash::{seal, unsealed};
 use crate::index::{folder_name, slot_name};
-use crate::json::{Dialect, Kind, Scanner, push_str};
-use crate::jsonl::{LineError, split_at_starts};
+use crate::json::{self, Dialect, Kind, Scanner, push_str};
+use crate::jsonl::{LineError, check_seal, split_at_starts};
 use crate::line_facts::scan_line;
 use crate::lines::{Content, LineReader};
 use crate::location::{location, normalised};
+use crate::record::read_files;
 use crate::recurring::Recurring;
 
 /// The keys that hold paths: of the call's folder, and of the two folders of a flush.
@@ -25,10 +29,24 @@ const TENSOR_FORMAT: &str = "tensor_format";
 /// Between a call's folder and those of its flushes.
 pub(crate) const FLUSHES: &str = "graph_flushes";
 
+const FILES: &str = "tensor_files";
+
 /// What the records of a session say after it was rewritten.
 pub struct Rewriting<'a> {
     root: PathBuf,
-    format_of: &'a dyn Fn(&str) -> Option<&'static str>,
+    records_of: &'a RecordsOf<'a>,
+}
+
+/// Gives what the records of a folder inside the session say anew.
+pub type RecordsOf<'a> = dyn Fn(&str) -> Option<&'a NewRecords> + 'a;
+
+/// What the records of one folder say anew.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewRecords {
+    /// The `tensor_format`.
+    pub format: &'static str,
+    /// Files that were written anew: each takes the place of the one that was its group's.
+    pub files: Vec<RecordedFile>,
 }
 
 /// What became of a file of records.
@@ -43,10 +61,10 @@ pub struct Rewritten {
 impl<'a> Rewriting<'a> {
     /// Rewrites records for a session that lies in `root`.
     ///
-    /// `format_of` gives the `tensor_format` of a folder inside the session: `CALL`, or
-    /// `CALL/graph_flushes/flush_0001`. `None`: its records stay as they are.
-    pub fn new(root: &Path, format_of: &'a dyn Fn(&str) -> Option<&'static str>) -> Rewriting<'a> {
-        Rewriting { root: normalised(root), format_of }
+    /// `records_of` knows a folder inside the session by its name: `CALL`, or `CALL/graph_flushes/flush_0001`.
+    /// `None`: its records stay as they are.
+    pub fn new(root: &Path, records_of: &'a RecordsOf<'a>) -> Rewriting<'a> {
+        Rewriting { root: normalised(root), records_of }
     }
 
     /// Copies a file of records, line by line; `place` is its name, for what is lost. An error is one of writing.
@@ -92,8 +110,17 @@ impl<'a> Rewriting<'a> {
         Ok(records)
     }
 
-    /// Rewrites a record; `None` if it stays as it is.
+    /// Rewrites a record; `None` if it stays as it is. A line that is damaged must not get a hash that says it is not.
     fn record(&self, line: &[u8]) -> Result<Option<String>, LineError> {
+        check_seal(line)?;
+        let Some(content) = unsealed(line) else { return self.content(line) };
+        let mut changed = self.content(content.as_bytes())?;
+        changed.iter_mut().for_each(seal);
+        Ok(changed)
+    }
+
+    /// Rewrites a record without a hash.
+    fn content(&self, line: &[u8]) -> Result<Option<String>, LineError> {
         let found = found(line)?;
         let dump_dir = found.iter().find(|found| found.key == PATHS[0]);
         let slot;
@@ -104,19 +131,27 @@ impl<'a> Rewriting<'a> {
                 Some(slot.as_str())
             }
         };
-        let Some(format) = folder.and_then(self.format_of) else { return Ok(None) };
+        let Some(new) = folder.and_then(self.records_of) else { return Ok(None) };
         let mut changed = String::with_capacity(line.len());
         let mut from = 0;
         for found in &found {
-            let text = match found.key {
-                TENSOR_FORMAT => Cow::Borrowed(format),
-                _ => match inside(&found.text) {
-                    Some(folder) => Cow::Owned(location(&self.root, folder)),
-                    None => continue,
-                },
-            };
-            changed.push_str(utf8(&line[from..found.range.start]));
-            push_str(&mut changed, &text, Dialect::Python);
+            let upto = utf8(&line[from..found.range.start]);
+            match found.key {
+                TENSOR_FORMAT => {
+                    changed.push_str(upto);
+                    push_str(&mut changed, new.format, Dialect::Python);
+                }
+                FILES => {
+                    let Some(files) = replaced(&found.text, &new.files)? else { continue };
+                    changed.push_str(upto);
+                    push_files(&mut changed, &files);
+                }
+                _ => {
+                    let Some(folder) = inside(&found.text) else { continue };
+                    changed.push_str(upto);
+                    push_str(&mut changed, &location(&self.root, folder), Dialect::Python);
+                }
+            }
             from = found.range.end;
         }
         changed.push_str(utf8(&line[from..]));
@@ -133,9 +168,25 @@ impl fmt::Debug for Rewriting<'_> {
 /// A value that may change.
 struct Found<'a> {
     key: &'static str,
+    /// What a string means; of the files, how they are spelled.
     text: Cow<'a, str>,
     /// Where it stands, quotes included.
     range: Range<usize>,
+}
+
+/// Puts files in the place of those of their group; `None` if there are none of theirs.
+fn replaced(recorded: &str, new: &[RecordedFile]) -> Result<Option<Vec<RecordedFile>>, LineError> {
+    let mut files = read_files(Fields::of(&json::parse(recorded.as_bytes())?, FILES)?)?;
+    let stem = |file: &RecordedFile| file.name.rsplit_once('.').map(|(stem, _)| stem.to_owned());
+    let mut any = false;
+    for file in &mut files {
+        if let Some(new) = new.iter().find(|new| stem(new) == stem(file)) {
+            // Tensors that changed while they were recorded are no better for having been copied.
+            *file = RecordedFile { is_unstable: file.is_unstable, ..new.clone() };
+            any = true;
+        }
+    }
+    Ok(any.then_some(files))
 }
 
 /// Writes a record, or what it was changed to; gives the number of changes.
@@ -149,11 +200,17 @@ fn found(line: &[u8]) -> Result<Vec<Found<'_>>, LineError> {
     let mut all = Vec::new();
     let mut scanner = Scanner::new(line)?;
     scanner.object(|scanner, key| {
-        let known =
-            PATHS.into_iter().chain([TENSOR_FORMAT]).find(|known| *key.to_bytes() == *known.as_bytes());
-        let (Some(key), Kind::String) = (known, scanner.peek()?) else { return scanner.skip() };
+        let known = PATHS
+            .into_iter()
+            .chain([TENSOR_FORMAT, FILES])
+            .find(|known| *key.to_bytes() == *known.as_bytes());
+        let kind = scanner.peek()?;
         let start = scanner.offset();
-        let text = scanner.string()?.to_string_lossy();
+        let (key, text) = match (known, kind) {
+            (Some(FILES), Kind::Object) => (FILES, Cow::Borrowed(utf8(scanner.raw()?))),
+            (Some(key), Kind::String) if key != FILES => (key, scanner.string()?.to_string_lossy()),
+            _ => return scanner.skip(),
+        };
         all.push(Found { key, text, range: start..scanner.offset() });
         Ok(())
     })?;
@@ -181,9 +238,12 @@ mod tests {
 
     /// Rewrites a file of records into `new/place`, as of the format `second`, but for the folders named.
     fn rewritten(text: &[u8], kept: &[&str]) -> (String, Rewritten) {
-        let format_of = |folder: &str| (!kept.contains(&folder)).then_some("second");
+        let file =
+            RecordedFile { name: "inputs.second".to_owned(), bytes: 7, hash: None, is_unstable: false };
+        let new = NewRecords { format: "second", files: vec![file] };
+        let records_of = |folder: &str| (!kept.contains(&folder)).then_some(&new);
         let mut out = Vec::new();
-        let rewriting = Rewriting::new(Path::new("./new//place/"), &format_of);
+        let rewriting = Rewriting::new(Path::new("./new//place/"), &records_of);
         let rewritten = rewriting.copy("session.jsonl", text, &mut out).unwrap();
         (String::from_utf8(out).unwrap(), rewritten)
     }

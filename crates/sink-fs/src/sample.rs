@@ -132,7 +132,7 @@ impl TensorSerializer for Plain {
             }
         }
         let bytes = group.tensors.iter().map(|(_, tensor)| tensor.byte_len()).sum();
-        Ok(FilePlan { format: self.format(), bytes, remarks: Vec::new() })
+        Ok(FilePlan { format: self.format(), bytes, hash: None, remarks: Vec::new() })
     }
 
     fn encode<'a>(&self, group: &'a TensorGroup<'a>, out: &'a mut dyn Write) -> Result<(), FormatError> {

@@ -13,6 +13,7 @@ use crate::durability::Durability;
 use crate::encode;
 use crate::files::{Files, RealFiles};
 use crate::formats::Formats;
+use crate::hash::Hashing;
 use crate::index::SESSION_FILE;
 use crate::line_file::LineFile;
 use crate::location::{location, normalised};
@@ -32,6 +33,8 @@ pub struct SinkOptions {
     pub fallback: Option<Arc<dyn TensorSerializer>>,
     /// Which crash a dump survives.
     pub durability: Durability,
+    /// Which hash of each file its record has.
+    pub hashing: Hashing,
 }
 
 /// Writes sessions: one folder a call, made new and never shared, and `session.jsonl` beside them.
@@ -45,6 +48,7 @@ pub struct FsSink {
     files: Arc<dyn Files>,
     formats: Formats,
     durability: Durability,
+    hashing: Hashing,
     session: PerProcess<u32, OpenSession>,
 }
 
@@ -69,6 +73,7 @@ impl FsSink {
             files,
             formats: Formats { primary: options.format, fallback: options.fallback },
             durability: options.durability,
+            hashing: options.hashing,
             session: PerProcess::new(),
         }
     }
@@ -102,7 +107,8 @@ impl FsSink {
 
 impl DumpSink for FsSink {
     fn plan<'a>(&self, tensors: &'a TensorGroup<'a>) -> Result<FilePlan, SinkError> {
-        self.formats.plan(tensors)
+        let plan = self.formats.plan(tensors)?;
+        Ok(FilePlan { hash: self.hashing.planned(), ..plan })
     }
 
     fn open(&self, name: &SlotName) -> Result<Box<dyn DumpSlot>, SinkError> {
@@ -117,11 +123,14 @@ impl DumpSink for FsSink {
             }
         };
         let location = location(&self.root, &name);
-        Ok(Box::new(FsSlot::new(session, folder, name, location, self.formats.clone())))
+        Ok(Box::new(FsSlot::new(session, folder, name, location, self.formats.clone(), self.hashing)))
     }
 
     fn encode(&self, record: &CallRecord) -> Result<Line, SinkError> {
-        Ok(encode::line(record))
+        Ok(match self.hashing {
+            Hashing::Off => encode::line(record),
+            Hashing::Xxh3 | Hashing::Blake3 => encode::sealed_line(record),
+        })
     }
 
     fn log(&self, line: &Line) -> Result<u64, SinkError> {

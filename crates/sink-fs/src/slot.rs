@@ -1,12 +1,14 @@
 //! The folder of one call while it is recorded.
 
+use std::io::Write;
 use std::sync::Arc;
 
-use callbox_core::{DumpSlot, FilePlan, Group, Line, SinkError, TensorGroup};
+use callbox_core::{DumpSlot, FilePlan, Group, Line, SinkError, TensorGroup, WrittenFile};
 
 use crate::disk::Folder;
 use crate::folder::METADATA_FILE;
 use crate::formats::Formats;
+use crate::hash::Hashing;
 use crate::line_file::LineFile;
 use crate::staged;
 
@@ -18,6 +20,7 @@ pub(crate) struct FsSlot {
     name: String,
     location: String,
     formats: Formats,
+    hashing: Hashing,
     metadata: Option<LineFile>,
     /// Names of the files of tensors.
     files: Vec<String>,
@@ -30,8 +33,9 @@ impl FsSlot {
         name: String,
         location: String,
         formats: Formats,
+        hashing: Hashing,
     ) -> FsSlot {
-        FsSlot { session, folder, name, location, formats, metadata: None, files: Vec::new() }
+        FsSlot { session, folder, name, location, formats, hashing, metadata: None, files: Vec::new() }
     }
 }
 
@@ -45,13 +49,22 @@ impl DumpSlot for FsSlot {
         group: Group,
         tensors: &'a TensorGroup<'a>,
         plan: &FilePlan,
-    ) -> Result<u64, SinkError> {
-        let name = format!("{}.{}", group.stem(), plan.format.extension);
+    ) -> Result<WrittenFile, SinkError> {
+        let name = group.file_name(plan.format);
         let format = self.formats.of(plan)?;
-        let bytes =
-            staged::put(&self.folder, &name, Some(plan.bytes), &mut |out| format.encode(tensors, out))?;
+        // Without a hash of the file, two looks at its tensors could not be compared.
+        let may_change = tensors.may_change();
+        let hashing = match self.hashing {
+            Hashing::Off if may_change => Hashing::Xxh3,
+            hashing => hashing,
+        };
+        let encode = &mut |out: &mut dyn Write| format.encode(tensors, out);
+        let (bytes, hash) = staged::put(&self.folder, &name, Some(plan.bytes), hashing, encode)?;
         self.files.push(name);
-        Ok(bytes)
+        // Memory that cannot be read again has changed too.
+        let is_unstable = may_change && !staged::hash_of(hashing, encode).is_ok_and(|again| again == hash);
+        let hash = hash.filter(|_| self.hashing != Hashing::Off);
+        Ok(WrittenFile { bytes, hash, is_unstable })
     }
 
     fn append(&mut self, line: &Line) -> Result<u64, SinkError> {

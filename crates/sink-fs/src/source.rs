@@ -12,7 +12,7 @@ use callbox_core::{
 use crate::folder::METADATA_FILE;
 use crate::index::SESSION_FILE;
 use crate::json::Json;
-use crate::metadata::{differences, read_metadata, read_metadata_json};
+use crate::metadata::{differences, read_metadata, read_metadata_json, unstable};
 use crate::open::Root;
 use crate::session::{is_call_folder, list_call, list_session};
 use crate::tree::FileTree;
@@ -115,6 +115,7 @@ impl DumpSource for FsSource {
         let relative = self.relative(call);
         let mut metadata = read_metadata(&self.tree.root, &relative)?;
         metadata.findings.extend(differences(call, &metadata.record, &relative));
+        metadata.findings.extend(unstable(&metadata.record, &relative));
         Ok(LoadedRecord { record: metadata.record, findings: metadata.findings })
     }
 
@@ -132,7 +133,7 @@ impl DumpSource for FsSource {
             1 => files.remove(0),
             _ => self.recorded_format(call, files)?,
         };
-        self.tree.decode(format, &relative, file).map(Some)
+        self.tree.decode(format, &relative, file).map(|(tensors, _)| Some(tensors))
     }
 }
 

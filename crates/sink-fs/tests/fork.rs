@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use callbox_core::{DumpSink, Line, SinkError, SlotName};
-use callbox_sink_fs::{Durability, FsSink, SinkOptions};
+use callbox_sink_fs::{Durability, FsSink, Hashing, SinkOptions};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 
 use self::unused_format::Unused;
@@ -77,6 +77,7 @@ fn children_forked_while_four_threads_record_go_on_recording() {
         fallback: None,
         // With syncs the parent's threads are within the sink nearly always.
         durability: Durability::System,
+        hashing: Hashing::Xxh3,
     });
     let is_over = AtomicBool::new(false);
     let ended = thread::scope(|scope| {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use callbox_core::error::chain;
 use callbox_core::{DumpSink, Line, SlotName};
-use callbox_sink_fs::{Durability, FsSink, SinkOptions};
+use callbox_sink_fs::{Durability, FsSink, Hashing, SinkOptions};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use self::unused_format::Unused;
@@ -28,6 +28,7 @@ fn u07_a_line_without_room_leaves_no_part_of_itself_and_the_next_one_fits_when_s
         format: Arc::new(Unused),
         fallback: None,
         durability: Durability::Process,
+        hashing: Hashing::Xxh3,
     });
     let name = SlotName::parse("20260101_000000_000_pid1_f_call0001").unwrap();
     let mut slot = sink.open(&name).unwrap();

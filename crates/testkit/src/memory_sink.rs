@@ -6,7 +6,7 @@ use std::{io, mem};
 
 use callbox_core::{
     CallRecord, DumpSink, DumpSlot, FilePlan, Format, FormatError, Group, Line, SinkError, SlotName,
-    TensorBuf, TensorGroup, TensorView,
+    TensorBuf, TensorGroup, TensorView, WrittenFile,
 };
 
 /// The format of a file in memory.
@@ -135,7 +135,7 @@ impl MemorySink {
 impl DumpSink for MemorySink {
     fn plan<'a>(&self, tensors: &'a TensorGroup<'a>) -> Result<FilePlan, SinkError> {
         self.carry_out("plan", Operation::Plan)?;
-        Ok(FilePlan { format: FORMAT, bytes: byte_len(tensors), remarks: Vec::new() })
+        Ok(FilePlan { format: FORMAT, bytes: byte_len(tensors), hash: None, remarks: Vec::new() })
     }
 
     fn open(&self, name: &SlotName) -> Result<Box<dyn DumpSlot>, SinkError> {
@@ -181,7 +181,7 @@ impl DumpSlot for MemorySlot {
         group: Group,
         tensors: &'a TensorGroup<'a>,
         plan: &FilePlan,
-    ) -> Result<u64, SinkError> {
+    ) -> Result<WrittenFile, SinkError> {
         let copies = tensors.tensors.iter().map(|(key, tensor)| Ok(((*key).to_owned(), copy(tensor)?)));
         let tensors_copied = copies.collect::<Result<_, FormatError>>()?;
         if plan.bytes != byte_len(tensors) {
@@ -190,7 +190,7 @@ impl DumpSlot for MemorySlot {
         }
         let put = Operation::Put { place: self.place.clone(), group, tensors: tensors_copied };
         self.sink.carry_out("put", put)?;
-        Ok(plan.bytes)
+        Ok(WrittenFile { bytes: plan.bytes, ..WrittenFile::default() })
     }
 
     fn append(&mut self, line: &Line) -> Result<u64, SinkError> {

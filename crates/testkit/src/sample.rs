@@ -26,6 +26,7 @@ pub fn record(module: &str, name: &str) -> CallRecord {
         origin: None,
         error: None,
         reason: None,
+        files: Vec::new(),
     }
 }
 
@@ -61,5 +62,6 @@ pub fn call(record: &CallRecord) -> DumpedCall {
         inputs: summary(info.input_keys.len(), info.input_bytes),
         outputs: summary(info.output_keys.len(), info.output_bytes.unwrap_or_default()),
         tensor_details: record.tensor_details.clone().into(),
+        is_unstable: record.files.iter().any(|file| file.is_unstable),
     }
 }

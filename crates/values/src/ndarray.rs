@@ -43,7 +43,7 @@ fn borrowed<A: Element, D: Dimension>(array: &ArrayRef<A, D>) -> Option<Result<T
 fn copied<A: Element, D: Dimension>(array: &ArrayRef<A, D>) -> Result<TensorView<'_>, LayoutError> {
     let copy = Copied(array.iter().copied().collect::<Vec<A>>());
     let id = StorageId::of(copy.as_ref());
-    TensorView::held(A::DTYPE, Layout::contiguous(array.shape())?, id, copy)
+    TensorView::frozen(A::DTYPE, Layout::contiguous(array.shape())?, id, copy)
 }
 
 /// Elements in row-major order.

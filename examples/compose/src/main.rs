@@ -10,7 +10,7 @@ use callbox_core::{
     Recorder, Settings, SinkError, TensorView, Value,
 };
 use callbox_format_safetensors::SafetensorsSerializer;
-use callbox_sink_fs::{Durability, FsSink, SinkOptions};
+use callbox_sink_fs::{Durability, FsSink, Hashing, SinkOptions};
 use time::OffsetDateTime;
 
 static SCALE: Callsite = Callsite::new(module_path!(), "scale", "(x: &[f32], factor: f32) -> Vec<f32>");
@@ -23,6 +23,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         format: Arc::new(SafetensorsSerializer),
         fallback: None,
         durability: Durability::Process,
+        hashing: Hashing::Xxh3,
     });
     let recorder = Recorder::new(
         Settings {

@@ -13,7 +13,7 @@ use callbox_format_safetensors::SafetensorsSerializer;
 use callbox_kernels_cpu::CpuExecutor;
 use callbox_sink_fs::files::{Files, RealFiles};
 use callbox_sink_fs::json::{self, Json};
-use callbox_sink_fs::{Durability, FsSink, FsSource, ReadMode, ReadOptions, SinkOptions};
+use callbox_sink_fs::{Durability, FsSink, FsSource, Hashing, ReadMode, ReadOptions, SinkOptions};
 use callbox_testkit::conformance::{Contents, ExecutorCase, FilesCase, SinkCase};
 use callbox_testkit::sim::SimDisk;
 use callbox_testkit::{MemorySink, MemorySource, Operation, conformance, sample};
@@ -95,7 +95,13 @@ fn a_folder_is_a_sink_in_each_format_and_durability() {
 fn folder_case(format: Arc<dyn TensorSerializer>, durability: Durability) -> SinkCase {
     let folder = TempDir::new().unwrap();
     let root = folder.path().join("dumps");
-    let sink = FsSink::new(SinkOptions { root: root.clone(), format, fallback: None, durability });
+    let sink = FsSink::new(SinkOptions {
+        root: root.clone(),
+        format,
+        fallback: None,
+        durability,
+        hashing: Hashing::Xxh3,
+    });
     let session = move || {
         let _kept = &folder;
         records(&root.join("session.jsonl")).iter().map(|record| number(record, "call_sequence")).collect()

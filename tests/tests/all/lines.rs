@@ -8,7 +8,7 @@ use std::sync::Arc;
 use callbox_core::{CallRecord, DumpSink, DumpSource};
 use callbox_format_pt::PtSerializer;
 use callbox_sink_fs::json;
-use callbox_sink_fs::{Durability, FsSink, FsSource, ReadOptions, SinkOptions};
+use callbox_sink_fs::{Durability, FsSink, FsSource, Hashing, ReadOptions, SinkOptions};
 use callbox_tests::corpus;
 
 /// What is written again must be what it was.
@@ -60,6 +60,7 @@ fn a_real_record_is_written_as_flashinfer_wrote_it() {
         format: Arc::new(PtSerializer),
         fallback: None,
         durability: Durability::Process,
+        hashing: Hashing::Off,
     });
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for file in files(&corpus) {

@@ -18,7 +18,11 @@ pub(super) const ROWS: [Row; 24] = [
     Row { folder: "crates/core", ours: &[], external: &["bytes", "globset", "half", "multiversion", "thiserror", "time"] },
     Row { folder: "crates/format-pt", ours: &["core"], external: &["crc32fast"] },
     Row { folder: "crates/format-safetensors", ours: &["core"], external: &["safetensors", "serde", "serde_json"] },
-    Row { folder: "crates/sink-fs", ours: &["core"], external: &["memchr", "memmap2", "rustix", "thiserror"] },
+    Row {
+        folder: "crates/sink-fs",
+        ours: &["core"],
+        external: &["blake3", "memchr", "memmap2", "rustix", "thiserror", "twox-hash"],
+    },
     Row { folder: "crates/kernels-cpu", ours: &["core"], external: &["libm", "matrixmultiply", "rayon"] },
     Row {
         folder: "crates/values",
@@ -30,6 +34,8 @@ pub(super) const ROWS: [Row; 24] = [
     Row { folder: "crates/replay", ours: &["core"], external: &["thiserror"] },
     // A use case about the files of a session: what is carried over unread is no matter of the ports.
     Row { folder: "crates/convert", ours: &["core", "sink-fs"], external: &["thiserror"] },
+    // Another one: of ports it would see tensors, not lines and sizes.
+    Row { folder: "crates/verify", ours: &["core", "sink-fs"], external: &[] },
     Row {
         folder: "crates/callbox",
         ours: &[
@@ -39,7 +45,7 @@ pub(super) const ROWS: [Row; 24] = [
     },
     Row {
         folder: "crates/cli",
-        ours: &["convert", "core", "format-pt", "format-safetensors", "kernels-cpu", "replay", "sink-fs"],
+        ours: &["convert", "core", "format-pt", "format-safetensors", "kernels-cpu", "replay", "sink-fs", "verify"],
         external: &[
             "anstream", "anstyle", "anyhow", "clap", "indicatif", "serde", "serde_json", "sha2", "terminal_size",
         ],

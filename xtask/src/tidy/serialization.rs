@@ -5,8 +5,9 @@ use super::source::find_word;
 use super::tree::Tree;
 
 /// The files whose types derive serde's traits.
-pub(super) const FILES: [&str; 6] = [
+pub(super) const FILES: [&str; 7] = [
     "crates/cli/src/convert.rs",
+    "crates/cli/src/verify.rs",
     "crates/cli/src/json.rs",
     "crates/cli/src/list.rs",
     "crates/cli/src/replay/report.rs",

@@ -6,6 +6,7 @@ mod convert;
 mod list;
 mod replay;
 mod show;
+mod verify;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

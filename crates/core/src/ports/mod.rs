@@ -38,7 +38,7 @@ mod tests {
     use super::*;
     use crate::arguments::Arguments;
     use crate::call::Session;
-    use crate::dump_file::{FilePlan, Format};
+    use crate::dump_file::{FilePlan, Format, WrittenFile};
     use crate::event::Event;
     use crate::name::{FunctionName, Group};
     use crate::tensor::{TensorGroup, TensorMap, TensorView};
@@ -56,19 +56,19 @@ mod tests {
             .with(eq(Group::Inputs), always(), always())
             .times(1)
             .in_sequence(&mut order)
-            .returning(|_, _, _| Ok(64));
+            .returning(|_, _, _| Ok(WrittenFile { bytes: 64, ..WrittenFile::default() }));
         slot.expect_put()
             .with(eq(Group::Outputs), always(), always())
             .times(1)
             .in_sequence(&mut order)
-            .returning(|_, _, _| Ok(32));
+            .returning(|_, _, _| Ok(WrittenFile { bytes: 32, ..WrittenFile::default() }));
         slot.expect_discard().times(1).in_sequence(&mut order).returning(|| Ok(()));
 
         let format = Format { name: "torch", extension: "pt", keeps_layout: true };
-        let plan = FilePlan { format, bytes: 64, remarks: Vec::new() };
+        let plan = FilePlan { format, bytes: 64, hash: None, remarks: Vec::new() };
         let mut slot: Box<dyn DumpSlot> = Box::new(slot);
-        assert_eq!(slot.put(Group::Inputs, &group("inputs", Vec::new()), &plan).unwrap(), 64);
-        assert_eq!(slot.put(Group::Outputs, &group("outputs", Vec::new()), &plan).unwrap(), 32);
+        assert_eq!(slot.put(Group::Inputs, &group("inputs", Vec::new()), &plan).unwrap().bytes, 64);
+        assert_eq!(slot.put(Group::Outputs, &group("outputs", Vec::new()), &plan).unwrap().bytes, 32);
         slot.discard().unwrap();
     }
 

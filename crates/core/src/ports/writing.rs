@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use crate::dump_file::{FilePlan, Line};
+use crate::dump_file::{FilePlan, Line, WrittenFile};
 use crate::error::SinkError;
 use crate::event::Event;
 use crate::name::{Group, SlotName};
@@ -75,7 +75,7 @@ pub trait DumpSink: Debug + Send + Sync {
 /// The place of one call's dump.
 ///
 /// ```
-/// use callbox_core::{DumpSlot, FilePlan, Group, Line, SinkError, TensorGroup};
+/// use callbox_core::{DumpSlot, FilePlan, Group, Line, SinkError, TensorGroup, WrittenFile};
 ///
 /// /// Keeps nothing: shows what recording itself costs.
 /// #[derive(Debug)]
@@ -85,8 +85,13 @@ pub trait DumpSink: Debug + Send + Sync {
 ///     fn location(&self) -> &str {
 ///         "nowhere"
 ///     }
-///     fn put<'a>(&mut self, _: Group, _: &'a TensorGroup<'a>, plan: &FilePlan) -> Result<u64, SinkError> {
-///         Ok(plan.bytes)
+///     fn put<'a>(
+///         &mut self,
+///         _: Group,
+///         _: &'a TensorGroup<'a>,
+///         plan: &FilePlan,
+///     ) -> Result<WrittenFile, SinkError> {
+///         Ok(WrittenFile { bytes: plan.bytes, ..WrittenFile::default() })
 ///     }
 ///     fn append(&mut self, line: &Line) -> Result<u64, SinkError> {
 ///         Ok(line.byte_len())
@@ -100,14 +105,15 @@ pub trait DumpSink: Debug + Send + Sync {
 pub trait DumpSlot: Debug + Send {
     /// Returns the place as a record names it in `dump_dir`.
     fn location(&self) -> &str;
-    /// Writes a group's tensors as planned. `Ok` gives the bytes on disk: the whole file is visible under its
-    /// final name; an error leaves nothing visible.
+    /// Writes a group's tensors as planned. `Ok` tells what is on disk: the whole file is visible under its
+    /// final name; an error leaves nothing visible. Tensors whose memory others may write
+    /// ([`TensorGroup::may_change`]) are looked at once more, and a file that was torn by that says so.
     fn put<'a>(
         &mut self,
         group: Group,
         tensors: &'a TensorGroup<'a>,
         plan: &FilePlan,
-    ) -> Result<u64, SinkError>;
+    ) -> Result<WrittenFile, SinkError>;
     /// Appends a line to the call's metadata. `Ok` gives the bytes written: the whole line is there, in one
     /// piece, behind everything that was put before it.
     fn append(&mut self, line: &Line) -> Result<u64, SinkError>;

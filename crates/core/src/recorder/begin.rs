@@ -192,6 +192,7 @@ fn first_record(callsite: &Callsite, arguments: &LiveArguments<'_>, at: OffsetDa
         origin: None,
         error: None,
         reason: None,
+        files: Vec::new(),
     }
 }
 

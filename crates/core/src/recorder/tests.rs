@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 
 use super::*;
 use crate::dtype::DType;
-use crate::dump_file::{FilePlan, Format, Line};
+use crate::dump_file::{FilePlan, Format, Line, WrittenFile};
 use crate::layout::Layout;
 use crate::name::Group;
 use crate::ports::{
@@ -56,7 +56,11 @@ pub(super) fn log() -> (MockLogSink, Arc<Mutex<Vec<String>>>) {
 
 pub(super) fn plan() -> FilePlan {
     let format = Format { name: "torch", extension: "pt", keeps_layout: true };
-    FilePlan { format, bytes: 64, remarks: Vec::new() }
+    FilePlan { format, bytes: 64, hash: None, remarks: Vec::new() }
+}
+
+fn written() -> WrittenFile {
+    WrittenFile { bytes: 64, ..WrittenFile::default() }
 }
 
 /// A sink that takes one call, in this order and no other.
@@ -72,7 +76,7 @@ fn ordered_sink(groups: &'static [Group]) -> MockDumpSink {
             .withf(move |put, _, _| put == group)
             .times(1)
             .in_sequence(&mut order)
-            .returning(|_, _, _| Ok(64));
+            .returning(|_, _, _| Ok(written()));
         slot.expect_append().times(1).in_sequence(&mut order).returning(|_| Ok(3));
         sink.expect_log().times(1).in_sequence(&mut order).returning(|_| Ok(3));
     }
@@ -216,7 +220,7 @@ fn u06_a_call_whose_stream_fails_afterwards_is_never_completed() {
         Ok(Line::new(b"{}\n".to_vec()))
     });
     slot.expect_location().return_const("dumps/x".to_owned());
-    slot.expect_put().times(1).returning(|_, _, _| Ok(64));
+    slot.expect_put().times(1).returning(|_, _, _| Ok(written()));
     slot.expect_append().times(2).returning(|_| Ok(3));
     sink.expect_log().times(2).returning(|_| Ok(3));
     let recorder = recorder(Level::Dumps, log, one_slot(slot, sink));
@@ -339,7 +343,7 @@ fn an_adapter_that_panics_costs_its_call_a_count_and_the_application_nothing() {
         sink.expect_encode().returning(|_| Ok(Line::new(b"{}\n".to_vec())));
         sink.expect_log().returning(|_| Ok(3));
         slot.expect_location().return_const("dumps/x".to_owned());
-        slot.expect_put().returning(|_, _, _| Ok(64));
+        slot.expect_put().returning(|_, _, _| Ok(written()));
         slot.expect_append().returning(|_| Ok(3));
         let (log, _) = log();
         let adapters = Adapters {
@@ -371,7 +375,7 @@ fn a_failing_sink_uses_nothing_of_the_budget_up() {
     sink.expect_open().returning(|_| {
         let mut slot = MockDumpSlot::new();
         slot.expect_location().return_const("dumps/x".to_owned());
-        slot.expect_put().returning(|_, _, _| Ok(64));
+        slot.expect_put().returning(|_, _, _| Ok(written()));
         slot.expect_append().returning(|_| Ok(3));
         slot.expect_discard().returning(|| Ok(()));
         Ok(Box::new(slot))

@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 use super::tests::{CALLSITE, host, one, plan, tensor};
 use super::*;
 use crate::budget::Limits;
-use crate::dump_file::Line;
+use crate::dump_file::{Line, WrittenFile};
 use crate::error::FormatError;
 use crate::gate::FailurePolicy;
 use crate::name::Group;
@@ -62,7 +62,7 @@ fn sink(world: &Shared) -> MockDumpSink {
         let world = world.clone();
         slot.expect_put().returning(move |group, _, _| match group {
             Group::Outputs if world.lock().unwrap().is_full_for_outputs => Err(full("write")),
-            _ => Ok(64),
+            _ => Ok(WrittenFile { bytes: 64, ..WrittenFile::default() }),
         });
         Ok(Box::new(slot))
     });

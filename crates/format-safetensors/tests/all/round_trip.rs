@@ -44,7 +44,7 @@ proptest! {
         let group = TensorGroup { stem: "inputs", tensors: views.collect() };
         let file = encode(&group);
         let format = SafetensorsSerializer.format();
-        let plan = FilePlan { format, bytes: file.len() as u64, remarks: Vec::new() };
+        let plan = FilePlan { format, bytes: file.len() as u64, hash: None, remarks: Vec::new() };
         prop_assert_eq!(SafetensorsSerializer.plan(&group).unwrap(), plan);
 
         let loaded = decode(file.clone()).unwrap();

@@ -5,8 +5,11 @@
 
 mod value;
 
-use callbox_core::{CallRecord, Line, MetaValue, Origin, RecordedError, TensorInfo, TensorMeta};
+use callbox_core::{
+    CallRecord, Line, MetaValue, Origin, RecordedError, RecordedFile, TensorInfo, TensorMeta,
+};
 
+use crate::hash::seal;
 use crate::json::{
     Dialect, Entries, push_array, push_bool, push_float, push_object, push_str, push_unsigned,
 };
@@ -14,11 +17,26 @@ use value::{push_meta, push_value};
 
 /// Spells the line in one pass.
 pub(crate) fn line(record: &CallRecord) -> Line {
+    ended(spelled(record))
+}
+
+/// Spells the line, with its own hash at its end.
+pub(crate) fn sealed_line(record: &CallRecord) -> Line {
+    let mut line = spelled(record);
+    seal(&mut line);
+    ended(line)
+}
+
+fn spelled(record: &CallRecord) -> String {
     // Most lines fit: growing would copy.
     let mut out = String::with_capacity(4096);
     push_record(&mut out, record);
-    out.push('\n');
-    Line::new(out.into_bytes())
+    out
+}
+
+fn ended(mut line: String) -> Line {
+    line.push('\n');
+    Line::new(line.into_bytes())
 }
 
 /// Writes an object as Python does.
@@ -58,6 +76,9 @@ fn push_record(out: &mut String, record: &CallRecord) {
         }
         if let Some(origin) = &record.origin {
             push_origin(fields.key("callbox"), origin);
+        }
+        if !record.files.is_empty() {
+            push_files(fields.key("tensor_files"), &record.files);
         }
     });
 }
@@ -116,6 +137,23 @@ fn push_origin(out: &mut String, origin: &Origin) {
         push_unsigned(fields.key("format"), u64::from(origin.format));
         string(fields.key("host"), &origin.host);
         string(fields.key("process"), &origin.process);
+    });
+}
+
+/// Writes what is known of each file of tensors by its name.
+pub(crate) fn push_files(out: &mut String, files: &[RecordedFile]) {
+    object(out, |entries| {
+        for RecordedFile { name, bytes, hash, is_unstable } in files {
+            object(entries.key(name), |fields| {
+                push_unsigned(fields.key("bytes"), *bytes);
+                if let Some(hash) = hash {
+                    string(fields.key("hash"), &hash.to_string());
+                }
+                if *is_unstable {
+                    push_bool(fields.key("unstable"), true);
+                }
+            });
+        }
     });
 }
 

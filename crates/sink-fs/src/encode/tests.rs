@@ -1,8 +1,9 @@
-use callbox_core::{ExecutionStatus, FunctionName, Int, MetaTensor, Text, Value};
+use callbox_core::{ExecutionStatus, FileHash, FunctionName, Int, MetaTensor, Text, Value};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
+use crate::hash::{Seal, seal_of, unsealed};
 use crate::json;
 use crate::record::read_record;
 
@@ -26,6 +27,7 @@ fn record() -> CallRecord {
         origin: None,
         error: None,
         reason: None,
+        files: Vec::new(),
     }
 }
 
@@ -82,6 +84,11 @@ fn our_own_keys_follow_behind_those_of_flashinfer() {
     });
     record.reason = Some("the budget is spent".to_owned());
     record.origin = Some(Origin { format: 1, host: "node".into(), process: "9f".into() });
+    let hash = FileHash { kind: "xxh3".into(), digits: "06b05ab6733a618578af5f94892f3950".to_owned() };
+    let file = RecordedFile { name: "inputs.pt".to_owned(), bytes: 9, hash: Some(hash), is_unstable: false };
+    let unstable =
+        RecordedFile { hash: None, is_unstable: true, name: "outputs.pt".to_owned(), ..file.clone() };
+    record.files = vec![file, unstable];
     check(
         &record,
         &[
@@ -94,6 +101,7 @@ fn our_own_keys_follow_behind_those_of_flashinfer() {
             r#""execution_status": "failed", "graph_capture": false, "dump_dir": "a/b c/\u00e9""#,
             r#""error": {"kind": "panic", "type": "String", "text": "no\nluck"}, "reason": "the budget is spent""#,
             r#""callbox": {"format": 1, "host": "node", "process": "9f"}"#,
+            r#""tensor_files": {"inputs.pt": {"bytes": 9, "hash": "xxh3:06b05ab6733a618578af5f94892f3950"}, "outputs.pt": {"bytes": 9, "unstable": true}}"#,
         ],
     );
 }
@@ -237,6 +245,7 @@ prop_compose! {
         origin in prop::option::of((any::<u32>(), any::<String>(), any::<String>())),
         error in prop::option::of([any::<String>(), any::<String>(), any::<String>()]),
         reason in prop::option::of(any::<String>()),
+        files in by_key((any::<u64>(), prop::option::of("[a-z0-9]{1,9}"), any::<bool>())),
     ) -> CallRecord {
         let [function, module, timestamp, tensor_format, function_signature, dump_dir] = names;
         let [call_sequence, process_id, input_bytes] = numbers;
@@ -260,6 +269,10 @@ prop_compose! {
             origin: origin.map(|(format, host, process)| Origin { format, host: host.into(), process: process.into() }),
             error: error.map(|[kind, type_name, text]| RecordedError { kind, type_name, text }),
             reason,
+            files: files.into_iter().map(|(name, (bytes, digits, is_unstable))| {
+                let hash = digits.map(|digits| FileHash { kind: "xxh3".into(), digits });
+                RecordedFile { name, bytes, hash, is_unstable }
+            }).collect(),
         }
     }
 }
@@ -270,6 +283,12 @@ proptest! {
         let line = line(&record);
         prop_assert!(line.as_bytes().is_ascii());
         let read = read_record(&json::parse(line.as_bytes().trim_ascii_end()).unwrap()).unwrap();
-        prop_assert_eq!(read, record);
+        prop_assert_eq!(&read, &record);
+
+        let sealed = sealed_line(&record);
+        let content = sealed.as_bytes().trim_ascii_end();
+        prop_assert_eq!(seal_of(content), Seal::Whole);
+        prop_assert_eq!(unsealed(content).unwrap() + "\n", str::from_utf8(line.as_bytes()).unwrap());
+        prop_assert_eq!(read_record(&json::parse(content).unwrap()).unwrap(), record);
     }
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 use callbox_core::error::chain;
 use callbox_core::{
     Bytes, DType, DumpSource, Format, FormatError, Group, LoadedTensor, TensorBuf, TensorMap, TensorView,
+    WrittenFile,
 };
 use rustix::fs::{CWD, Mode, mkfifoat};
 use tempfile::TempDir;
@@ -18,6 +19,7 @@ fn options(root: &Path) -> SinkOptions {
         format: Arc::new(Plain("first")),
         fallback: Some(Arc::new(Plain("second"))),
         durability: Durability::Process,
+        hashing: Hashing::Xxh3,
     }
 }
 
@@ -48,7 +50,7 @@ fn put(
     slot: &mut dyn DumpSlot,
     which: Group,
     tensors: &[TensorBuf],
-) -> Result<u64, SinkError> {
+) -> Result<WrittenFile, SinkError> {
     let tensors = group(which, tensors);
     slot.put(which, &tensors, &sink.plan(&tensors).unwrap())
 }
@@ -172,7 +174,7 @@ impl TensorSerializer for Watching {
     }
 
     fn plan<'a>(&self, _: &'a TensorGroup<'a>) -> Result<FilePlan, FormatError> {
-        Ok(FilePlan { format: self.format(), bytes: 3 << 20, remarks: Vec::new() })
+        Ok(FilePlan { format: self.format(), bytes: 3 << 20, hash: None, remarks: Vec::new() })
     }
 
     fn encode<'a>(&self, _: &'a TensorGroup<'a>, out: &'a mut dyn std::io::Write) -> Result<(), FormatError> {
@@ -235,7 +237,7 @@ impl TensorSerializer for Hostile {
     }
 
     fn plan<'a>(&self, _: &'a TensorGroup<'a>) -> Result<FilePlan, FormatError> {
-        Ok(FilePlan { format: self.format(), bytes: 1, remarks: Vec::new() })
+        Ok(FilePlan { format: self.format(), bytes: 1, hash: None, remarks: Vec::new() })
     }
 
     fn encode<'a>(&self, _: &'a TensorGroup<'a>, _: &'a mut dyn std::io::Write) -> Result<(), FormatError> {

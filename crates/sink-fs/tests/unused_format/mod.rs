@@ -14,7 +14,7 @@ impl TensorSerializer for Unused {
     }
 
     fn plan<'a>(&self, _: &'a TensorGroup<'a>) -> Result<FilePlan, FormatError> {
-        Ok(FilePlan { format: self.format(), bytes: 0, remarks: Vec::new() })
+        Ok(FilePlan { format: self.format(), bytes: 0, hash: None, remarks: Vec::new() })
     }
 
     fn encode<'a>(&self, _: &'a TensorGroup<'a>, _: &'a mut dyn Write) -> Result<(), FormatError> {

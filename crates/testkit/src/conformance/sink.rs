@@ -2,8 +2,8 @@ use std::collections::BTreeSet;
 use std::thread;
 
 use callbox_core::{
-    CallRecord, DType, DumpSink, DumpSlot, ExecutionStatus, FilePlan, Group, Layout, Line, SinkError,
-    SlotName, TensorBuf, TensorGroup, TensorView,
+    CallRecord, DType, DumpSink, DumpSlot, ExecutionStatus, FileHash, FilePlan, Group, Layout, Line,
+    SinkError, SlotName, TensorBuf, TensorGroup, TensorView, WrittenFile,
 };
 
 use crate::device::{DeviceContents, FakeDeviceMemory};
@@ -108,14 +108,17 @@ fn a_file_is_there_as_planned_or_not_at_all(case: &SinkCase) {
         let group = TensorGroup { stem: group_of.stem(), ..group.clone() };
         let plan = sink.plan(&group).expect("floats can be kept");
         let written = place.put(group_of, &group, &plan).expect("the file can be written");
-        assert_eq!(written, plan.bytes, "the plan is exact");
+        assert_eq!(written.bytes, plan.bytes, "the plan is exact");
+        let digits =
+            |hash: &Option<FileHash>| hash.as_ref().map(|hash| (hash.kind.clone(), hash.digits.len()));
+        assert_eq!(digits(&written.hash), digits(&plan.hash), "a hash is as long as was planned");
     }
     let groups = BTreeSet::from([Group::Inputs, Group::Outputs, Group::ArgsAfter]);
     assert_eq!((case.contents)(&location), Some(Contents { groups, statuses: Vec::new() }));
 }
 
 /// Writes a tensor of the planned size, whose elements cannot be read.
-fn put_from_a_lost_device(place: &mut dyn DumpSlot, plan: &FilePlan) -> Result<u64, SinkError> {
+fn put_from_a_lost_device(place: &mut dyn DumpSlot, plan: &FilePlan) -> Result<WrittenFile, SinkError> {
     let device = FakeDeviceMemory::new(16, DeviceContents::Lost);
     let view = TensorView {
         dtype: DType::Float32,

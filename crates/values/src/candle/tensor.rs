@@ -62,7 +62,8 @@ impl<'a> Readable<'a> {
 
     fn view(self, dtype: DType, layout: Layout) -> Result<TensorView<'a>, LayoutError> {
         let id = StorageId::of(self.as_ref());
-        TensorView::held(dtype, layout, id, self)
+        // Who writes to the storage waits for the guard; a copy is ours alone.
+        TensorView::frozen(dtype, layout, id, self)
     }
 }
 

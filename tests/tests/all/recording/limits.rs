@@ -11,15 +11,20 @@ use callbox_core::{
 };
 use callbox_format_pt::PtSerializer;
 use callbox_format_safetensors::SafetensorsSerializer;
-use callbox_sink_fs::{Durability, FsSink, SinkOptions};
+use callbox_sink_fs::{Durability, FsSink, Hashing, SinkOptions};
 use callbox_testkit::fixed::{FixedClock, FixedHost};
 use callbox_values::tensor_of;
 
 static CALLSITE: Callsite = Callsite::new("limits", "grow", "(x)");
 
 fn recorder(root: &Path, format: Arc<dyn TensorSerializer>, limits: Limits) -> Recorder {
-    let options =
-        SinkOptions { root: root.to_owned(), format, fallback: None, durability: Durability::Process };
+    let options = SinkOptions {
+        root: root.to_owned(),
+        format,
+        fallback: None,
+        durability: Durability::Process,
+        hashing: Hashing::Xxh3,
+    };
     let dumps: Arc<dyn DumpSink> = Arc::new(FsSink::new(options));
     Recorder::new(
         Settings { level: Level::Dumps, limits, ..Settings::default() },

@@ -1,0 +1,9 @@
+#![doc = include_str!("../README.md")]
+
+mod folder;
+mod report;
+mod session;
+mod tensors;
+
+pub use report::{Damage, Report, Totals};
+pub use session::{VerifyOptions, verify};

@@ -1,0 +1,74 @@
+//! A whole session, or one call of it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use callbox_core::error::chain;
+use callbox_core::{DumpSource, SourceError, TensorSerializer};
+use callbox_sink_fs::{FsSource, ReadOptions};
+
+use crate::folder::{Folder, verify_folder};
+use crate::report::Report;
+
+/// The index of a session.
+const INDEX: &str = "session.jsonl";
+
+/// What to look at.
+#[derive(Clone, Debug)]
+pub struct VerifyOptions<'a> {
+    /// The session's folder, or that of one call.
+    pub dir: &'a Path,
+    /// The formats that files may have.
+    pub formats: Vec<Arc<dyn TensorSerializer>>,
+    /// How files are read.
+    pub read: ReadOptions,
+}
+
+/// Reads every line and every file of tensors of a session, one file at a time, and compares each with whatever tells
+/// what was written: hashes, checksums, and the descriptions in the records.
+///
+/// `Ok`: everything was looked at; what is damaged is among [`Report::damages`], and what nothing can be compared with
+/// is counted. `progress` hears, after each call, how many of how many are done.
+pub fn verify(
+    options: &VerifyOptions<'_>,
+    progress: &mut dyn FnMut(usize, usize),
+) -> Result<Report, SourceError> {
+    let source = FsSource::open(options.dir, options.formats.clone(), options.read)?;
+    let session = source.calls()?;
+    let mut report = Report { calls: session.calls.len(), ..Report::default() };
+    let listed = verify_index(&source, &mut report);
+    for (place, call) in session.calls.iter().enumerate() {
+        let folder = Folder { call: place, path: source.relative(call), name: call.folder.clone() };
+        verify_folder(&source, &folder, Some(call), &mut report);
+        progress(place + 1, session.calls.len());
+    }
+    if let Some(listed) = listed {
+        let own = report.totals.records - listed;
+        let is_known = report.damages.iter().any(|damage| damage.file == INDEX);
+        if own > listed && !is_known {
+            let message =
+                format!("it has {listed} records, the calls' own files have {own}: some never came here");
+            report.note(INDEX, message);
+        }
+    }
+    Ok(report)
+}
+
+/// Reads every line of the index; returns the number of records. `None`: there is no index, as in the folder of one
+/// call.
+fn verify_index(source: &FsSource, report: &mut Report) -> Option<usize> {
+    match source.tree().check_records(Path::new(INDEX)) {
+        Ok(Some(check)) => {
+            report.totals.records += check.records;
+            report.totals.records_agree += check.with_hash;
+            check.losses.into_iter().for_each(|loss| report.damage(None, "", INDEX, loss.message));
+            report.notes.extend(check.remarks);
+            Some(check.records)
+        }
+        Ok(None) => None,
+        Err(error) => {
+            report.damage(None, "", INDEX, chain(&error));
+            None
+        }
+    }
+}
