@@ -147,7 +147,8 @@ impl Journal {
     fn open(path: &Path) -> Result<Journal, JournalError> {
         let failed = |source| JournalError::Io { path: path.to_owned(), source };
         // Only its owner: it tells what the calls returned.
-        let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
+        let options =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
         let file = options.map_err(failed)?;
         match file.try_lock() {
             Ok(()) => Ok(Journal { path: path.to_owned(), file }),
@@ -218,8 +219,7 @@ impl Journal {
             if !line.ends_with(b"\n") {
                 break;
             }
-            let damaged =
-                |reason| JournalError::Damaged { path: self.path.clone(), line: number, reason };
+            let damaged = |reason| JournalError::Damaged { path: self.path.clone(), line: number, reason };
             let Line { place, report }: Line<Report> =
                 serde_json::from_slice(&line).map_err(|error| damaged(error.to_string()))?;
             let call = session.calls.get(place);
@@ -337,7 +337,11 @@ mod tests {
             (binding(&changed), &changed, "the session has changed since;"),
             (with("--atol", "3"), &session, "it has --atol 2, this one 3;"),
             (with("--rtol", "1"), &session, "it is without --rtol 1;"),
-            (Binding { options: BTreeMap::new(), ..good.clone() }, &session, "it has --atol 2, this one has not;"),
+            (
+                Binding { options: BTreeMap::new(), ..good.clone() },
+                &session,
+                "it has --atol 2, this one has not;",
+            ),
         ] {
             let error = Journal::resume(&path, &binding, session).unwrap_err().to_string();
             assert!(error.contains(what), "{error}");

@@ -9,8 +9,8 @@ use callbox_core::{
     CallState, DType, DumpedCall, Finding, FunctionName, GroupSummary, ProcessKey, RecordedError,
 };
 use callbox_replay::{
-    CallReport, CompareOptions, Comparison, Death, Difference, Outcome, ReplayOptions, Tolerance, Unit, Verdict,
-    Worst,
+    CallReport, CompareOptions, Comparison, Death, Difference, Outcome, ReplayOptions, Tolerance, Unit,
+    Verdict, Worst,
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -100,7 +100,8 @@ impl Call {
     }
 
     fn to_dumped(&self) -> DumpedCall {
-        let origin = self.origin.as_ref().map(|(host, random)| (host.as_str().into(), random.as_str().into()));
+        let origin =
+            self.origin.as_ref().map(|(host, random)| (host.as_str().into(), random.as_str().into()));
         let group = |(tensors, bytes)| GroupSummary { tensors, bytes };
         DumpedCall {
             folder: self.folder.clone(),
