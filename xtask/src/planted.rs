@@ -33,7 +33,7 @@ const fn row(bug: &'static str, package: &'static str, binary: &'static str, tes
 }
 
 #[rustfmt::skip]
-const ROWS: [Row; 6] = [
+const ROWS: [Row; 9] = [
     row("no_back_off", "callbox-core", "lib",
         "recorder::tests_of_failures::u11_while_the_disk_is_full_few_calls_are_tried_and_recording_resumes_when_space_returns"),
     row("never_resumes", "callbox-core", "lib",
@@ -41,6 +41,12 @@ const ROWS: [Row; 6] = [
     row("warnings_without_limit", "callbox-core", "lib",
         "warnings::tests::u16_five_warnings_a_minute_are_told_and_the_next_one_tells_how_many_were_not"),
     row("floor_ignored", "callbox-core", "lib", "recorder::tests_of_failures::u17_space_that_is_to_stay_free_is_not_taken"),
+    row("journal_line_left_open", "callbox-isolate", "lib",
+        "journal::tests::a_journal_that_is_cut_anywhere_loses_the_line_that_is_cut"),
+    row("next_call_is_charged", "callbox-tests", "all",
+        "isolation::a_death_is_charged_to_its_call_and_later_calls_find_the_object_as_it_was_before"),
+    row("timeout_ignored", "callbox-isolate", "lib",
+        "process::tests::what_a_process_started_ends_with_it"),
     row("exist_ok", "callbox-sink-fs", "lib", "sink::tests::u22_a_name_that_is_taken_is_never_shared"),
     row("no_newline_repair", "callbox-sink-fs", "lib",
         "line_file::tests::u07_a_line_that_another_writer_left_unfinished_is_closed_first"),

@@ -10,7 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 const EXIT_CODES: &str = "\
 Exit codes:
   0  at least one call passed, and none mismatched, failed or was damaged
-  1  a call mismatched, failed or was damaged (with --strict: did not pass)
+  1  a call mismatched, failed, ended its process or was damaged (with --strict: did not pass)
   2  the command line is wrong
   3  the folder cannot be read as a session or a call, or the output not be written
   4  no call passed
@@ -177,8 +177,8 @@ pub(crate) struct JournalArgs {
 
     /// Keep the verdicts in this file, and leave it there.
     ///
-    /// Without it they are kept in ~/.local/state/callbox (XDG_STATE_HOME) until the replay has ended: the
-    /// session's folder is only read.
+    /// Without it they are kept below ~/.local/state (XDG_STATE_HOME) until the replay has ended: the session's
+    /// folder is only read.
     #[arg(long, value_name = "FILE")]
     pub(crate) journal: Option<PathBuf>,
 }

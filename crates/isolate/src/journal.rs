@@ -8,6 +8,8 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use callbox_core::{Session, planted};
 use callbox_replay::CallReport;
@@ -19,6 +21,10 @@ use crate::wire::Report;
 
 /// What the header of every journal begins with.
 const MAGIC: &str = r#"{"journal":"callbox replay","#;
+
+/// A replay that was killed while it started a worker leaves its lock to it, until that has become another program.
+const LOCK_TRIES: u32 = 20;
+const LOCK_PAUSE: Duration = Duration::from_millis(25);
 
 /// What a journal is bound to: everything that its verdicts depend on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,7 +115,7 @@ pub struct Journal {
 impl Journal {
     /// Begins a journal, in place of one that is there already.
     pub fn create(path: &Path, binding: &Binding) -> Result<Journal, JournalError> {
-        let journal = Journal::open(path)?;
+        let journal = Journal::open(path, 1)?;
         if journal.header()?.is_some_and(|line| !line.starts_with(MAGIC)) {
             return Err(JournalError::Foreign(path.to_owned()));
         }
@@ -123,7 +129,7 @@ impl Journal {
         binding: &Binding,
         session: &Session,
     ) -> Result<(Journal, BTreeMap<usize, CallReport>), JournalError> {
-        let journal = Journal::open(path)?;
+        let journal = Journal::open(path, LOCK_TRIES)?;
         let Some(header) = journal.header()? else {
             return Ok((journal.begin(binding)?, BTreeMap::new()));
         };
@@ -144,17 +150,21 @@ impl Journal {
         &self.path
     }
 
-    fn open(path: &Path) -> Result<Journal, JournalError> {
+    fn open(path: &Path, tries: u32) -> Result<Journal, JournalError> {
         let failed = |source| JournalError::Io { path: path.to_owned(), source };
         // Only its owner: it tells what the calls returned.
         let options =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
         let file = options.map_err(failed)?;
-        match file.try_lock() {
-            Ok(()) => Ok(Journal { path: path.to_owned(), file }),
-            Err(TryLockError::WouldBlock) => Err(JournalError::Busy(path.to_owned())),
-            Err(TryLockError::Error(source)) => Err(failed(source)),
+        for left in (0..tries).rev() {
+            match file.try_lock() {
+                Ok(()) => return Ok(Journal { path: path.to_owned(), file }),
+                Err(TryLockError::WouldBlock) if left > 0 => thread::sleep(LOCK_PAUSE),
+                Err(TryLockError::WouldBlock) => {}
+                Err(TryLockError::Error(source)) => return Err(failed(source)),
+            }
         }
+        Err(JournalError::Busy(path.to_owned()))
     }
 
     /// Reads the first line with its end; a file without a whole line is none yet.

@@ -242,7 +242,7 @@ mod tests {
 
     #[test]
     fn what_a_process_started_ends_with_it() {
-        let mut worker = shell("sleep 30 & echo $!; wait");
+        let mut worker = shell("sleep 5 & echo $!; wait");
         let Event::Line(pid) = worker.next(None) else { panic!("no line") };
         let pid = String::from_utf8(pid).unwrap().trim().to_owned();
         assert!(is_running(&pid));

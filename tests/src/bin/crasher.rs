@@ -50,7 +50,7 @@ impl Instance for Thing {
     fn call(&mut self, method: &str, arguments: &mut Arguments) -> Result<OwnedValue, ExecError> {
         match method {
             "plan" | "add" => {
-                let Some(Value::Int(x)) = arguments.positional.first() else {
+                let Some(Value::Int(x)) = arguments.positional.last() else {
                     return Err(ExecError::MissingArgument("x".to_owned()));
                 };
                 self.sum += x.to_string().parse::<i64>().map_err(|error| ExecError::Device(error.into()))?;

@@ -219,7 +219,7 @@ fn last_words(kept: &Kept, selected: usize, program: &str) -> String {
     if kept.journal.is_none() {
         return format!("{program}: interrupted; there is no journal to go on from");
     }
-    let arguments = env::args_os().skip(1).map(|argument| style::shell(&argument.to_string_lossy()));
+    let arguments = env::args_os().skip(1).map(|argument| quoted(&argument.to_string_lossy()));
     let mut arguments: Vec<_> = arguments.collect();
     if !arguments.iter().any(|argument| argument == "--resume") {
         arguments.push("--resume".to_owned());
@@ -227,4 +227,32 @@ fn last_words(kept: &Kept, selected: usize, program: &str) -> String {
     let (count, selected) = (units::count(kept.count), units::counted(selected, "call"));
     let command = arguments.join(" ");
     format!("{program}: interrupted after {count} of {selected}; go on with: {program} {command}")
+}
+
+/// Quotes an argument for a shell; unlike a path, an option keeps its dashes.
+fn quoted(argument: &str) -> String {
+    let option = argument.trim_start_matches('-');
+    match argument.len() - option.len() {
+        0 => style::shell(argument),
+        _ if option.is_empty() => argument.to_owned(),
+        dashes => format!("{}{}", &argument[..dashes], style::shell(option)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_argument_can_be_pasted_into_a_shell_again() {
+        for (argument, text) in [
+            ("--isolate", "--isolate"),
+            ("--", "--"),
+            ("--only=*run*", "--'only=*run*'"),
+            ("a b", "'a b'"),
+            ("./dumps", "./dumps"),
+        ] {
+            assert_eq!(quoted(argument), text);
+        }
+    }
 }
