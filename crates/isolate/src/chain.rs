@@ -10,7 +10,7 @@ use callbox_replay::{CallReport, Chain, Death, ReplayOptions, Step, Verdict, is_
 
 use crate::death;
 use crate::limits::Limits;
-use crate::process::{self, End, Event, Worker};
+use crate::process::{self, Event, Worker};
 use crate::wire::{self, Message, Request};
 
 /// After so many deaths the rest of a chain is not tried: each costs the calls before it once more.
@@ -256,11 +256,12 @@ fn ended(
     last: Option<usize>,
     limit: Option<std::time::Duration>,
 ) -> Attempt {
-    let End { status, printed } = match worker.end() {
+    let end = match worker.end() {
         Ok(end) => end,
         Err(error) => return Attempt::Broken(format!("its process could not be ended: {error}")),
     };
-    let death = limit.map_or_else(|| death::of(status, &printed), Death::TimedOut);
+    let death = limit.map_or_else(|| death::of(end.status, &end.heard), Death::TimedOut);
+    let printed = end.printed();
     let next = usize::from(planted::bug("next_call_is_charged"));
     match last.and_then(|index| rest.steps.get(index + next)) {
         Some(step) => Attempt::Died { step: *step, death, printed },

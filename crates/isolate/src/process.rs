@@ -13,7 +13,10 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, wa
 /// Stands in what a worker prints before each of its calls: what comes behind it is this call's.
 pub(crate) const MARK: u8 = 0x1e;
 
-/// Bytes of the last that a call printed which are kept.
+/// Bytes of the last that a call printed which are kept: a text that tells how it ended may stand before a long
+/// backtrace.
+const HEARD: usize = 256 * 1024;
+/// Bytes of it that are told.
 const PRINTED: usize = 8 * 1024;
 
 /// A process's end shows at its pipes at once, if nothing that it started holds them; this is how late it may show.
@@ -42,11 +45,21 @@ pub(crate) enum Event {
     Late,
 }
 
-/// How a worker ended, and the last that its last call printed.
+/// How a worker ended.
 #[derive(Debug)]
 pub(crate) struct End {
     pub(crate) status: ExitStatus,
-    pub(crate) printed: String,
+    /// What its last call printed, as far as it was kept.
+    pub(crate) heard: String,
+}
+
+impl End {
+    /// Returns the last of what was heard, as much as is told.
+    pub(crate) fn printed(&self) -> String {
+        let start = self.heard.len().saturating_sub(PRINTED);
+        let start = (start..).find(|start| self.heard.is_char_boundary(*start)).unwrap_or_default();
+        self.heard[start..].trim().to_owned()
+    }
 }
 
 impl Worker {
@@ -75,8 +88,8 @@ impl Worker {
             // Asked before the pipes are read: what an ended process wrote is in them by now.
             let has_ended = self.has_ended();
             self.errors.read();
-            while self.errors.bytes.len() > 2 * PRINTED {
-                let surplus = self.errors.bytes.len() - PRINTED;
+            if self.errors.bytes.len() > 2 * HEARD {
+                let surplus = self.errors.bytes.len() - HEARD;
                 self.errors.bytes.drain(..surplus);
             }
             self.output.read();
@@ -101,9 +114,7 @@ impl Worker {
         self.errors.read();
         let bytes = &self.errors.bytes;
         let start = bytes.iter().rposition(|byte| *byte == MARK).map_or(0, |mark| mark + 1);
-        let start = start.max(bytes.len().saturating_sub(PRINTED));
-        let printed = String::from_utf8_lossy(&bytes[start..]).trim().to_owned();
-        Ok(End { status, printed })
+        Ok(End { status, heard: String::from_utf8_lossy(&bytes[start..]).into_owned() })
     }
 
     /// The group is killed before its leader is reaped: until then no other process can get its number.
@@ -259,10 +270,10 @@ mod tests {
     fn of_what_was_printed_the_last_of_the_last_call_is_kept() {
         let mut worker = shell("printf 'before\\036' >&2; yes | head -c 100000 >&2; echo last >&2");
         assert!(matches!(worker.next(None), Event::Ended));
-        let printed = worker.end().unwrap().printed;
+        let printed = worker.end().unwrap().printed();
         assert!(printed.len() <= PRINTED && printed.ends_with("y\nlast"), "{printed}");
         let mut worker = shell("printf 'before\\036 behind \\n' >&2");
         assert!(matches!(worker.next(None), Event::Ended));
-        assert_eq!(worker.end().unwrap().printed, "behind");
+        assert_eq!(worker.end().unwrap().printed(), "behind");
     }
 }

@@ -1,7 +1,7 @@
 //! The command `callbox` as an application composes it, with functions that end their process, or never end.
 
 #![expect(unsafe_code, reason = "a segmentation fault is what is tried")]
-#![expect(clippy::print_stdout, reason = "a function may print")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a function may print")]
 #![expect(clippy::exit, clippy::disallowed_methods, reason = "a function may leave the process")]
 
 use std::process::{self, Command, ExitCode};
@@ -103,6 +103,7 @@ fn run(function: &str) {
         // What it starts does not end by itself.
         "breed" => drop(Command::new("sleep").arg("1000").status()),
         "eat" => eat(),
+        "gulp" => drop(hint::black_box(vec![1u8; 1 << 46])),
         other => panic!("there is no function {other}"),
     }
 }

@@ -6,7 +6,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use callbox::core::{Callsite, LiveArguments};
 use callbox::{Config, Level, LogDestination, Recorder, Value, tensor_of};
@@ -79,6 +79,8 @@ impl Recorded {
         let mut command = Command::new(CRASHER);
         command.arg("replay").arg(self.dumps()).args(arguments).env("XDG_STATE_HOME", self.state());
         command.env_remove("FLASHINFER_LOGLEVEL").env_remove("NO_COLOR").env_remove("CLICOLOR_FORCE");
+        // What tells of a failed allocation then stands before a long backtrace.
+        command.env("RUST_BACKTRACE", "full");
         command
     }
 
@@ -128,17 +130,19 @@ fn verdicts(output: &Output) -> Vec<String> {
 
 #[track_caller]
 fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !is_so() {
-        assert!(start.elapsed() < Duration::from_secs(60), "{what} does not come");
+    for _ in 0..12_000 {
+        if is_so() {
+            return;
+        }
         thread::sleep(Duration::from_millis(5));
     }
+    panic!("{what} does not come");
 }
 
 #[test]
 fn a_call_that_ends_its_process_is_a_verdict_and_the_next_call_goes_on() {
     let recorded = Recorded::functions(&[
-        "fine", "segv", "abort", "overflow", "exit", "kill", "noisy", "eat", "hang", "fine",
+        "fine", "segv", "abort", "overflow", "exit", "kill", "noisy", "eat", "gulp", "hang", "fine",
     ]);
     let limits = ["--isolate", "--timeout", "5", "--memory", "0.5"];
     let output = recorded.replay(&limits);
@@ -151,11 +155,12 @@ fn a_call_that_ends_its_process_is_a_verdict_and_the_next_call_goes_on() {
         "[6] kill ❌ Error: killed from outside (SIGKILL), probably out of memory",
         "[7] noisy ✅ Passed",
         "[8] eat ❌ Error: out of memory",
-        "[9] hang ❌ Error: timed out after 5 s",
-        "[10] fine ✅ Passed",
+        "[9] gulp ❌ Error: out of memory",
+        "[10] hang ❌ Error: timed out after 5 s",
+        "[11] fine ✅ Passed",
     ];
     assert_eq!(verdicts(&output), expected);
-    assert!(text(&output.stdout).ends_with("\nSummary: 3 passed, 7 failed/mismatch\n"));
+    assert!(text(&output.stdout).ends_with("\nSummary: 3 passed, 8 failed/mismatch\n"));
     assert_eq!((output.status.code(), text(&output.stderr).as_str()), (Some(1), ""));
     recorded.expect_no_process();
 
@@ -167,17 +172,15 @@ fn a_call_that_ends_its_process_is_a_verdict_and_the_next_call_goes_on() {
     assert_eq!(call(2)["printed"], "about to read");
     assert_eq!(call(5)["death"], serde_json::json!({"how": "exited", "code": 0}));
     assert_eq!(call(8)["death"], serde_json::json!({"how": "out_of_memory"}));
-    assert_eq!(call(9)["death"], serde_json::json!({"how": "timed_out", "seconds": 5.0}));
-    assert_eq!((&report["summary"]["died"], &report["summary"]["failed"]), (&7.into(), &7.into()));
+    assert_eq!(call(10)["death"], serde_json::json!({"how": "timed_out", "seconds": 5.0}));
+    assert_eq!((&report["summary"]["died"], &report["summary"]["failed"]), (&8.into(), &8.into()));
 }
 
 #[test]
 fn a_hang_is_ended_with_what_it_started() {
     let recorded = Recorded::functions(&["breed", "fine"]);
-    let start = Instant::now();
     let verdicts = recorded.verdicts(&["--isolate", "--timeout", "1"]);
     assert_eq!(verdicts, ["[1] breed ❌ Error: timed out after 1 s", "[2] fine ✅ Passed"]);
-    assert!(start.elapsed() < Duration::from_secs(30));
     recorded.expect_no_process();
 }
 

@@ -195,6 +195,8 @@ impl Interruption {
             let Some(signal) = signals.forever().next() else { return };
             // Nobody writes to the journal from here on.
             let kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+            // Its own thread would draw it once more.
+            bar.disable_steady_tick();
             bar.finish_and_clear();
             style::tell(&last_words(&kept, selected, program));
             // Where it fails the process goes on, and the next signal is heard as ever.
