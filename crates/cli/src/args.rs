@@ -2,6 +2,7 @@
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use callbox_core::Device;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -9,7 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 const EXIT_CODES: &str = "\
 Exit codes:
   0  at least one call passed, and none mismatched, failed or was damaged
-  1  a call mismatched, failed or was damaged (with --strict: did not pass)
+  1  a call mismatched, failed, ended its process or was damaged (with --strict: did not pass)
   2  the command line is wrong
   3  the folder cannot be read as a session or a call, or the output not be written
   4  no call passed
@@ -38,7 +39,13 @@ pub(crate) enum Command {
     Convert(ConvertArgs),
     /// Say of every file whether it is the one that was written, and where it is damaged.
     Verify(VerifyArgs),
+    /// Run calls that a replay asks for: a replay starts this itself.
+    #[command(name = WORKER, hide = true)]
+    Worker(WorkerArgs),
 }
+
+/// Name of the hidden command that a replay starts to run calls in another process.
+pub(crate) const WORKER: &str = "__worker";
 
 const REPLAY_EXAMPLES: &str = "\
 Examples:
@@ -46,7 +53,10 @@ Examples:
   callbox replay --dir ./dumps --only '*decode*' --skip '*.plan'
   FLASHINFER_LOGLEVEL=1 callbox replay --dir ./dumps     # details behind each verdict
   callbox replay --dir ./golden --strict --json > report.json
+  callbox replay --dir ./dumps --isolate --timeout 60 --memory 8
+  callbox replay --dir ./dumps --isolate --timeout 60 --memory 8 --resume    # after Ctrl-C
 
+A call that ends its process is told so: crashed (SIGSEGV), timed out after 60 s, out of memory.
 The exit codes are listed in `callbox --help`.";
 
 #[derive(Debug, Args)]
@@ -81,6 +91,12 @@ pub(crate) struct ReplayArgs {
     /// Calls to replay at a time; calls on one object stay in order. Default: the number of processors.
     #[arg(long, value_name = "N", value_parser = positive, allow_negative_numbers = true)]
     pub(crate) jobs: Option<NonZeroUsize>,
+
+    #[command(flatten)]
+    pub(crate) isolate: IsolateArgs,
+
+    #[command(flatten)]
+    pub(crate) journal: JournalArgs,
 
     #[command(flatten)]
     pub(crate) read: ReadArgs,
@@ -128,6 +144,60 @@ pub(crate) struct CompareArgs {
     /// Count NaN against NaN as a difference.
     #[arg(long)]
     pub(crate) nan_differs: bool,
+}
+
+/// Which calls run in processes of their own, and what these may take.
+#[derive(Debug, Args)]
+pub(crate) struct IsolateArgs {
+    /// Run each call in a process of its own, the calls on one object in one together.
+    ///
+    /// A crash, a hang or running out of memory is the verdict of its call, and the next one goes on: in a new
+    /// process, in which the earlier calls on its object are run again. Suspected crashes are always run so.
+    #[arg(long)]
+    pub(crate) isolate: bool,
+
+    /// Run every call in this process, suspected crashes too: for a debugger.
+    #[arg(long, conflicts_with_all = ["isolate", "timeout", "memory"])]
+    pub(crate) no_isolate: bool,
+
+    /// Longest that a call in a process of its own may take; 0: no limit.
+    #[arg(long, value_name = "SECONDS", default_value = "300", value_parser = seconds, allow_negative_numbers = true)]
+    pub(crate) timeout: Duration,
+
+    /// Most memory that such a process may hold, in GiB. Default: no limit but the system's.
+    #[arg(long, value_name = "GB", value_parser = gibibytes, allow_negative_numbers = true)]
+    pub(crate) memory: Option<u64>,
+}
+
+/// How an interrupted replay goes on.
+#[derive(Debug, Args)]
+pub(crate) struct JournalArgs {
+    /// Go on where an interrupted replay with the same options stopped; the report is the same as without the
+    /// interruption.
+    #[arg(long)]
+    pub(crate) resume: bool,
+
+    /// Keep the verdicts in this file, and leave it there.
+    ///
+    /// Without it they are kept below ~/.local/state (XDG_STATE_HOME) until the replay has ended: the session's
+    /// folder is only read.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) journal: Option<PathBuf>,
+}
+
+/// What a replay tells its workers on their command line.
+#[derive(Debug, Args)]
+pub(crate) struct WorkerArgs {
+    /// Folder of the session.
+    #[arg(value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+
+    /// Where to run.
+    #[arg(long, default_value = "cpu", value_name = "DEVICE")]
+    pub(crate) device: Device,
+
+    #[command(flatten)]
+    pub(crate) read: ReadArgs,
 }
 
 /// How to read files.
@@ -275,6 +345,19 @@ fn positive(text: &str) -> Result<NonZeroUsize, String> {
     text.parse().map_err(|_| "give a whole number, 1 or more".to_owned())
 }
 
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    seconds.ok_or_else(|| "give a number of seconds that is not negative, such as 60 or 0.5".to_owned())
+}
+
+fn gibibytes(text: &str) -> Result<u64, String> {
+    const GIBIBYTE: f64 = (1u64 << 30) as f64;
+    match text.parse::<f64>() {
+        Ok(value) if value > 0.0 && value.is_finite() => Ok((value * GIBIBYTE) as u64),
+        Ok(_) | Err(_) => Err("give a number of GiB, such as 8 or 0.5".to_owned()),
+    }
+}
+
 fn tolerance(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(value) if value >= 0.0 && value.is_finite() => Ok(value),
@@ -291,6 +374,16 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn limits_are_numbers_that_make_sense() {
+        assert_eq!(seconds("0.5"), Ok(Duration::from_millis(500)));
+        assert_eq!((gibibytes("0.5"), gibibytes("2")), (Ok(1 << 29), Ok(2 << 30)));
+        for text in ["-1", "nan", "inf", "x", ""] {
+            assert!(seconds(text).is_err() && gibibytes(text).is_err(), "{text}");
+        }
+        assert!(gibibytes("0").is_err());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Tensors and values in a line of text.
 
-use callbox_core::{Stats, TensorBuf, Value};
+use callbox_core::{OwnedValue, Stats, TensorBuf, Value};
 
 use crate::{style, units};
 
@@ -75,6 +75,11 @@ fn number(value: f64) -> String {
     }
     let decimals = 4 - magnitude.log10().floor() as i32;
     units::trimmed(format!("{value:.*}", usize::try_from(decimals).unwrap_or_default()))
+}
+
+/// Describes a result that cannot be compared.
+pub(crate) fn result(value: &OwnedValue) -> String {
+    self::value(value, &tensor)
 }
 
 /// Writes a value in Python's spelling, long containers cut; `tensor` describes the tensors in it.

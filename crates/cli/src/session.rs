@@ -3,10 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use callbox_core::{Device, DumpedCall, Executor, Filter, Session, SourceError, TensorSerializer};
+use callbox_core::{Device, DumpedCall, Filter, Session, SourceError, TensorSerializer};
 use callbox_format_pt::PtSerializer;
 use callbox_format_safetensors::SafetensorsSerializer;
-use callbox_kernels_cpu::CpuExecutor;
 use callbox_replay::{CompareOptions, ExecutorFactory};
 use callbox_sink_fs::{FsSource, ReadMode, ReadOptions};
 
@@ -18,6 +17,8 @@ use crate::style;
 #[derive(Debug)]
 pub(crate) struct Opened {
     pub(crate) source: FsSource,
+    /// The folder that the source was opened on.
+    pub(crate) dir: PathBuf,
     pub(crate) session: Session,
     /// The one call that was asked for, by its folder.
     pub(crate) folder: Option<String>,
@@ -57,15 +58,20 @@ impl Opened {
 /// that an earlier call built.
 pub(crate) fn open(dir: &Path, read: &ReadArgs) -> Result<Opened, Failure> {
     if let Some((parent, folder)) = surrounding_session(dir) {
-        let source = FsSource::open(&parent, formats(), options(read))?;
+        let source = source(&parent, read)?;
         let session = callbox_core::DumpSource::calls(&source)?;
         if session.calls.iter().any(|call| call.folder == folder) {
-            return Ok(Opened { source, session, folder: Some(folder) });
+            return Ok(Opened { source, dir: parent, session, folder: Some(folder) });
         }
     }
-    let source = FsSource::open(dir, formats(), options(read)).map_err(|error| one_too_high(dir, error))?;
+    let source = source(dir, read).map_err(|error| one_too_high(dir, error))?;
     let session = callbox_core::DumpSource::calls(&source)?;
-    Ok(Opened { source, session, folder: None })
+    Ok(Opened { source, dir: dir.to_owned(), session, folder: None })
+}
+
+/// Opens a folder without listing it.
+pub(crate) fn source(dir: &Path, read: &ReadArgs) -> Result<FsSource, SourceError> {
+    FsSource::open(dir, formats(), options(read))
 }
 
 /// Adds the folder below, where that is the session.
@@ -111,9 +117,12 @@ pub(crate) fn options(read: &ReadArgs) -> ReadOptions {
 }
 
 /// Chooses the executors of a device.
-pub(crate) fn executors(device: Device) -> Result<Box<ExecutorFactory<'static>>, Failure> {
+pub(crate) fn executors<'a>(
+    device: Device,
+    cpu: &'a ExecutorFactory<'static>,
+) -> Result<&'a ExecutorFactory<'static>, Failure> {
     match device {
-        Device::Cpu => Ok(Box::new(|| Box::new(CpuExecutor) as Box<dyn Executor>)),
+        Device::Cpu => Ok(cpu),
         Device::Cuda(_) => Err(Failure::new(
             Exit::NoDevice,
             format!("device {device} is not available: this build has no CUDA executor; use --device cpu"),

@@ -111,7 +111,7 @@ pub(crate) fn verdict(verdict: &Verdict) -> Style {
         Verdict::Passed => GREEN,
         Verdict::Mismatch => YELLOW,
         Verdict::Failed { .. } | Verdict::Damaged { .. } => RED,
-        Verdict::Incomplete { .. } => ALARM,
+        Verdict::Incomplete { .. } | Verdict::Died { .. } => ALARM,
         Verdict::NothingCompared | Verdict::Skipped { .. } => DIM,
     }
 }

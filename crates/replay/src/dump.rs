@@ -131,10 +131,7 @@ fn replay(
     let loaded = source.record(&replayed.call).map_err(damaged)?;
     replayed.findings = loaded.findings;
     let record = replayed.record.insert(loaded.record);
-    // The call's own record is the truth: an index that is ahead of it promises outputs that it cannot name.
-    if replayed.call.state == CallState::Completed && record.status != ExecutionStatus::Completed {
-        replayed.call.state = CallState::OutputsUnconfirmed;
-    }
+    believe_record(&mut replayed.call, record);
     let call = replayed.call.clone();
 
     // Files are loaded before anybody is asked for the function: damage is told of every call.
@@ -187,6 +184,13 @@ fn replay(
     Ok(verdict)
 }
 
+/// Takes the call's own record for the truth: an index that is ahead of it promises outputs that it cannot name.
+pub(crate) fn believe_record(call: &mut DumpedCall, record: &CallRecord) {
+    if call.state == CallState::Completed && record.status != ExecutionStatus::Completed {
+        call.state = CallState::OutputsUnconfirmed;
+    }
+}
+
 /// Ends the replay of calls that have nothing to run.
 fn refuse_unusable(call: &DumpedCall) -> Result<(), Verdict> {
     match &call.state {
@@ -211,8 +215,9 @@ fn constructed_object(call: &DumpedCall) -> Option<(ProcessKey, u64)> {
     let (_, method) = call.function.class_and_method()?;
     (method == "__init__").then_some((call.process.clone(), call.self_id?))
 }
+
 /// Tells whether nothing says what the call returned, though it may have.
-fn is_incomplete(state: &CallState) -> bool {
+pub(crate) fn is_incomplete(state: &CallState) -> bool {
     match state {
         CallState::InputsSaved | CallState::OutputsUnconfirmed | CallState::Failed => true,
         CallState::Completed

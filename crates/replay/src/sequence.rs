@@ -1,13 +1,11 @@
 //! Replaying a session: calls in recorded order, objects kept from one call to the next, several at a time.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc;
-use std::thread;
 
-use callbox_core::{CallState, DumpSource, DumpedCall, Executor, Session};
+use callbox_core::{DumpSource, DumpedCall, Executor, Session};
 
+use crate::chain::{self, Chain, Runner};
 use crate::dump::{Objects, ReplayOptions, Replayed, replay_from_dump};
 
 /// Makes an executor for each worker.
@@ -44,106 +42,48 @@ pub fn replay_sequence(
     options: &SequenceOptions,
     on_result: &mut dyn FnMut(usize, Replayed),
 ) {
-    let mut chains = chains(&session.calls, select);
+    let mut chains = chain::chains(&session.calls, select);
     if options.jobs == NonZeroUsize::MIN {
         // One worker goes by the session, not object by object: results come one by one, and nothing waits.
-        let mut steps: Vec<_> = chains.into_iter().flat_map(|chain| chain.steps).collect();
-        steps.sort_by_key(|step| step.place);
-        chains = vec![Chain { steps }];
+        chains = vec![chain::joined(chains)];
     }
-    let order: Vec<usize> = (0..session.calls.len()).filter(|&place| select(&session.calls[place])).collect();
-    let next_chain = AtomicUsize::new(0);
-    let (sender, receiver) = mpsc::channel();
-    thread::scope(|scope| {
-        for _ in 0..options.jobs.get().min(chains.len()) {
-            let (sender, chains, next_chain) = (sender.clone(), &chains, &next_chain);
-            scope.spawn(move || {
-                let mut executor = executors();
-                while let Some(chain) = chains.get(next_chain.fetch_add(1, Ordering::Relaxed)) {
-                    replay_chain(source, session, chain, &mut *executor, options, &mut |place, replayed| {
-                        // The receiver is gone only when the caller's callback panicked.
-                        sender.send((place, replayed)).is_ok()
-                    });
-                }
-            });
-        }
-        drop(sender);
-        let mut waiting = BTreeMap::new();
-        let mut order = order.iter();
-        let mut expected = order.next();
-        for (place, replayed) in receiver {
-            waiting.insert(place, replayed);
-            while let Some(replayed) = expected.and_then(|place| waiting.remove(place)) {
-                on_result(expected.map_or(0, |place| place + 1), replayed);
-                expected = order.next();
-            }
-        }
-    });
+    let runners = || -> Box<Runner<'_, Replayed>> {
+        let mut executor = executors();
+        Box::new(move |chain, emit| {
+            replay_chain(
+                source,
+                session,
+                chain,
+                &mut *executor,
+                &options.replay,
+                &mut |place, mut replayed| {
+                    if !options.keep_values {
+                        replayed.forget_values();
+                    }
+                    emit(place, replayed)
+                },
+            );
+        })
+    };
+    let mut on_result = |place, replayed| on_result(place + 1, replayed);
+    chain::run_chains(&chains, options.jobs, &runners, BTreeMap::new(), &mut |_, _| {}, &mut on_result);
 }
 
-/// Calls that have to run one after the other, by their place in the session.
-#[derive(Debug, Default)]
-struct Chain {
-    steps: Vec<Step>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Step {
-    place: usize,
-    selected: bool,
-}
-
-/// Puts the calls on one object into one chain and every other call into its own; drops what no selected call
-/// needs.
-fn chains(calls: &[DumpedCall], select: &dyn Fn(&DumpedCall) -> bool) -> Vec<Chain> {
-    let mut chains: Vec<Chain> = Vec::new();
-    let mut of_object = HashMap::new();
-    for (place, call) in calls.iter().enumerate() {
-        let selected = select(call);
-        if !selected && !is_preparation(call) {
-            continue;
-        }
-        let chain = match call.self_id {
-            Some(self_id) => *of_object.entry((&call.process, self_id)).or_insert_with(|| {
-                chains.push(Chain::default());
-                chains.len() - 1
-            }),
-            None => {
-                chains.push(Chain::default());
-                chains.len() - 1
-            }
-        };
-        chains[chain].steps.push(Step { place, selected });
-    }
-    for chain in &mut chains {
-        let needed = chain.steps.iter().rposition(|step| step.selected).map_or(0, |last| last + 1);
-        chain.steps.truncate(needed);
-    }
-    chains.retain(|chain| !chain.steps.is_empty());
-    chains
-}
-
-/// Tells whether a call may change the object that later calls use.
-fn is_preparation(call: &DumpedCall) -> bool {
-    call.self_id.is_some() && call.state == CallState::Completed && call.outputs.tensors == 0
-}
-
-fn replay_chain(
+/// Replays the calls of a chain in this process, in their order, and hands on the selected ones with their places
+/// in the session; ends early when `emit` says that nobody listens.
+pub fn replay_chain(
     source: &dyn DumpSource,
     session: &Session,
     chain: &Chain,
     executor: &mut dyn Executor,
-    options: &SequenceOptions,
-    on_result: &mut dyn FnMut(usize, Replayed) -> bool,
+    options: &ReplayOptions,
+    emit: &mut dyn FnMut(usize, Replayed) -> bool,
 ) {
     let mut objects = Objects::default();
     for step in &chain.steps {
         let call = &session.calls[step.place];
-        let mut replayed = replay_from_dump(source, call, executor, &mut objects, &options.replay);
-        if !options.keep_values {
-            replayed.forget_values();
-        }
-        if step.selected && !on_result(step.place, replayed) {
+        let replayed = replay_from_dump(source, call, executor, &mut objects, options);
+        if step.selected && !emit(step.place, replayed) {
             return;
         }
     }

@@ -1,6 +1,8 @@
 //! What a replay says of a call.
 
+use std::borrow::Cow;
 use std::fmt;
+use std::time::Duration;
 
 /// The verdict on one call.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +15,11 @@ pub enum Verdict {
     Failed {
         /// Why.
         error: String,
+    },
+    /// The call ended the process that ran it: only calls in a process of their own get this verdict.
+    Died {
+        /// How.
+        death: Death,
     },
     /// The call has no recorded result: a suspected crash, or a recorded failure.
     Incomplete {
@@ -40,8 +47,37 @@ pub enum Outcome {
     Ran,
     /// It failed.
     Failed(String),
+    /// It ended the process that ran it: a suspected crash that does so is reproduced.
+    Died(Death),
     /// It was not run.
     NotRun(String),
+}
+
+/// How a call ended the process that ran it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Death {
+    /// By a signal, by its name: `SIGSEGV`.
+    Crashed(String),
+    /// It took longer than it may, and was killed.
+    TimedOut(Duration),
+    /// It wanted more memory than it may have, or than there was.
+    OutOfMemory,
+    /// Somebody killed it: as a rule the operating system, when memory ran out.
+    Killed,
+    /// It left with an exit code, as `exit` does.
+    Exited(i32),
+}
+
+impl fmt::Display for Death {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Death::Crashed(signal) => write!(f, "crashed ({signal})"),
+            Death::TimedOut(limit) => write!(f, "timed out after {} s", limit.as_secs_f64()),
+            Death::OutOfMemory => f.write_str("out of memory"),
+            Death::Killed => f.write_str("killed from outside (SIGKILL), probably out of memory"),
+            Death::Exited(code) => write!(f, "exited with code {code} instead of returning"),
+        }
+    }
 }
 
 impl Verdict {
@@ -51,6 +87,7 @@ impl Verdict {
             Verdict::Passed => "passed",
             Verdict::Mismatch => "mismatch",
             Verdict::Failed { .. } => "error",
+            Verdict::Died { .. } => "died",
             Verdict::Incomplete { .. } => "incomplete",
             Verdict::NothingCompared => "nothing_compared",
             Verdict::Skipped { .. } => "skipped",
@@ -59,15 +96,34 @@ impl Verdict {
     }
 
     /// Returns the reason or error behind the verdict, where it has one.
-    pub fn reason(&self) -> Option<&str> {
+    pub fn reason(&self) -> Option<Cow<'_, str>> {
         match self {
-            Verdict::Failed { error } => Some(error),
-            Verdict::Skipped { reason } | Verdict::Damaged { reason } => Some(reason),
-            Verdict::Incomplete { outcome: Outcome::Failed(text) | Outcome::NotRun(text) } => Some(text),
+            Verdict::Failed { error } => Some(error.into()),
+            Verdict::Skipped { reason } | Verdict::Damaged { reason } => Some(reason.into()),
+            Verdict::Incomplete { outcome: Outcome::Failed(text) | Outcome::NotRun(text) } => {
+                Some(text.into())
+            }
+            Verdict::Died { death } | Verdict::Incomplete { outcome: Outcome::Died(death) } => {
+                Some(death.to_string().into())
+            }
             Verdict::Incomplete { outcome: Outcome::Ran }
             | Verdict::Passed
             | Verdict::Mismatch
             | Verdict::NothingCompared => None,
+        }
+    }
+
+    /// Returns how the call ended its process, where it did.
+    pub fn death(&self) -> Option<&Death> {
+        match self {
+            Verdict::Died { death } | Verdict::Incomplete { outcome: Outcome::Died(death) } => Some(death),
+            Verdict::Incomplete { outcome: Outcome::Ran | Outcome::Failed(_) | Outcome::NotRun(_) }
+            | Verdict::Passed
+            | Verdict::Mismatch
+            | Verdict::Failed { .. }
+            | Verdict::NothingCompared
+            | Verdict::Skipped { .. }
+            | Verdict::Damaged { .. } => None,
         }
     }
 }
@@ -79,11 +135,13 @@ impl fmt::Display for Verdict {
             Verdict::Passed => f.write_str("✅ Passed"),
             Verdict::Mismatch => f.write_str("⚠️  Mismatch"),
             Verdict::Failed { error } => write!(f, "❌ Error: {error}"),
+            Verdict::Died { death } => write!(f, "❌ Error: {death}"),
             Verdict::Incomplete { outcome } => {
                 f.write_str("❔ Incomplete (no recorded output): ")?;
                 match outcome {
                     Outcome::Ran => f.write_str("ran"),
                     Outcome::Failed(text) => write!(f, "failed with {text}"),
+                    Outcome::Died(death) => death.fmt(f),
                     Outcome::NotRun(text) => write!(f, "not run: {text}"),
                 }
             }
@@ -101,7 +159,10 @@ pub struct Counts {
     pub passed: usize,
     pub mismatch: usize,
     pub error: usize,
+    pub died: usize,
     pub incomplete: usize,
+    /// Those of the incomplete calls that ended their process again.
+    pub incomplete_died: usize,
     pub nothing_compared: usize,
     pub skipped: usize,
     pub damaged: usize,
@@ -114,17 +175,21 @@ impl Counts {
             Verdict::Passed => &mut self.passed,
             Verdict::Mismatch => &mut self.mismatch,
             Verdict::Failed { .. } => &mut self.error,
+            Verdict::Died { .. } => &mut self.died,
             Verdict::Incomplete { .. } => &mut self.incomplete,
             Verdict::NothingCompared => &mut self.nothing_compared,
             Verdict::Skipped { .. } => &mut self.skipped,
             Verdict::Damaged { .. } => &mut self.damaged,
         };
         *counter += 1;
+        if matches!(verdict, Verdict::Incomplete { outcome: Outcome::Died(_) }) {
+            self.incomplete_died += 1;
+        }
     }
 
-    /// Returns the calls that speak against the replay: mismatches, errors, damage.
+    /// Returns the calls that speak against the replay: mismatches, errors, deaths, damage.
     pub fn bad(&self) -> usize {
-        self.mismatch + self.error + self.damaged
+        self.mismatch + self.error + self.died + self.damaged
     }
 
     /// Returns the calls that neither passed nor speak against the replay.
@@ -147,6 +212,9 @@ impl fmt::Display for Counts {
             rest.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
         if !rest.is_empty() {
             write!(f, "\nNeither: {}", rest.join(", "))?;
+        }
+        if self.incomplete_died > 0 {
+            write!(f, " ({} died)", self.incomplete_died)?;
         }
         Ok(())
     }
@@ -171,6 +239,19 @@ mod tests {
             incomplete(Outcome::Failed("e".into())),
             "❔ Incomplete (no recorded output): failed with e"
         );
+        let died =
+            |death: Death| (text(Verdict::Died { death: death.clone() }), incomplete(Outcome::Died(death)));
+        for (death, how) in [
+            (Death::Crashed("SIGSEGV".into()), "crashed (SIGSEGV)"),
+            (Death::TimedOut(Duration::from_secs(300)), "timed out after 300 s"),
+            (Death::TimedOut(Duration::from_millis(500)), "timed out after 0.5 s"),
+            (Death::OutOfMemory, "out of memory"),
+            (Death::Killed, "killed from outside (SIGKILL), probably out of memory"),
+            (Death::Exited(0), "exited with code 0 instead of returning"),
+        ] {
+            let lines = (format!("❌ Error: {how}"), format!("❔ Incomplete (no recorded output): {how}"));
+            assert_eq!(died(death), lines);
+        }
     }
 
     #[test]
@@ -183,6 +264,13 @@ mod tests {
         assert_eq!(
             counts.to_string(),
             "Summary: 22 passed, 1 failed/mismatch\nNeither: 1 nothing compared, 1 skipped"
+        );
+        counts.add(&Verdict::Died { death: Death::OutOfMemory });
+        counts.add(&Verdict::Incomplete { outcome: Outcome::Ran });
+        counts.add(&Verdict::Incomplete { outcome: Outcome::Died(Death::Exited(1)) });
+        assert_eq!(
+            counts.to_string(),
+            "Summary: 22 passed, 2 failed/mismatch\nNeither: 1 nothing compared, 1 skipped, 2 incomplete (1 died)"
         );
     }
 }

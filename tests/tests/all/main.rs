@@ -5,6 +5,7 @@
 
 mod conformance;
 mod convert;
+mod isolation;
 mod lines;
 mod logs;
 mod props;

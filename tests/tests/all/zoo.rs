@@ -118,7 +118,10 @@ pub(crate) fn check_dumps(dumps: &Path, zoo: &Path, format: &str) {
             Verdict::NothingCompared => "nothing compared",
             Verdict::Failed { .. } => "error",
             Verdict::Damaged { .. } => "damaged",
-            Verdict::Mismatch | Verdict::Incomplete { .. } | Verdict::Skipped { .. } => "other",
+            Verdict::Mismatch
+            | Verdict::Died { .. }
+            | Verdict::Incomplete { .. }
+            | Verdict::Skipped { .. } => "other",
         };
         // In safetensors a tensor of a subclass is a tensor.
         let expected = match (format, case.as_str()) {

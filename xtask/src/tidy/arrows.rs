@@ -32,6 +32,12 @@ pub(super) const ROWS: [Row; 24] = [
     Row { folder: "crates/macros", ours: &[], external: &["proc-macro2", "quote", "syn"] },
     Row { folder: "crates/registry", ours: &["core", "values"], external: &[] },
     Row { folder: "crates/replay", ours: &["core"], external: &["thiserror"] },
+    // A use case about processes: it starts, watches and ends them, and keeps a journal of its own.
+    Row {
+        folder: "crates/isolate",
+        ours: &["core", "replay"],
+        external: &["rustix", "serde", "serde_json", "sha2", "thiserror"],
+    },
     // A use case about the files of a session: what is carried over unread is no matter of the ports.
     Row { folder: "crates/convert", ours: &["core", "sink-fs"], external: &["thiserror"] },
     // Another one: of ports it would see tensors, not lines and sizes.
@@ -45,9 +51,9 @@ pub(super) const ROWS: [Row; 24] = [
     },
     Row {
         folder: "crates/cli",
-        ours: &["convert", "core", "format-pt", "format-safetensors", "kernels-cpu", "replay", "sink-fs", "verify"],
+        ours: &["convert", "core", "format-pt", "format-safetensors", "isolate", "kernels-cpu", "replay", "sink-fs", "verify"],
         external: &[
-            "anstream", "anstyle", "anyhow", "clap", "indicatif", "serde", "serde_json", "sha2", "terminal_size",
+            "anstream", "anstyle", "anyhow", "clap", "indicatif", "serde", "serde_json", "sha2", "signal-hook", "terminal_size",
         ],
     },
     Row { folder: "crates/sink-stdio", ours: &["core"], external: &["rustix", "time"] },
@@ -62,7 +68,7 @@ pub(super) const ROWS: [Row; 24] = [
         ours: &["core", "format-pt", "format-safetensors", "sink-fs"],
         external: &["anyhow", "clap", "serde_json", "sha2", "time"],
     },
-    Row { folder: "tests", ours: &[], external: &["callbox"] },
+    Row { folder: "tests", ours: &["cli", "core"], external: &["callbox"] },
     Row {
         folder: "benches",
         ours: &["core", "format-pt", "format-safetensors", "kernels-cpu", "replay", "sink-fs", "sink-stdio"],

@@ -5,7 +5,7 @@ use super::source::find_word;
 use super::tree::Tree;
 
 /// The files whose types derive serde's traits.
-pub(super) const FILES: [&str; 7] = [
+pub(super) const FILES: [&str; 9] = [
     "crates/cli/src/convert.rs",
     "crates/cli/src/verify.rs",
     "crates/cli/src/json.rs",
@@ -13,6 +13,8 @@ pub(super) const FILES: [&str; 7] = [
     "crates/cli/src/replay/report.rs",
     "crates/cli/src/show/object.rs",
     "crates/format-safetensors/src/header.rs",
+    "crates/isolate/src/journal.rs",
+    "crates/isolate/src/wire.rs",
 ];
 
 pub(super) fn check(tree: &Tree) -> Vec<Finding> {

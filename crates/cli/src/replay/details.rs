@@ -1,8 +1,8 @@
 //! The lines behind a verdict: which result differs, by how much, where.
 
-use callbox_replay::{Comparison, Replayed, TensorComparison, Unit, Worst};
+use callbox_replay::{CallReport, Comparison, TensorComparison, Unit, Worst};
 
-use crate::{describe, style, units};
+use crate::{style, units};
 
 /// Tells whether `FLASHINFER_LOGLEVEL` asks for details: 1 or more.
 ///
@@ -26,19 +26,19 @@ fn level(text: &str) -> Option<i64> {
     if text.is_empty() { Some(0) } else { text.parse().ok() }
 }
 
-/// Describes the comparison behind a verdict.
-pub(crate) fn details(replayed: &Replayed) -> Vec<String> {
+/// Describes what is behind a verdict.
+pub(crate) fn details(report: &CallReport) -> Vec<String> {
     let mut lines = Vec::new();
-    if let Some(error) = replayed.record.as_ref().and_then(|record| record.error.as_ref()) {
+    if let Some(error) = &report.recorded_error {
         lines.push(style::clean(&format!("recorded {}: {}: {}", error.kind, error.type_name, error.text)));
     }
-    if let Some(reason) = replayed.record.as_ref().and_then(|record| record.reason.as_ref()) {
+    if let Some(reason) = &report.recorded_reason {
         lines.push(style::clean(&format!("outputs were not recorded: {reason}")));
     }
-    let Some(comparison) = &replayed.comparison else {
+    lines.extend(report.printed.iter().flat_map(|printed| last_lines(printed)));
+    let Some(comparison) = &report.comparison else {
         // What could not be compared is shown.
-        let returned = replayed.result.as_ref().map(|result| describe::value(result, &describe::tensor));
-        lines.extend(returned.map(|text| format!("returned  {text}")));
+        lines.extend(report.returned.iter().map(|text| format!("returned  {text}")));
         return lines;
     };
     for difference in &comparison.differences {
@@ -50,6 +50,14 @@ pub(crate) fn details(replayed: &Replayed) -> Vec<String> {
         lines.push(without_tensors(comparison));
     }
     lines
+}
+
+/// Shows the last that a call printed which ended its process; `--json` has more of it.
+fn last_lines(printed: &str) -> Vec<String> {
+    const SHOWN: usize = 8;
+    let lines: Vec<_> = printed.lines().collect();
+    let last = &lines[lines.len().saturating_sub(SHOWN)..];
+    last.iter().map(|line| format!("printed  {}", style::clean(line))).collect()
 }
 
 /// Says what a comparison without tensors came to.

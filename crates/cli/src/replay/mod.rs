@@ -1,69 +1,77 @@
 //! `callbox replay`.
 
 mod details;
+mod isolation;
+mod journal;
 mod report;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use callbox_core::DumpedCall;
-use callbox_replay::{Counts, ReplayOptions, Replayed, SequenceOptions, replay_sequence};
+use callbox_isolate::{Isolation, continue_chains, replay_chain_isolated};
+use callbox_replay::{
+    CallReport, Chain, Counts, Death, ExecutorFactory, ReplayOptions, Runner, chains, joined, replay_chain,
+    run_chains,
+};
 
 use crate::args::ReplayArgs;
+use crate::describe;
 use crate::exit::{Exit, Failure};
 use crate::progress;
-use crate::session;
+use crate::session::{self, Opened};
 use crate::style;
 
 pub(crate) use details::details;
+pub(crate) use isolation::work;
+use journal::{Interruption, Kept};
 
 /// Replays a session and reports on each call.
-pub(crate) fn run(arguments: &ReplayArgs, program: &str) -> Result<Exit, Failure> {
+pub(crate) fn run(
+    arguments: &ReplayArgs,
+    executors: &ExecutorFactory<'static>,
+    program: &'static str,
+) -> Result<Exit, Failure> {
     let dir = arguments.dir();
-    let executors = session::executors(arguments.device)?;
+    let executors = session::executors(arguments.device, executors)?;
     let opened = session::open(dir, &arguments.read)?;
     let filter = session::filter(&arguments.select);
     let select = |call: &DumpedCall| opened.is_wanted(call) && filter.allows(&call.function);
     let selected = opened.session.calls.iter().filter(|call| select(call)).count();
-    let processors = thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-    let options = SequenceOptions {
-        replay: ReplayOptions {
-            comparison: session::comparison(&arguments.compare),
-            ..ReplayOptions::default()
-        },
-        jobs: arguments.jobs.unwrap_or(processors),
-        keep_values: false,
-    };
-
+    let (kept, earlier) = Kept::open(arguments, &opened.session, selected)?;
+    let kept = Arc::new(Mutex::new(kept));
     let progress = progress::bar(selected);
+    let interruption = Interruption::watch(&kept, &progress, selected, program)?;
+
     let mut report = report::open(arguments, BufWriter::new(anstream::stdout().lock()));
     let mut counts = Counts::default();
     let mut written = Ok(());
     report.findings(&opened.session.findings)?;
-    replay_sequence(
-        &opened.source,
-        &opened.session,
-        &*executors,
-        &select,
-        &options,
-        &mut |number, replayed| {
-            counts.add(&replayed.verdict);
-            progress.inc(1);
-            if written.is_ok() {
-                let number = opened.number(number - 1);
-                written = progress.suspend(|| report.call(number, &replayed));
-            }
-        },
-    );
+    let chains = chains(&opened.session.calls, &select);
+    let mut on_end = |place, report: &CallReport| {
+        kept.lock().unwrap_or_else(PoisonError::into_inner).append(place, report);
+    };
+    replay(arguments, executors, &opened, chains, earlier, &mut on_end, &mut |place, call_report| {
+        counts.add(&call_report.verdict);
+        progress.inc(1);
+        if written.is_ok() {
+            written = progress.suspend(|| report.call(opened.number(place), &call_report));
+        }
+    })?;
     progress.finish_and_clear();
     let exit = Exit::from_counts(&counts, arguments.strict);
-    // A reader that has gone away, as `head` does, has not changed what the replay found.
     let written = written.and_then(|()| report.finish(&counts, exit));
+    drop(interruption);
     match written {
+        // A reader that has gone away, as `head` does, has not changed what the replay found.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(exit),
         written => written?,
     }
+    // A report that nobody could read can be had again from the journal.
+    kept.lock().unwrap_or_else(PoisonError::into_inner).finish();
     if selected == 0 {
         style::tell(&opened.why_nothing());
     }
@@ -76,12 +84,65 @@ pub(crate) fn run(arguments: &ReplayArgs, program: &str) -> Result<Exit, Failure
     Ok(exit)
 }
 
+/// Runs the chains, each in this process or in another, save for the calls that have a report already.
+fn replay(
+    arguments: &ReplayArgs,
+    executors: &ExecutorFactory<'static>,
+    opened: &Opened,
+    chains: Vec<Chain>,
+    earlier: BTreeMap<usize, CallReport>,
+    on_end: &mut dyn FnMut(usize, &CallReport),
+    on_result: &mut dyn FnMut(usize, CallReport),
+) -> Result<(), Failure> {
+    let Opened { source, session, dir, .. } = opened;
+    let comparison = session::comparison(&arguments.compare);
+    let options = &ReplayOptions { comparison, ..ReplayOptions::default() };
+    let command = isolation::worker(dir, arguments)?;
+    let isolation = &Isolation { command: &command, limits: isolation::limits(&arguments.isolate) };
+    let death = |(place, report): (&usize, &CallReport)| Some((*place, report.verdict.death()?.clone()));
+    let deaths: &BTreeMap<usize, Death> = &earlier.iter().filter_map(death).collect();
+
+    let is_isolated = |chain: &Chain| isolation::is_isolated(chain, session, &arguments.isolate);
+    // Asked of whole chains: the answer has to be the one that it was before an interruption.
+    let isolated: BTreeSet<usize> =
+        chains.iter().filter(|chain| is_isolated(chain)).map(first_place).collect();
+    let is_isolated = |chain: &Chain| isolated.contains(&first_place(chain));
+    let mut chains = continue_chains(chains, &earlier);
+    let jobs = arguments.jobs.unwrap_or_else(|| thread::available_parallelism().unwrap_or(NonZeroUsize::MIN));
+    if jobs == NonZeroUsize::MIN {
+        // One worker goes by the session, not object by object: results come one by one, and nothing waits.
+        let (apart, here): (Vec<_>, Vec<_>) = chains.into_iter().partition(is_isolated);
+        chains = [joined(here)].into_iter().filter(|chain| !chain.steps.is_empty()).chain(apart).collect();
+    }
+    let runners = || -> Box<Runner<'_, CallReport>> {
+        let mut executor = None;
+        Box::new(move |chain, emit| {
+            if is_isolated(chain) {
+                return replay_chain_isolated(source, session, chain, isolation, options, deaths, emit);
+            }
+            // Made when it is wanted: it may hold a device.
+            let executor = executor.get_or_insert_with(executors);
+            replay_chain(source, session, chain, &mut **executor, options, &mut |place, mut replayed| {
+                replayed.forget_values();
+                emit(place, CallReport::new(replayed, &describe::result))
+            });
+        })
+    };
+    run_chains(&chains, jobs, &runners, earlier, on_end, on_result);
+    Ok(())
+}
+
+/// Returns what a chain is known by, also when its end is cut off.
+fn first_place(chain: &Chain) -> usize {
+    chain.steps.first().map_or(usize::MAX, |step| step.place)
+}
+
 /// Where the verdicts go.
 trait Report {
     /// Tells what is wrong with the session's files.
     fn findings(&mut self, findings: &[callbox_core::Finding]) -> io::Result<()>;
     /// Tells the verdict on one call.
-    fn call(&mut self, number: usize, replayed: &Replayed) -> io::Result<()>;
+    fn call(&mut self, number: usize, report: &CallReport) -> io::Result<()>;
     /// Closes the report.
     fn finish(&mut self, counts: &Counts, exit: Exit) -> io::Result<()>;
 }

@@ -1,9 +1,10 @@
 //! The two reports of a replay: lines for people, one object for machines.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 
 use callbox_core::Finding;
-use callbox_replay::{Counts, Replayed};
+use callbox_replay::{CallReport, Counts, Death};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
@@ -33,15 +34,15 @@ impl Report for Lines {
         Ok(())
     }
 
-    fn call(&mut self, number: usize, replayed: &Replayed) -> io::Result<()> {
-        let verdict = style::clean(&replayed.verdict.to_string());
-        let verdict = style::paint(style::verdict(&replayed.verdict), &verdict);
-        let name = style::clean(replayed.call.function.name());
-        let folder = style::clean(&replayed.call.folder);
-        style::tell_findings(&replayed.findings);
+    fn call(&mut self, number: usize, report: &CallReport) -> io::Result<()> {
+        let verdict = style::clean(&report.verdict.to_string());
+        let verdict = style::paint(style::verdict(&report.verdict), &verdict);
+        let name = style::clean(report.call.function.name());
+        let folder = style::clean(&report.call.folder);
+        style::tell_findings(&report.findings);
         writeln!(self.out, "[{number}] {name} ({folder}): {verdict}")?;
         if self.with_details {
-            for line in details::details(replayed) {
+            for line in details::details(report) {
                 writeln!(self.out, "    {line}")?;
             }
         }
@@ -79,6 +80,7 @@ struct SummaryJson {
     failed: usize,
     mismatch: usize,
     error: usize,
+    died: usize,
     damaged: usize,
     incomplete: usize,
     nothing_compared: usize,
@@ -92,11 +94,38 @@ struct VerdictJson<'a> {
     verdict: &'static str,
     text: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<&'a str>,
+    reason: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    death: Option<DeathJson<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    printed: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     comparison: Option<ComparisonJson>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     findings: Vec<json::FindingJson<'a>>,
+}
+
+/// How a call ended its process.
+#[derive(Serialize)]
+#[serde(tag = "how", rename_all = "snake_case")]
+enum DeathJson<'a> {
+    Crashed { signal: &'a str },
+    TimedOut { seconds: f64 },
+    OutOfMemory,
+    Killed,
+    Exited { code: i32 },
+}
+
+impl<'a> From<&'a Death> for DeathJson<'a> {
+    fn from(death: &'a Death) -> DeathJson<'a> {
+        match death {
+            Death::Crashed(signal) => DeathJson::Crashed { signal },
+            Death::TimedOut(limit) => DeathJson::TimedOut { seconds: limit.as_secs_f64() },
+            Death::OutOfMemory => DeathJson::OutOfMemory,
+            Death::Killed => DeathJson::Killed,
+            Death::Exited(code) => DeathJson::Exited { code: *code },
+        }
+    }
 }
 
 impl Report for Object<'_> {
@@ -105,17 +134,19 @@ impl Report for Object<'_> {
         Ok(())
     }
 
-    fn call(&mut self, number: usize, replayed: &Replayed) -> io::Result<()> {
+    fn call(&mut self, number: usize, report: &CallReport) -> io::Result<()> {
         let verdict = VerdictJson {
-            call: CallJson::new(number, &replayed.call),
-            verdict: replayed.verdict.name(),
-            text: replayed.verdict.to_string(),
-            reason: replayed.verdict.reason(),
-            comparison: replayed.comparison.as_ref().map(ComparisonJson::from),
-            findings: json::findings(&replayed.findings),
+            call: CallJson::new(number, &report.call),
+            verdict: report.verdict.name(),
+            text: report.verdict.to_string(),
+            reason: report.verdict.reason(),
+            death: report.verdict.death().map(DeathJson::from),
+            printed: report.printed.as_deref(),
+            comparison: report.comparison.as_ref().map(ComparisonJson::from),
+            findings: json::findings(&report.findings),
         };
         self.calls.push(to_raw_value(&verdict)?);
-        self.findings.extend(replayed.findings.iter().cloned());
+        self.findings.extend(report.findings.iter().cloned());
         Ok(())
     }
 
@@ -131,6 +162,7 @@ impl Report for Object<'_> {
                 failed: counts.bad(),
                 mismatch: counts.mismatch,
                 error: counts.error,
+                died: counts.died,
                 damaged: counts.damaged,
                 incomplete: counts.incomplete,
                 nothing_compared: counts.nothing_compared,

@@ -8,18 +8,22 @@ use std::io::{BufWriter, Write};
 
 use callbox_core::error::chain;
 use callbox_core::{DumpSource, DumpedCall, Finding, Group, LoadedRecord, SourceError, TensorMap};
-use callbox_replay::{ReplayOptions, Replayed, SequenceOptions, replay_sequence};
+use callbox_replay::{CallReport, ExecutorFactory, ReplayOptions, SequenceOptions, replay_sequence};
 
 use crate::args::ShowArgs;
 use crate::exit::{Exit, Failure};
 use crate::session::{self, Opened};
-use crate::style;
+use crate::{describe, style};
 
 /// Shows one call.
-pub(crate) fn run(arguments: &ShowArgs, program: &str) -> Result<Exit, Failure> {
+pub(crate) fn run(
+    arguments: &ShowArgs,
+    executors: &ExecutorFactory<'static>,
+    program: &str,
+) -> Result<Exit, Failure> {
     let opened = session::open(&arguments.dir, &arguments.read)?;
     let call = find(&opened, arguments, program)?;
-    let shown = Shown::load(&opened, call, arguments)?;
+    let shown = Shown::load(&opened, call, arguments, executors)?;
     let mut out = BufWriter::new(anstream::stdout().lock());
     if arguments.json {
         object::print(&mut out, &opened.source, &shown, arguments)?;
@@ -59,7 +63,7 @@ struct Shown<'a> {
     outputs: Loaded,
     args_after: Loaded,
     /// What the replay gave, if it was run.
-    replayed: Option<Replayed>,
+    replayed: Option<CallReport>,
 }
 
 impl Shown<'_> {
@@ -82,7 +86,12 @@ impl Shown<'_> {
 type Loaded = Result<TensorMap, String>;
 
 impl<'a> Shown<'a> {
-    fn load(opened: &Opened, call: &'a DumpedCall, arguments: &ShowArgs) -> Result<Shown<'a>, Failure> {
+    fn load(
+        opened: &Opened,
+        call: &'a DumpedCall,
+        arguments: &ShowArgs,
+        executors: &ExecutorFactory<'static>,
+    ) -> Result<Shown<'a>, Failure> {
         let load = |group| -> Loaded {
             let tensors = opened.source.load(call, group).map_err(|error| chain(&error))?;
             Ok(tensors.unwrap_or_default())
@@ -93,14 +102,23 @@ impl<'a> Shown<'a> {
             inputs: load(Group::Inputs),
             outputs: load(Group::Outputs),
             args_after: load(Group::ArgsAfter),
-            replayed: if arguments.no_replay { None } else { replay(opened, call, arguments)? },
+            replayed: if arguments.no_replay {
+                None
+            } else {
+                Some(replay(opened, call, arguments, executors)?)
+            },
         })
     }
 }
 
 /// Replays the call, and first what its object needs.
-fn replay(opened: &Opened, call: &DumpedCall, arguments: &ShowArgs) -> Result<Option<Replayed>, Failure> {
-    let executors = session::executors(callbox_core::Device::Cpu)?;
+fn replay(
+    opened: &Opened,
+    call: &DumpedCall,
+    arguments: &ShowArgs,
+    executors: &ExecutorFactory<'static>,
+) -> Result<CallReport, Failure> {
+    let executors = session::executors(callbox_core::Device::Cpu, executors)?;
     let options = SequenceOptions {
         replay: ReplayOptions {
             comparison: session::comparison(&arguments.compare),
@@ -109,9 +127,9 @@ fn replay(opened: &Opened, call: &DumpedCall, arguments: &ShowArgs) -> Result<Op
         ..SequenceOptions::default()
     };
     let select = |other: &DumpedCall| other.folder == call.folder;
-    let mut replayed = None;
-    replay_sequence(&opened.source, &opened.session, &*executors, &select, &options, &mut |_, result| {
-        replayed = Some(result);
+    let mut report = None;
+    replay_sequence(&opened.source, &opened.session, executors, &select, &options, &mut |_, replayed| {
+        report = Some(CallReport::new(replayed, &describe::result));
     });
-    Ok(replayed)
+    Ok(report.expect("the call is one of the session"))
 }

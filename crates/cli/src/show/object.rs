@@ -1,5 +1,6 @@
 //! A call as a machine reads it.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 
 use callbox_core::error::chain;
@@ -37,7 +38,7 @@ struct ShownJson<'a> {
 struct ReplayJson<'a> {
     verdict: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<&'a str>,
+    reason: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     comparison: Option<ComparisonJson>,
 }

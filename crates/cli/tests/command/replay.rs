@@ -143,6 +143,18 @@ fn each_ending_has_its_exit_code_and_one_line_that_says_why() {
         (vec!["show", session, "99"], 2, "callbox: error: there is no call 99"),
         (vec!["replay", "--dir", session, "--rtol", "nan"], 2, "callbox: error: invalid value 'nan'"),
         (vec!["replay", "--dir", session, "--rtol", "-1"], 2, "callbox: error: invalid value '-1'"),
+        (vec!["replay", session, "--timeout", "-1"], 2, "callbox: error: invalid value '-1'"),
+        (vec!["replay", session, "--memory", "0"], 2, "callbox: error: invalid value '0'"),
+        (
+            vec!["replay", session, "--no-isolate", "--memory", "1"],
+            2,
+            "callbox: error: the argument '--no-isolate' cannot be used with '--memory <GB>'",
+        ),
+        (
+            vec!["replay", session, "--journal", "/no/such/folder/journal"],
+            3,
+            "callbox: error: the journal /no/such/folder/journal: ",
+        ),
     ] {
         let ran = callbox(&arguments);
         assert!(ran.stderr().starts_with(complaint), "{arguments:?}: {}", ran.stderr());
@@ -239,6 +251,42 @@ fn jobs_and_mapping_change_nothing_that_is_printed() {
         let ran = callbox(&[&["replay", "--dir", text(&session)], more].concat());
         assert_eq!(ran.stdout(), plain.stdout(), "{more:?}");
     }
+}
+
+#[test]
+fn isolation_changes_nothing_that_is_printed_of_calls_that_live() {
+    let session = changed_session();
+    let details = |more: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_callbox"));
+        let arguments = [&["replay", "--dir", text(session.path())], more].concat();
+        let output = command.args(arguments).env("FLASHINFER_LOGLEVEL", "1").output().unwrap();
+        assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let plain = [details(&["--json"]), details(&[])];
+    for more in [&[][..], &["--jobs", "1"], &["--mmap"], &["--memory", "4"], &["--timeout", "0"]] {
+        let isolated = |format: &[&str]| details(&[&["--isolate"], more, format].concat());
+        assert_eq!([isolated(&["--json"]), isolated(&[])], plain, "{more:?}");
+    }
+    let damaged = callbox(&["replay", text(&example("killed")), "--isolate"]);
+    assert_eq!(damaged.stdout(), callbox(&["replay", text(&example("killed"))]).stdout());
+}
+
+#[test]
+fn a_journal_that_is_asked_for_stays_and_gives_the_report_again() {
+    let (session, folder) = (changed_session(), tempfile::tempdir().unwrap());
+    let journal = folder.path().join("journal");
+    let arguments = ["replay", text(session.path()), "--journal", text(&journal)];
+    let first = callbox(&arguments);
+    let again = callbox(&[&arguments[..], &["--resume"]].concat());
+    assert_eq!((again.stdout(), again.code()), (first.stdout(), first.code()));
+    assert_eq!(again.stderr(), "note: the verdicts on 9 of 9 calls are from the journal\n");
+    let report = folder.path().join("report.json");
+    fs::write(&report, "{}\n").unwrap();
+    let refused = callbox(&["replay", text(session.path()), "--journal", text(&report)]);
+    assert_eq!(refused.code(), 2);
+    assert!(refused.stderr().contains("is no journal of a replay"), "{}", refused.stderr());
+    assert_eq!(fs::read_to_string(&report).unwrap(), "{}\n");
 }
 
 #[test]

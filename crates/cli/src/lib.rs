@@ -1,0 +1,18 @@
+#![doc = include_str!("../README.md")]
+
+mod args;
+mod command;
+mod convert;
+mod describe;
+mod exit;
+mod json;
+mod list;
+mod progress;
+mod replay;
+mod session;
+mod show;
+mod style;
+mod units;
+mod verify;
+
+pub use command::run;

@@ -1,0 +1,72 @@
+//! Which calls run in worker processes, and how these are started: this program again, with a hidden command.
+
+use std::env;
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::Command;
+
+use callbox_core::Session;
+use callbox_isolate::{Limits, Parts, serve};
+use callbox_replay::{Chain, ExecutorFactory};
+
+use crate::args::{IsolateArgs, ReplayArgs, WORKER, WorkerArgs};
+use crate::describe;
+use crate::exit::{Exit, Failure};
+use crate::session;
+
+/// Tells whether a chain runs in a process of its own: with `--isolate` each does, otherwise those in which a
+/// call is that may have ended its process before.
+pub(super) fn is_isolated(chain: &Chain, session: &Session, arguments: &IsolateArgs) -> bool {
+    let is_suspected = |place: usize| session.calls[place].state.is_suspected_crash();
+    !arguments.no_isolate && (arguments.isolate || chain.steps.iter().any(|step| is_suspected(step.place)))
+}
+
+/// What each process may take.
+pub(super) fn limits(arguments: &IsolateArgs) -> Limits {
+    let time = (!arguments.timeout.is_zero()).then_some(arguments.timeout);
+    Limits { time, memory: arguments.memory }
+}
+
+/// Makes the command of a worker on a session's folder.
+pub(super) fn worker(
+    dir: &Path,
+    arguments: &ReplayArgs,
+) -> Result<impl Fn() -> Command + Sync + use<>, Failure> {
+    let program = this_program()?;
+    let mut options = vec![OsString::from(WORKER), format!("--device={}", arguments.device).into()];
+    if arguments.read.mmap {
+        options.push("--mmap".into());
+    }
+    options.extend(["--".into(), dir.into()]);
+    Ok(move || {
+        let mut command = Command::new(&program);
+        command.args(&options);
+        command
+    })
+}
+
+/// Linux opens the running program itself here, also when its file was replaced meanwhile.
+fn this_program() -> Result<OsString, Failure> {
+    let running = Path::new("/proc/self/exe");
+    if running.exists() {
+        return Ok(running.into());
+    }
+    let program = env::current_exe().map_err(|error| {
+        Failure::new(Exit::Unreadable, format!("this program cannot find itself to run calls: {error}"))
+    })?;
+    Ok(program.into())
+}
+
+/// Is a worker: runs what the replay asks for that started this process.
+pub(crate) fn work(arguments: &WorkerArgs, executors: &ExecutorFactory<'static>) -> Result<Exit, Failure> {
+    let parts = || -> Result<Parts, String> {
+        let executors = session::executors(arguments.device, executors).map_err(|f| f.error.to_string())?;
+        let source = session::source(&arguments.dir, &arguments.read);
+        let source = Box::new(source.map_err(|error| callbox_core::error::chain(&error))?);
+        Ok(Parts { source, executor: executors() })
+    };
+    match serve(&parts, &describe::result) {
+        Ok(()) => Ok(Exit::Good),
+        Err(error) => Err(Failure::new(Exit::Usage, format!("{WORKER}: {error}"))),
+    }
+}
