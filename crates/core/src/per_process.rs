@@ -1,6 +1,6 @@
 //! State that a forked child does not share with its parent.
 
-use std::sync::OnceLock;
+use crate::sync::OnceLock;
 
 /// A `T` for each process that gets here by forking, told apart by a `K`.
 ///
@@ -33,7 +33,7 @@ struct State<K, T> {
 
 impl<K: Clone + PartialEq, T> PerProcess<K, T> {
     /// Returns an empty chain.
-    pub const fn new() -> PerProcess<K, T> {
+    pub fn new() -> PerProcess<K, T> {
         PerProcess { first: OnceLock::new() }
     }
 

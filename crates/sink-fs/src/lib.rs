@@ -34,6 +34,7 @@ mod sink;
 mod slot;
 mod source;
 mod staged;
+mod sync;
 mod tree;
 mod value;
 

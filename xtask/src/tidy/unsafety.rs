@@ -5,7 +5,7 @@ use super::source::find_word;
 use super::tree::Tree;
 
 /// The files, and what each needs it for.
-pub(super) const FILES: [&str; 10] = [
+pub(super) const FILES: [&str; 11] = [
     // Maps a file, to compare with.
     "benches/src/plain.rs",
     // Calls into the matrix product with pointers and strides.
@@ -23,6 +23,8 @@ pub(super) const FILES: [&str; 10] = [
     "crates/sink-fs/src/mapped.rs",
     // Forks.
     "crates/sink-fs/tests/fork.rs",
+    // Forks, and handles a signal.
+    "tests/src/c_library.rs",
     // Counts what is allocated.
     "tests/tests/memory/allocator.rs",
 ];
