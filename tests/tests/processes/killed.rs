@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use callbox_core::{Bytes, CallState, DumpSource, DumpedCall, Group, Session, TensorSerializer};
+use callbox_core::{Bytes, CallState, DumpSource, DumpedCall, Group, Session, SourceError, TensorSerializer};
 use callbox_format_pt::PtSerializer;
 use callbox_tests::{not_run, soaks};
 use rustix::fs::statfs;
@@ -47,7 +47,8 @@ impl Left<'_> {
     fn list(&self) -> Session {
         match callbox::open_session(self.session) {
             Ok(source) => source.calls().unwrap(),
-            Err(callbox_core::SourceError::NotFound(_)) => Session::default(),
+            // There is no folder yet, or nothing in it.
+            Err(SourceError::NotFound(_) | SourceError::NotASession(_)) => Session::default(),
             Err(error) => panic!("{}: {error}", self.what),
         }
     }
