@@ -161,6 +161,12 @@ fn p1_to_p7_hold_when_a_process_is_killed_at_any_operation() {
             let acts: Vec<_> = output.lines().filter_map(|line| line.strip_prefix("operation: ")).collect();
             assert!(acts.len() > 60, "{output}");
             for (place, act) in acts.iter().enumerate() {
+                // Those that only look leave what the one before them left.
+                let looks =
+                    ["look at", "lock", "unlock", "read", "close"].iter().any(|word| act.starts_with(word));
+                if looks && !soaks() {
+                    continue;
+                }
                 let moments = if act.starts_with("write") { &["before", "halfway"][..] } else { &["before"] };
                 for moment in moments {
                     let session = folder.path().join(format!("{durability}-{place}-{moment}"));

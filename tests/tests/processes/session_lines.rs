@@ -17,6 +17,8 @@ type Token = String;
 pub(crate) struct SessionLines {
     /// Lines that hold no whole record.
     pub(crate) torn: usize,
+    /// Lines without anything: a lock that did not come free in time is done without, and then a line that is being
+    /// written may look torn to the next one, who closes it.
     pub(crate) empty: usize,
     /// Shortest and longest line in bytes.
     pub(crate) bytes: Range<usize>,
