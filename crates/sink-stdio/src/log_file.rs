@@ -134,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_forked_child_has_a_file_of_its_own_and_so_has_its_child() {
+    fn u26_a_forked_child_has_a_file_of_its_own_and_so_has_its_child() {
         let folder = tempfile::tempdir().unwrap();
         let file = LogFile::open(&folder.path().join("%i.log")).unwrap();
         let (parent, child, grandchild) = (file.first.process_id, 1_000_000_001, 1_000_000_002);

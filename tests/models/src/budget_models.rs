@@ -54,16 +54,16 @@ fn check(limits: Limits, threads: &'static [Asked]) -> usize {
 }
 
 /// Two threads take two calls each; two calls are allowed.
-pub fn two_threads_take_calls() -> usize {
-    check(Limits { max_count: 2, max_bytes: 100 }, &[&[&[], &[]], &[&[], &[]]])
+pub(crate) fn two_threads_take_calls() -> usize {
+    check(Limits { max_count: 2, max_bytes: 100, min_free_bytes: 0 }, &[&[&[], &[]], &[&[], &[]]])
 }
 
 /// Two threads take a call of two parts each; the bytes allow three of the parts.
-pub fn two_threads_take_bytes() -> usize {
-    check(Limits { max_count: 9, max_bytes: 10 }, &[&[&[3, 4]], &[&[4, 3]]])
+pub(crate) fn two_threads_take_bytes() -> usize {
+    check(Limits { max_count: 9, max_bytes: 10, min_free_bytes: 0 }, &[&[&[3, 4]], &[&[4, 3]]])
 }
 
 /// Three threads take a call each; one is allowed.
-pub fn three_threads_take_calls() -> usize {
-    check(Limits { max_count: 1, max_bytes: 100 }, &[&[&[]], &[&[]], &[&[]]])
+pub(crate) fn three_threads_take_calls() -> usize {
+    check(Limits { max_count: 1, max_bytes: 100, min_free_bytes: 0 }, &[&[&[]], &[&[]], &[&[]]])
 }

@@ -63,16 +63,16 @@ fn name_of(writer: usize) -> char {
 }
 
 /// Two processes append two lines each to a file that begins with a torn one.
-pub fn two_processes_append_behind_a_torn_line() -> usize {
+pub(crate) fn two_processes_append_behind_a_torn_line() -> usize {
     check("torn", 2, 2, false)
 }
 
 /// Two threads append two lines each.
-pub fn two_threads_append() -> usize {
+pub(crate) fn two_threads_append() -> usize {
     check("", 2, 2, true)
 }
 
 /// Three processes append a line each.
-pub fn three_processes_append() -> usize {
+pub(crate) fn three_processes_append() -> usize {
     check("", 3, 1, false)
 }

@@ -35,16 +35,16 @@ fn check(forks: u32, threads: usize) -> usize {
 }
 
 /// Two threads of a first process, which asks for its state.
-pub fn two_threads_make_the_first_state() -> usize {
+pub(crate) fn two_threads_make_the_first_state() -> usize {
     check(0, 2)
 }
 
 /// Two threads of a grandchild.
-pub fn two_threads_make_a_grandchild_s_state() -> usize {
+pub(crate) fn two_threads_make_a_grandchilds_state() -> usize {
     check(2, 2)
 }
 
 /// Three threads of a child.
-pub fn three_threads_make_a_child_s_state() -> usize {
+pub(crate) fn three_threads_make_a_childs_state() -> usize {
     check(1, 3)
 }

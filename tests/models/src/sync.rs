@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use loom::sync::Condvar;
-pub(crate) use loom::sync::atomic::AtomicU64;
+pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU64};
 pub(crate) use loom::sync::{Mutex, MutexGuard};
 
 loom::lazy_static! {

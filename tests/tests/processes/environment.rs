@@ -31,7 +31,7 @@ type Row = (&'static str, &'static [u8], Instead);
 const LONG: &[u8] = &[b'n'; 5000];
 
 #[rustfmt::skip]
-const ROWS: [Row; 66] = [
+const ROWS: [Row; 72] = [
     ("LOGLEVEL", b"abc", Default),
     ("LOGLEVEL", b"3.0", Default),
     ("LOGLEVEL", b"-1", Default),
@@ -77,6 +77,12 @@ const ROWS: [Row; 66] = [
     ("DUMP_DURABILITY", b"1", Default),
     ("DUMP_DURABILITY", b"process,system", Default),
     ("DUMP_DURABILITY", b"\xff", Default),
+    ("DUMP_MIN_FREE_GB", b"1 GB", Default),
+    ("DUMP_MIN_FREE_GB", b"nan", Default),
+    ("DUMP_MIN_FREE_GB", b"-1", Default),
+    ("DUMP_ON_FAILURE", b"retry", Default),
+    ("DUMP_ON_FAILURE", b"Stop", Default),
+    ("DUMP_ON_FAILURE", b"\xff", Default),
     ("DUMP_INCLUDE", b"\xff*", Default),
     ("DUMP_EXCLUDE", b"*\xed\xa0\x80", Default),
     ("LOGDEST", b"@", StandardError),

@@ -66,7 +66,7 @@ pub(super) const ROWS: [Row; 24] = [
     Row { folder: "examples", ours: &["kernels-cpu"], external: &["anyhow", "callbox"] },
     Row { folder: "examples/engine", ours: &[], external: &["callbox"] },
     // Files of these packages are taken in by their paths, with what they use.
-    Row { folder: "tests/models", ours: &["core"], external: &["loom", "rustix", "thiserror"] },
+    Row { folder: "tests/models", ours: &["core"], external: &["loom", "rustix", "thiserror", "time"] },
     Row { folder: "tests/level-off", ours: &[], external: &["callbox"] },
     Row {
         folder: "examples/compose",
