@@ -33,7 +33,7 @@ const fn row(bug: &'static str, package: &'static str, binary: &'static str, tes
 }
 
 #[rustfmt::skip]
-const ROWS: [Row; 13] = [
+const ROWS: [Row; 14] = [
     row("no_back_off", "callbox-core", "lib",
         "recorder::tests_of_failures::u11_while_the_disk_is_full_few_calls_are_tried_and_recording_resumes_when_space_returns"),
     row("never_resumes", "callbox-core", "lib",
@@ -53,6 +53,8 @@ const ROWS: [Row; 13] = [
         "shared_session::u22_eight_processes_of_one_id_in_namespaces_of_their_own_share_no_folder"),
     row("thread_that_stays", "callbox-tests", "processes",
         "signals::p11_no_signal_is_handled_no_thread_is_left_and_nothing_panics_at_any_level"),
+    row("size_limit_forgotten", "callbox-tests", "processes",
+        "signals::a_limit_on_the_size_of_files_does_not_end_an_application_that_keeps_to_it"),
     row("bad_value_panics", "callbox-tests", "processes",
         "environment::u10_u17_u30_bad_values_cost_one_warning_each_and_the_application_nothing"),
 ];

@@ -34,6 +34,10 @@ mod files;
 #[path = "../../../crates/sink-fs/src/line_file.rs"]
 mod line_file;
 
+// What those files use, of which the package's manifest has to know.
+use rustix as _;
+use thiserror as _;
+
 use callbox_core::planted;
 
 use self::orders::orders;

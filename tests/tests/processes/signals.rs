@@ -70,6 +70,23 @@ fn u25_the_application_s_own_handler_stays_whenever_it_was_set() {
 }
 
 #[test]
+fn a_limit_on_the_size_of_files_does_not_end_an_application_that_keeps_to_it() {
+    for blocks in ["0", "1", "3", "20"] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut limited = Command::new("sh");
+        limited
+            .args(["-c", "ulimit -f $0; exec \"$1\" > /dev/null", blocks, UNHARMED])
+            .env("FLASHINFER_LOGLEVEL", "10")
+            .env("FLASHINFER_LOGDEST", folder.path().join("calls.log"))
+            .env("FLASHINFER_DUMP_DIR", folder.path().join("dumps"));
+        let output = limited.output().unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{blocks} blocks: {}, {errors}", output.status);
+        assert!(blocks == "20" || errors.contains(" failed "), "{blocks} blocks: it is told: {errors}");
+    }
+}
+
+#[test]
 fn p11_no_signal_is_handled_no_thread_is_left_and_nothing_panics_at_any_level() {
     for level in ["0", "1", "3", "5", "10"] {
         let folder = tempfile::tempdir().unwrap();
