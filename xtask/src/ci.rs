@@ -1,19 +1,23 @@
 //! `cargo xtask ci`: everything that must hold, in the order in which mistakes are cheapest to find.
 
+use std::env;
 use std::fs;
 use std::time::{Duration, Instant};
 
 use crate::cargo::{cargo, program, root, run};
-use crate::test::{self, Tally};
+use crate::test::{self, Report};
 use crate::{interop, level_off, planted, readme, tidy};
 
 /// The README's way to run the tests; the step `test` has done it by then.
 const TEST_COMMAND: &str = "cargo xtask test";
 
+/// Allows that tests do not run, where it says `allow`.
+const NOT_RUN_VARIABLE: &str = "CALLBOX_NOT_RUN";
+
 /// What the steps leave for each other and for the last line.
 #[derive(Debug, Default)]
 struct Progress {
-    tests: Option<Tally>,
+    tests: Option<Report>,
 }
 
 type Step = fn(&mut Progress) -> Result<(), String>;
@@ -26,15 +30,15 @@ const STEPS: [(&str, Step); 10] = [
     }),
     ("tidy", |_| tidy::run()),
     ("test", |progress| {
-        let (tally, outcome) = test::run(&[]);
-        progress.tests = Some(tally);
+        let (report, outcome) = test::run(&[]);
+        progress.tests = Some(report);
         outcome
     }),
     ("adapters", |progress| {
         // Features that the workspace's own builds leave off: building candle takes minutes.
         let arguments = ["-p", "callbox-values", "--all-features"].map(str::to_owned);
-        let (tally, outcome) = test::run(&arguments);
-        progress.tests = progress.tests.map(|tests| tests + tally);
+        let (report, outcome) = test::run(&arguments);
+        progress.tests = progress.tests.take().map(|tests| tests + report);
         outcome
     }),
     ("doc", |_| {
@@ -68,13 +72,25 @@ pub(crate) fn command() -> bool {
         }
     }
     println!("\n{}", table(&times));
+    let tests = progress.tests.unwrap_or_default();
+    #[expect(clippy::disallowed_methods, reason = "whoever runs this says whether tests may be left out")]
+    let may_be_left_out = env::var_os(NOT_RUN_VARIABLE).is_some_and(|value| value == "allow");
+    let outcome = outcome.and_then(|()| judge_not_run(tests.not_run.len(), may_be_left_out));
     if let Err(message) = &outcome {
         eprintln!("error: {message}");
     }
-    if let Some(tally) = progress.tests {
-        println!("{tally}");
-    }
+    println!("{tests}");
     outcome.is_ok()
+}
+
+/// A test that did not run has shown nothing, however green it looks.
+fn judge_not_run(count: usize, may_be_left_out: bool) -> Result<(), String> {
+    if count == 0 || may_be_left_out {
+        return Ok(());
+    }
+    let message =
+        format!("{count} times something did not run, see below; {NOT_RUN_VARIABLE}=allow lets it pass");
+    Err(message)
 }
 
 fn run_readme() -> Result<(), String> {
@@ -110,6 +126,12 @@ fn seconds(time: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_did_not_run_fails_unless_that_is_allowed() {
+        assert!(judge_not_run(0, false).is_ok() && judge_not_run(1, true).is_ok());
+        assert!(judge_not_run(1, false).unwrap_err().ends_with("CALLBOX_NOT_RUN=allow lets it pass"));
+    }
 
     #[test]
     fn the_times_add_up() {

@@ -55,16 +55,53 @@ impl fmt::Display for Tally {
     }
 }
 
+/// What a run of the tests showed.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Report {
+    pub(crate) tally: Tally,
+    /// What did not run, as the tests say it themselves: `NAME: REASON`.
+    pub(crate) not_run: Vec<String>,
+}
+
+impl Report {
+    fn read(&mut self, line: &str) {
+        self.tally.read(line);
+        // It may stand behind the name of the test that is running.
+        if let Some((_, what)) = line.trim_end().split_once(NOT_RUN) {
+            self.not_run.push(what.to_owned());
+        }
+    }
+}
+
+impl Add for Report {
+    type Output = Report;
+
+    fn add(self, other: Report) -> Report {
+        Report { tally: self.tally + other.tally, not_run: [self.not_run, other.not_run].concat() }
+    }
+}
+
+/// Says what did not run; then the plain line that other programs read.
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.not_run.iter().try_for_each(|what| writeln!(f, "{NOT_RUN}{what}"))?;
+        self.tally.fmt(f)
+    }
+}
+
+/// How the tests mark what they cannot do where they are.
+const NOT_RUN: &str = "not run: ";
+
 /// What `--props` stands for: the property tests that check the filter's logic and the crash-safe order.
 const PROPS: [&str; 5] = ["-p", "callbox-tests", "--test", "all", "props::"];
 
 /// Runs the tests, says what is wrong and ends with the plain line; tells whether all is well.
 pub(crate) fn command(arguments: &[String]) -> bool {
-    let (tally, outcome) = run(&with_props_spelled_out(arguments));
+    let (report, outcome) = run(&with_props_spelled_out(arguments));
     if let Err(message) = &outcome {
         eprintln!("error: {message}");
     }
-    println!("{tally}");
+    println!("{report}");
     outcome.is_ok()
 }
 
@@ -76,15 +113,16 @@ fn with_props_spelled_out(arguments: &[String]) -> Vec<String> {
     spelled_out.collect()
 }
 
-/// Runs the tests; their output goes through as it comes. The tally holds whatever the outcome.
-pub(crate) fn run(arguments: &[String]) -> (Tally, Result<(), String>) {
-    let mut tally = Tally::default();
-    let finished = stream(arguments, &mut tally);
-    let tally = tally.with_missing_as_failed();
-    (tally, finished.and_then(|success| judge(tally, success)))
+/// Runs the tests; their output goes through as it comes. The report holds whatever the outcome.
+pub(crate) fn run(arguments: &[String]) -> (Report, Result<(), String>) {
+    let mut report = Report::default();
+    let finished = stream(arguments, &mut report);
+    report.tally = report.tally.with_missing_as_failed();
+    let outcome = finished.and_then(|success| judge(report.tally, success));
+    (report, outcome)
 }
 
-fn stream(arguments: &[String], tally: &mut Tally) -> Result<bool, String> {
+fn stream(arguments: &[String], report: &mut Report) -> Result<bool, String> {
     let failed = |error: io::Error| format!("failed to run `cargo test`: {error}");
     let mut command = cargo(&["test", "--no-fail-fast"]);
     if !names_a_package(arguments) {
@@ -96,7 +134,7 @@ fn stream(arguments: &[String], tally: &mut Tally) -> Result<bool, String> {
     // Lines are bytes: a test may print anything.
     while lines.read_until(b'\n', &mut line).map_err(failed)? > 0 {
         io::stdout().write_all(&line).map_err(failed)?;
-        tally.read(&String::from_utf8_lossy(&line));
+        report.read(&String::from_utf8_lossy(&line));
         line.clear();
     }
     Ok(child.wait().map_err(failed)?.success())
@@ -157,6 +195,15 @@ test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; fini
         let dead = tally("running 3 tests\ntest a ... ok\n");
         assert_eq!(dead.to_string(), "0 passed, 3 failed");
         assert!(judge(dead, false).is_err());
+    }
+
+    #[test]
+    fn what_did_not_run_is_kept_and_told_before_the_plain_line() {
+        let mut report = Report::default();
+        let output =
+            "running 1 test\ntest a ... not run: a: no mount\nok\n\nnot run: b: no fork\nleft out: c\n";
+        output.lines().for_each(|line| report.read(line));
+        assert_eq!(report.to_string(), "not run: a: no mount\nnot run: b: no fork\n0 passed, 0 failed");
     }
 
     #[test]

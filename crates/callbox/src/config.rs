@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_value_is_one_warning_and_the_default() {
+    fn u17_u30_a_bad_value_is_one_warning_and_the_default() {
         for (variable, values) in [
             ("LOGLEVEL", &["abc", "3.0", "-1", "0x3", "nan", "1e1"][..]),
             ("DUMP_MAX_SIZE_GB", &["abc", "20GB", "nan", "-1", "-inf"]),

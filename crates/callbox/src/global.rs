@@ -4,7 +4,7 @@ use std::process;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{PoisonError, RwLock};
 
-use callbox_core::{Callsite, Level, LiveArguments, PendingCall, Recorder};
+use callbox_core::{Callsite, Level, LiveArguments, PendingCall, Recorder, planted};
 
 use crate::environment::warn;
 
@@ -63,6 +63,9 @@ impl Drop for Guard {
 /// # }
 /// ```
 pub fn install(recorder: Recorder) -> Guard {
+    if planted::bug("thread_that_stays") {
+        std::thread::spawn(std::thread::park);
+    }
     let mut recorders = RECORDERS.write().unwrap_or_else(PoisonError::into_inner);
     recorders.push(recorder.clone());
     set_level(&recorders);

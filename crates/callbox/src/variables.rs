@@ -3,6 +3,8 @@
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 
+use callbox_core::planted;
+
 /// Reads variables that share a prefix.
 pub(crate) struct Variables<'a> {
     prefix: &'a str,
@@ -82,6 +84,7 @@ impl<'a> Variables<'a> {
     }
 
     fn warn(&mut self, name: &str, value: &OsStr, expected: &'static str, default: String) {
+        assert!(!planted::bug("bad_value_panics"), "{name} has a bad value");
         let (variable, value) = (self.full_name(name), value.to_string_lossy().into_owned());
         self.warnings.push(Warning { variable, value, expected, default });
     }

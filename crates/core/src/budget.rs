@@ -1,9 +1,11 @@
 //! How much one process may dump.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use crate::planted;
+use crate::sync::AtomicU64;
+
 
 /// The most that one process may dump.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,6 +127,10 @@ impl Drop for Reservation {
 
 /// Adds to a counter unless that would take it past its limit.
 fn add_up_to(counter: &AtomicU64, amount: u64, limit: u64) -> bool {
+    if planted::bug("check_then_act") {
+        let fits = counter.load(Ordering::Relaxed).checked_add(amount).is_some_and(|sum| sum <= limit);
+        return fits && counter.fetch_add(amount, Ordering::Relaxed) < u64::MAX;
+    }
     counter
         .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |value| {
             value.checked_add(amount).filter(|sum| *sum <= limit)

@@ -12,8 +12,7 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use thiserror::Error;
@@ -21,6 +20,7 @@ use time::OffsetDateTime;
 
 use crate::health::lock_soon;
 use crate::planted;
+use crate::sync::{AtomicBool, Mutex};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);

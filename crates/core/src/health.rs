@@ -171,16 +171,16 @@ impl Health {
         self.reached.saturating_sub(self.endings.values().sum())
     }
 
-    /// Says in one sentence how many calls were lost and why; `None` if none was.
+    /// Says in one sentence how many calls were lost and why, or what else failed; `None` if nothing did.
     pub fn losses(&self) -> Option<String> {
         let lost: Vec<_> = self.endings.iter().filter(|(ending, _)| ending.is_loss()).collect();
         let total: u64 = lost.iter().map(|(_, count)| **count).sum();
-        if total == 0 {
-            return None;
-        }
         let reasons: Vec<_> = lost.iter().map(|(ending, count)| format!("{count} {ending}")).collect();
-        let mut text =
-            format!("{total} of {} calls were not recorded whole: {}", self.reached, reasons.join(", "));
+        let mut text = match total {
+            0 if self.faults.is_empty() => return None,
+            0 => format!("none of {} calls is lost", self.reached),
+            _ => format!("{total} of {} calls were not recorded whole: {}", self.reached, reasons.join(", ")),
+        };
         for Fault { kind, count, first } in &self.faults {
             let times = if *count == 1 { "once".to_owned() } else { format!("{count} times") };
             text.push_str(&format!("; {kind} failed {times}, first: {first}"));
@@ -268,6 +268,18 @@ mod tests {
             health.losses().unwrap(),
             "3 of 5 calls were not recorded whole: 2 over the size limit, 1 not recorded because of errors; \
              writing inputs failed 2 times, first: no space"
+        );
+    }
+
+    #[test]
+    fn a_log_that_cannot_be_written_is_told_though_no_call_is_lost() {
+        let books = Books::default();
+        books.reach();
+        books.end(Ending::Recorded);
+        books.fault(FaultKind::Log, "no space");
+        assert_eq!(
+            books.health().losses().unwrap(),
+            "none of 1 calls is lost; writing to the log failed once, first: no space"
         );
     }
 

@@ -33,6 +33,7 @@ pub mod record;
 pub mod recorder;
 pub mod signature;
 pub mod statistics;
+mod sync;
 pub mod tensor;
 pub mod text;
 pub mod value;

@@ -77,6 +77,7 @@ struct Call {
     object: Option<u64>,
     #[serde(with = "State")]
     state: CallState,
+    unstable: bool,
     inputs: (usize, u64),
     outputs: (usize, u64),
 }
@@ -94,6 +95,7 @@ impl Call {
             origin: origin.map(|(host, random)| (host.to_string(), random.to_string())),
             object: call.self_id,
             state: call.state.clone(),
+            unstable: call.is_unstable,
             inputs: (call.inputs.tensors, call.inputs.bytes),
             outputs: (call.outputs.tensors, call.outputs.bytes),
         }
@@ -111,6 +113,7 @@ impl Call {
             process: ProcessKey { process_id: self.process, origin },
             self_id: self.object,
             state: self.state.clone(),
+            is_unstable: self.unstable,
             inputs: group(self.inputs),
             outputs: group(self.outputs),
             tensor_details: Vec::new().into(),

@@ -226,7 +226,8 @@ impl DiskFile {
     /// Takes the lock that writers of one file take in turn; `None` while another one has it.
     pub(crate) fn try_lock(&self) -> Result<Option<Locked<'_>>, SinkError> {
         match patiently(|| self.open.try_lock()) {
-            Ok(taken) => Ok(taken.then_some(Locked(self))),
+            Ok(taken) if planted::bug("lock_of_another_given_back") => Ok(taken.then_some(Locked(self))),
+            Ok(taken) => Ok(taken.then(|| Locked(self))),
             Err(error) => Err(failed("lock", &self.path)(error)),
         }
     }

@@ -37,6 +37,7 @@ mod sink;
 mod slot;
 mod source;
 mod staged;
+mod sync;
 mod tree;
 mod value;
 

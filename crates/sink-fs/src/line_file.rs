@@ -3,14 +3,14 @@
 use std::borrow::Cow;
 use std::io;
 use std::ops::Range;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use callbox_core::{Line, SinkError, planted};
 
 use crate::disk::{DiskFile, Locked, and_undoing};
 use crate::durability::Durability;
+use crate::sync::{Mutex, MutexGuard, sleep};
 
 /// How often a lock is asked for, and how long to wait in between: about 50 ms in all, the time that a timer is late
 /// included. A holder writes one line; one that was stopped meanwhile, or died and left the lock to a child, must not
@@ -83,6 +83,9 @@ impl LineFile {
     fn turn(&self) -> Result<(MutexGuard<'_, Tail>, Option<Locked<'_>>), SinkError> {
         for _ in 0..LOCK_TRIES {
             let mut tail = self.tail();
+            if planted::bug("no_line_lock") {
+                return Ok((tail, None));
+            }
             if let Some(lock) = self.file.try_lock()? {
                 tail.lock_is_stuck = false;
                 return Ok((tail, Some(lock)));
@@ -91,7 +94,7 @@ impl LineFile {
                 return Ok((tail, None));
             }
             drop(tail);
-            thread::sleep(LOCK_PAUSE);
+            sleep(LOCK_PAUSE);
         }
         let mut tail = self.tail();
         tail.lock_is_stuck = true;

@@ -10,6 +10,7 @@ use crate::folder::{METADATA_FILE, place};
 use crate::hash::{Seal, seal_of};
 use crate::json::{self, Scanner};
 use crate::jsonl::{LineError, read_records};
+use crate::lines::LineReader;
 use crate::open::Root;
 use crate::record::{read_files, read_record};
 
@@ -22,7 +23,7 @@ pub(crate) fn recorded_file(root: &Root, path: &Path) -> Result<Option<RecordedF
     };
     let mut found = None;
     // What is wrong with the lines is told by those who read records.
-    read_records(file, &place(folder), &mut |_, line| {
+    read_records(LineReader::of_file(file), &place(folder), &mut |_, line| {
         let files = files_of(line)?;
         found = files.into_iter().find(|file| *file.name == *name).or(found.take());
         Ok(None)
@@ -64,7 +65,7 @@ pub struct RecordsCheck {
 /// Reads every line of a file of records, each as a whole.
 pub(crate) fn check_records(input: impl Read, place: &str) -> RecordsCheck {
     let mut check = RecordsCheck::default();
-    let faults = read_records(input, place, &mut |_, line| {
+    let faults = read_records(LineReader::new(input), place, &mut |_, line| {
         read_record(&json::parse(line)?)?;
         check.records += 1;
         check.with_hash += usize::from(seal_of(line) == Seal::Whole);

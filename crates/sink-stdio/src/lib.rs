@@ -3,6 +3,7 @@
 mod destination;
 mod log_file;
 mod sink;
+mod size_limit;
 mod stream;
 mod text;
 mod turn;

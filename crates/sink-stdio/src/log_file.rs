@@ -12,6 +12,7 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use crate::destination::with_process_id;
+use crate::size_limit::check_room;
 use crate::turn::Turn;
 
 /// A file that is open for append, with the process id in its name where the path asks for it.
@@ -96,7 +97,8 @@ impl Opened {
 
     fn append(&self, text: &[u8]) -> Result<(), SinkError> {
         let _taken = self.turn.as_ref().map(Turn::take);
-        (&self.file).write_all(text).map_err(|source| failed("write", &self.path, source))
+        let written = check_room(&self.file, text.len()).and_then(|()| (&self.file).write_all(text));
+        written.map_err(|source| failed("write", &self.path, source))
     }
 }
 
@@ -134,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_forked_child_has_a_file_of_its_own_and_so_has_its_child() {
+    fn u26_a_forked_child_has_a_file_of_its_own_and_so_has_its_child() {
         let folder = tempfile::tempdir().unwrap();
         let file = LogFile::open(&folder.path().join("%i.log")).unwrap();
         let (parent, child, grandchild) = (file.first.process_id, 1_000_000_001, 1_000_000_002);

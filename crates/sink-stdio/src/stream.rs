@@ -7,6 +7,7 @@ use callbox_core::SinkError;
 use rustix::fd::BorrowedFd;
 use rustix::io::retry_on_intr;
 
+use crate::size_limit::check_room;
 use crate::turn::Turn;
 
 /// One of the process's two output streams.
@@ -31,7 +32,9 @@ impl Stream {
     /// Writes a text: in one piece where the stream takes it so.
     pub(crate) fn write(&self, text: &[u8]) -> Result<(), SinkError> {
         let _taken = self.turn.take();
-        write_all((self.descriptor)(), text).map_err(|source| SinkError::Io {
+        let written =
+            check_room((self.descriptor)(), text.len()).and_then(|()| write_all((self.descriptor)(), text));
+        written.map_err(|source| SinkError::Io {
             act: "write",
             path: Path::new(self.name).to_owned(),
             source,

@@ -4,7 +4,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::process;
 use std::sync::Arc;
 
-use callbox_core::{Host, PerProcess, Process};
+use callbox_core::{Host, PerProcess, Process, planted};
 
 /// Tells the present process: its id, the machine's name, and 64 random bits that are new after a fork.
 ///
@@ -48,7 +48,8 @@ impl Host for SystemHost {
 
 fn process_of(id: u32) -> Process {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    Process { id: id.into(), host: host.into(), token: format!("{:016x}", random_bits()).into() }
+    let bits = if planted::bug("token_of_the_id_alone") { id.into() } else { random_bits() };
+    Process { id: id.into(), host: host.into(), token: format!("{bits:016x}").into() }
 }
 
 /// Draws 64 bits that differ between processes with equal ids.

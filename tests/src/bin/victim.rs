@@ -7,6 +7,7 @@ use std::{env, process, thread, time::Duration};
 
 use callbox::core::{Callsite, LiveArguments, RecordedError};
 use callbox::{Recorder, Value, tensor_of};
+use rustix::process::{Signal, getpid, kill_process};
 
 static GOOD: Callsite = Callsite::new("victim", "good", "(x)");
 static BAD: Callsite = Callsite::new("victim", "bad", "(x)");
@@ -20,6 +21,12 @@ fn main() {
     call(recorder, &GOOD, 1, || Ok(()));
     match env::args().nth(1).as_deref() {
         Some("abort") => call(recorder, &BAD, 2, || process::abort()),
+        Some("segfault") => call(recorder, &BAD, 2, || {
+            loop {
+                // The first one only takes the standard library's own handler away.
+                kill_process(getpid(), Signal::SEGV).ok();
+            }
+        }),
         Some("panic") => call(recorder, &BAD, 2, || panic!("index out of range")),
         Some("error") => call(recorder, &BAD, 2, || Err("no such page")),
         Some("hang") => call(recorder, &BAD, 2, || {

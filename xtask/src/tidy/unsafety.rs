@@ -5,7 +5,7 @@ use super::source::find_word;
 use super::tree::Tree;
 
 /// The files, and what each needs it for.
-pub(super) const FILES: [&str; 11] = [
+pub(super) const FILES: [&str; 12] = [
     // Maps a file, to compare with.
     "benches/src/plain.rs",
     // Calls into the matrix product with pointers and strides.
@@ -25,6 +25,8 @@ pub(super) const FILES: [&str; 11] = [
     "crates/sink-fs/tests/fork.rs",
     // Reads where there is nothing.
     "tests/src/bin/crasher.rs",
+    // Forks, and handles a signal.
+    "tests/src/c_library.rs",
     // Counts what is allocated.
     "tests/tests/memory/allocator.rs",
 ];

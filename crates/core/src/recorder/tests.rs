@@ -163,7 +163,7 @@ fn a_call_that_nobody_ends_is_abandoned() {
 }
 
 #[test]
-fn values_that_panic_while_they_are_described_cost_their_call_alone() {
+fn u31_values_that_panic_while_they_are_described_cost_their_call_alone() {
     let (log, names) = log();
     let recorder = recorder(Level::Values, log, MockDumpSink::new());
     let call = recorder.begin(&CALLSITE, || panic!("no such tensor"));
@@ -411,7 +411,7 @@ fn the_filter_silences_the_log_from_level_3_on_and_not_at_1() {
 }
 
 #[test]
-fn a_limit_is_told_once_and_the_calls_beyond_it_go_on_in_the_log() {
+fn u16_a_limit_is_told_once_and_the_calls_beyond_it_go_on_in_the_log() {
     let (log, names) = log();
     let limits = Limits { max_count: 0, ..Limits::default() };
     let settings = Settings { level: Level::Dumps, limits, ..Settings::default() };

@@ -4,6 +4,7 @@
 //! it is told to, stands in for it in tests: that is how every crash and every error of every operation is tried.
 
 mod real;
+mod size_limit;
 
 use std::fmt::Debug;
 use std::io;

@@ -7,6 +7,7 @@ use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, CWD, FileType, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
+use super::size_limit::room;
 use super::{FileFacts, Files, OpenFile, OpenFolder, Opening};
 use crate::close::close;
 
@@ -93,6 +94,11 @@ const LINES: OFlags = OFlags::RDWR.union(OFlags::APPEND);
 
 impl OpenFile for RealFile {
     fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        let bytes = match room(&self.0)? {
+            Some(0) if !bytes.is_empty() => return Err(Errno::FBIG.into()),
+            Some(room) if room < bytes.len() as u64 => &bytes[..room as usize],
+            Some(_) | None => bytes,
+        };
         Ok(rustix::io::write(&self.0, bytes)?)
     }
 
@@ -115,6 +121,9 @@ impl OpenFile for RealFile {
 
     /// Asks for all blocks at once: faster than one by one, and a full disk shows before anything is written.
     fn allocate(&self, bytes: u64) -> io::Result<()> {
+        if room(&self.0)?.is_some_and(|room| room < bytes) {
+            return Err(Errno::FBIG.into());
+        }
         #[cfg(target_os = "linux")]
         if let Err(error @ (Errno::NOSPC | Errno::DQUOT | Errno::FBIG | Errno::IO)) =
             rustix::fs::fallocate(&self.0, rustix::fs::FallocateFlags::empty(), 0, bytes)

@@ -107,7 +107,7 @@ fn what_is_written_is_read_back() {
 }
 
 #[test]
-fn nothing_is_made_before_the_first_call_and_then_for_the_owner_alone() {
+fn u32_nothing_is_made_before_the_first_call_and_then_for_the_owner_alone() {
     let (folder, root, sink) = sink();
     sink.plan(&group(Group::Inputs, &[])).unwrap();
     assert_eq!(names(folder.path()), [""; 0]);

@@ -65,7 +65,7 @@ fn formats() -> [Arc<dyn TensorSerializer>; 2] {
 }
 
 #[test]
-fn no_file_goes_past_the_size_limit_from_eight_threads() {
+fn u12_u14_no_file_goes_past_the_size_limit_from_eight_threads() {
     for format in formats() {
         for max_bytes in [0, 1, 5_000, 20_011, 100_003] {
             let folder = tempfile::tempdir().unwrap();
@@ -124,7 +124,7 @@ fn one_byte_decides_whether_outputs_fit_and_whether_the_call_is_begun() {
 }
 
 #[test]
-fn the_limit_of_calls_is_exact_from_eight_threads() {
+fn u15_the_limit_of_calls_is_exact_from_eight_threads() {
     let folder = tempfile::tempdir().unwrap();
     let limits = Limits { max_count: 4, ..Limits::default() };
     let recorder = recorder(&folder.path().join("dumps"), Arc::new(PtSerializer), limits);

@@ -1,0 +1,204 @@
+//! Several processes record into one session, and none costs another a line or a folder.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use callbox_core::{CallState, DumpSource};
+use callbox_tests::{not_run, soaks};
+use tempfile::TempDir;
+
+use crate::progress::{Progress, Stage, progress_of};
+use crate::session_lines::SessionLines;
+
+const WORKER: &str = env!("CARGO_BIN_EXE_worker");
+const PROCESSES: usize = 8;
+/// How long a process lives that is killed again and again.
+const LIFE: Duration = Duration::from_millis(50);
+
+fn calls() -> u64 {
+    if soaks() { 10_000 } else { 1_000 }
+}
+
+/// A folder on the disk that the build is on: the system's temporary files may be in memory.
+fn folder() -> TempDir {
+    TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
+}
+
+/// A worker that records into a folder's session.
+#[derive(Debug)]
+struct Worker {
+    child: Child,
+    name: String,
+    output: PathBuf,
+}
+
+impl Worker {
+    /// Starts a worker; `before` is the program that starts it, with arguments.
+    fn start(folder: &Path, before: &[&str], name: &str, arguments: &[&str]) -> Worker {
+        let mut words = before.iter().copied().chain([WORKER, name]).chain(arguments.iter().copied());
+        let output = folder.join(format!("{name}.out"));
+        let child = Command::new(words.next().unwrap())
+            .args(words)
+            .env("FLASHINFER_LOGLEVEL", "10")
+            .env("FLASHINFER_LOGDEST", folder.join("logs/%i.log"))
+            .env("FLASHINFER_DUMP_DIR", folder.join("dumps"))
+            .env("FLASHINFER_DUMP_MAX_COUNT", "1000000")
+            .stdout(File::create(&output).unwrap())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        Worker { child, name: name.to_owned(), output }
+    }
+
+    /// Waits until the worker has recorded all of its calls.
+    fn finish(mut self) -> Progress {
+        assert!(self.child.wait().unwrap().success(), "{} ends well", self.name);
+        progress_of(&self.output)
+    }
+
+    /// Ends the worker wherever it is.
+    fn kill(mut self) -> Progress {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        progress_of(&self.output)
+    }
+}
+
+/// Checks a session of eight processes that nobody ended.
+fn check_whole(folder: &Path, names: &[String]) -> SessionLines {
+    let lines = SessionLines::read(&folder.join("dumps"));
+    assert_eq!(lines.torn, 0, "torn lines");
+    names.iter().for_each(|name| lines.check_whole(name, calls()));
+    assert_eq!(lines.calls.len() as u64, names.len() as u64 * calls());
+    assert_eq!(lines.processes.len(), names.len());
+    lines.check_folders(&folder.join("dumps"));
+    println!("{} lines of {:?} bytes, {} empty ones", 2 * lines.calls.len(), lines.bytes, lines.empty);
+    check_source(folder, lines.calls.len());
+    lines
+}
+
+/// Checks that the session's reader finds as many calls, all of them whole.
+fn check_source(folder: &Path, calls: usize) {
+    let session = callbox::open_session(&folder.join("dumps")).unwrap().calls().unwrap();
+    assert!(session.findings.is_empty(), "{:?}", session.findings);
+    assert_eq!(session.calls.len(), calls);
+    assert!(session.calls.iter().all(|call| call.state == CallState::Completed));
+}
+
+fn names() -> Vec<String> {
+    (0..PROCESSES).map(|number| format!("worker{number}")).collect()
+}
+
+fn run_eight(folder: &Path, before: &[&str]) -> SessionLines {
+    let names = names();
+    let calls = calls().to_string();
+    let workers: Vec<_> =
+        names.iter().map(|name| Worker::start(folder, before, name, &[calls.as_str()])).collect();
+    for worker in workers {
+        let progress = worker.finish();
+        assert!(progress.values().all(|stage| *stage == Stage::Ended));
+    }
+    check_whole(folder, &names)
+}
+
+#[test]
+fn u20_u21_eight_processes_in_one_session_tear_lose_and_double_no_line_and_share_no_folder() {
+    let folder = folder();
+    let lines = run_eight(folder.path(), &[]);
+    assert!(lines.bytes.start < 2_000 && lines.bytes.end > 1_000_000, "{:?}", lines.bytes);
+}
+
+#[test]
+fn u22_eight_processes_of_one_id_in_namespaces_of_their_own_share_no_folder() {
+    // Root needs no namespace of users, and some systems forbid that one alone.
+    let as_root = ["unshare", "--pid", "--fork", "--"];
+    let as_user = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--"];
+    let refusals = [&as_root[..], &as_user].map(|before| refusal(before));
+    let before = match &refusals {
+        [None, _] => &as_root[..],
+        [_, None] => &as_user[..],
+        [Some(first), Some(second)] => {
+            let test = "u22_eight_processes_of_one_id_in_namespaces_of_their_own_share_no_folder";
+            return not_run(test, &format!("no namespace of process ids: {first}; {second}"));
+        }
+    };
+    let folder = folder();
+    let lines = run_eight(folder.path(), before);
+    assert!(lines.processes.values().all(|(id, _)| *id == 1), "each is the first of its namespace");
+}
+
+/// Tells why a program cannot be started in this way; `None` if it can.
+fn refusal(before: &[&str]) -> Option<String> {
+    match Command::new(before[0]).args(&before[1..]).arg("true").output() {
+        Ok(output) if output.status.success() => None,
+        Ok(output) => Some(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
+        Err(error) => Some(format!("{}: {error}", before[0])),
+    }
+}
+
+#[test]
+fn p18_u26_children_go_on_with_the_recorder_of_their_parent_as_processes_of_their_own() {
+    const CHILDREN: usize = 4;
+    let folder = folder();
+    let each = calls() / 4;
+    let (count, children) = (each.to_string(), CHILDREN.to_string());
+    let parent = Worker::start(folder.path(), &[], "parent", &[&count, "forks", &children]);
+    let parent_id = u64::from(parent.child.id());
+    parent.finish();
+
+    let lines = SessionLines::read(&folder.path().join("dumps"));
+    assert_eq!(lines.torn, 0);
+    lines.check_folders(&folder.path().join("dumps"));
+    assert_eq!(lines.processes.len(), 1 + 2 * CHILDREN, "each child, and each child's child");
+    for (id, numbers) in lines.processes.values() {
+        let (name, calls) =
+            if *id == parent_id { ("thread0".to_owned(), 2 * each) } else { (format!("child{id}"), each) };
+        lines.check_whole(&name, each);
+        assert_eq!(*numbers, (1..=calls).collect(), "a child counts its own calls");
+        // The log of a child has the child's own calls: two blocks name their number at level 10.
+        let log = std::fs::read_to_string(folder.path().join(format!("logs/{id}.log"))).unwrap();
+        assert!(log.contains(&name) && (*id == parent_id || !log.contains("thread0")), "{id}");
+    }
+    lines.check_whole("thread1", each);
+    check_source(folder.path(), lines.calls.len());
+}
+
+#[test]
+fn p7_a_process_that_is_killed_every_50_ms_costs_the_others_nothing_and_itself_one_line_each_time() {
+    let folder = folder();
+    let names = &names()[1..];
+    let count = calls().to_string();
+    let mut others: Vec<_> =
+        names.iter().map(|name| Worker::start(folder.path(), &[], name, &[&count])).collect();
+    let mut killed: Vec<(String, Progress)> = Vec::new();
+    while others.iter_mut().any(|other| other.child.try_wait().unwrap().is_none()) {
+        let name = format!("killed{}", killed.len());
+        let worker = Worker::start(folder.path(), &[], &name, &["1000000"]);
+        thread::sleep(LIFE);
+        killed.push((name, worker.kill()));
+    }
+    others.into_iter().for_each(|other| {
+        other.finish();
+    });
+
+    let lines = SessionLines::read(&folder.path().join("dumps"));
+    lines.check_folders(&folder.path().join("dumps"));
+    names.iter().for_each(|name| lines.check_whole(name, calls()));
+    let mut acknowledged = 0;
+    for (name, progress) in &killed {
+        let ended = progress.values().filter(|stage| **stage == Stage::Ended).count() as u64;
+        lines.check_whole(name, ended);
+        acknowledged += ended;
+    }
+    println!(
+        "{} kills: {} lines torn, {} empty; {acknowledged} calls that had ended, all whole",
+        killed.len(),
+        lines.torn,
+        lines.empty
+    );
+    assert!(killed.len() > 4 && acknowledged > 0);
+    assert!(lines.torn <= killed.len(), "{} torn lines in {} kills", lines.torn, killed.len());
+}
