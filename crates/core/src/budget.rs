@@ -6,7 +6,6 @@ use std::sync::atomic::Ordering;
 use crate::planted;
 use crate::sync::AtomicU64;
 
-
 /// The most that one process may dump.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {

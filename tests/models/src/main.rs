@@ -1,9 +1,8 @@
 #![doc = include_str!("../README.md")]
-#![expect(
-    dead_code,
-    unreachable_pub,
-    unused_imports,
-    reason = "files of other crates, of which the models use a part"
+#![expect(dead_code, unreachable_pub, reason = "files of other crates, of which the models use a part")]
+#![cfg_attr(
+    not(test),
+    expect(unused_imports, reason = "files of other crates, of which the models use a part")
 )]
 #![expect(clippy::print_stdout, reason = "the test reads it")]
 

@@ -10,7 +10,7 @@ use std::{env, io};
 use callbox::core::{Adapters, Callsite, Level, LiveArguments, RecordedError, Settings};
 use callbox::{Recorder, Value, tensor_of};
 use callbox_format_pt::PtSerializer;
-use callbox_sink_fs::{FsSink, SinkOptions};
+use callbox_sink_fs::{FsSink, Hashing, SinkOptions};
 use callbox_system::{SystemClock, SystemHost};
 use callbox_tests::deadly::DeadlyFiles;
 
@@ -29,6 +29,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         format: Arc::new(PtSerializer),
         fallback: None,
         durability: durability.parse()?,
+        hashing: Hashing::Xxh3,
     };
     let files = DeadlyFiles::new(number.parse()?, moment.parse()?);
     let recorder = Recorder::new(

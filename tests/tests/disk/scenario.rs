@@ -12,7 +12,7 @@ use callbox_core::{
 use callbox_format_pt::PtSerializer;
 use callbox_format_safetensors::SafetensorsSerializer;
 use callbox_sink_fs::files::Files;
-use callbox_sink_fs::{Durability, FsSink, SinkOptions};
+use callbox_sink_fs::{Durability, FsSink, Hashing, SinkOptions};
 use callbox_testkit::fixed::FixedHost;
 use callbox_testkit::sim::{CrashStates, Loss, SimDisk, Thoroughness, Tree};
 use callbox_values::tensor_of;
@@ -207,6 +207,7 @@ impl Scenario {
             format: self.serializer(),
             fallback: None,
             durability: self.durability,
+            hashing: Hashing::Xxh3,
         };
         let dumps: Arc<dyn DumpSink> = Arc::new(FsSink::on(files, options));
         let max_count = if self.is_capped { 1 } else { 1000 };
