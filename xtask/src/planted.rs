@@ -55,7 +55,6 @@ const ROWS: &[Row] = &[
     row("exist_ok", "callbox-sink-fs", "lib", "sink::tests::u22_a_name_that_is_taken_is_never_shared"),
     row("no_newline_repair", "callbox-sink-fs", "lib",
         "line_file::tests::u07_a_line_that_another_writer_left_unfinished_is_closed_first"),
-    row("count_after_write", "callbox-core", "lib", "budget::tests::threads_never_take_more_than_there_is"),
     row("line_before_file", "callbox-tests", "disk", CRASH),
     row("completed_before_outputs", "callbox-tests", "disk", CRASH),
     row("no_rename", "callbox-tests", "disk", CRASH),

@@ -63,12 +63,6 @@ impl Budget {
 
     /// Takes one call; `None` if there is none left.
     pub(crate) fn take_call(self: &Arc<Budget>) -> Option<Reservation> {
-        if planted::bug("count_after_write") {
-            let is_left = self.calls() < self.limits.max_count;
-            std::thread::yield_now();
-            self.calls.fetch_add(1, Ordering::Relaxed);
-            return is_left.then(|| Reservation { budget: self.clone(), unspent: 0, is_dumped: false });
-        }
         add_up_to(&self.calls, 1, self.limits.max_count).then(|| Reservation {
             budget: self.clone(),
             unspent: 0,

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use crate::name::{FunctionName, Group};
 use crate::quote::Quoted;
 use crate::record::CallRecord;
-use crate::tensor::{TensorMap, TensorMeta};
+use crate::tensor::TensorMeta;
+use crate::tensor_file::TensorMap;
 
 /// A recorded session: its calls in the order in which they were made, and what is wrong with it.
 #[derive(Clone, Debug, Default)]

@@ -29,7 +29,7 @@ use crate::planted;
 use crate::ports::{DumpSink, DumpSlot};
 use crate::record::{CallRecord, ExecutionStatus, RecordedError, RecordedFile};
 use crate::recorder::guarded;
-use crate::tensor::TensorGroup;
+use crate::tensor_file::TensorGroup;
 
 /// A closing line may be longer than the first by this much without asking the budget again.
 const CLOSING_EXTRA_BYTES: u64 = 1024;

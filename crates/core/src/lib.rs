@@ -35,6 +35,7 @@ pub mod signature;
 pub mod statistics;
 mod sync;
 pub mod tensor;
+pub mod tensor_file;
 pub mod text;
 pub mod value;
 mod warnings;
@@ -67,9 +68,7 @@ pub use record::{CallRecord, ExecutionStatus, FileHash, Origin, RecordedError, R
 pub use recorder::{Adapters, PendingCall, Recorder, Settings};
 pub use signature::Signature;
 pub use statistics::{SpecialCounts, Statistics, Stats};
-pub use tensor::{
-    Flags, HostBytes, LoadedTensor, StorageBytes, StorageId, StorageView, TensorBuf, TensorGroup, TensorMap,
-    TensorMeta, TensorView,
-};
+pub use tensor::{Flags, HostBytes, StorageBytes, StorageId, StorageView, TensorBuf, TensorMeta, TensorView};
+pub use tensor_file::{LoadedTensor, TensorGroup, TensorMap};
 pub use text::Text;
 pub use value::{Int, LiveValue, MetaTensor, MetaValue, OwnedValue, Value};

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use callbox_core::{
-    CallRecord, DumpSource, DumpedCall, Group, LoadedRecord, Session, SourceError, TensorBuf, TensorMap,
-    tensor::LoadedTensor,
+    CallRecord, DumpSource, DumpedCall, Group, LoadedRecord, LoadedTensor, Session, SourceError, TensorBuf,
+    TensorMap,
 };
 
 use crate::sample;

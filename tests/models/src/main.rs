@@ -37,6 +37,8 @@ mod line_file;
 
 // What those files use, of which the package's manifest has to know.
 use rustix as _;
+#[cfg(test)]
+use tempfile as _;
 use thiserror as _;
 
 use callbox_core::planted;

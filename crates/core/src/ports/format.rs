@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::dump_file::{FilePlan, Format};
 use crate::error::FormatError;
-use crate::tensor::{TensorGroup, TensorMap};
+use crate::tensor_file::{TensorGroup, TensorMap};
 
 /// One file format for tensors, both directions.
 ///

@@ -41,7 +41,8 @@ mod tests {
     use crate::dump_file::{FilePlan, Format, WrittenFile};
     use crate::event::Event;
     use crate::name::{FunctionName, Group};
-    use crate::tensor::{TensorGroup, TensorMap, TensorView};
+    use crate::tensor::TensorView;
+    use crate::tensor_file::{TensorGroup, TensorMap};
     use crate::value::OwnedValue;
 
     fn group<'a>(stem: &'a str, tensors: Vec<(&'a str, TensorView<'a>)>) -> TensorGroup<'a> {

@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use crate::call::{DumpedCall, LoadedRecord, Session};
 use crate::error::SourceError;
 use crate::name::Group;
-use crate::tensor::TensorMap;
+use crate::tensor_file::TensorMap;
 
 /// Gives recorded calls back; reading is another role than writing.
 ///

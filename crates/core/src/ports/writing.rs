@@ -7,7 +7,7 @@ use crate::error::SinkError;
 use crate::event::Event;
 use crate::name::{Group, SlotName};
 use crate::record::CallRecord;
-use crate::tensor::TensorGroup;
+use crate::tensor_file::TensorGroup;
 
 /// Takes the events of the call log.
 ///
