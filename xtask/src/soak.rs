@@ -57,9 +57,8 @@ pub(crate) fn command(only: Option<&str>) -> Result<(), String> {
 /// Runs one row; its output goes through as it comes, and lines of figures are kept.
 fn run(row: Row, figures: &mut Vec<String>) -> Result<(), String> {
     let broken = |error: io::Error| format!("failed to run `cargo test`: {error}");
-    // With optimisation and without assertions that only debug builds have: those run in CI.
-    let mut command =
-        cargo(&["test", "--release", "--package", row.package, "--test", row.binary, row.tests]);
+    // The profile of tests is optimised, and keeps our own checks.
+    let mut command = cargo(&["test", "--package", row.package, "--test", row.binary, row.tests]);
     command.args(["--", "--nocapture"]).env(VARIABLE, "1").stdout(Stdio::piped());
     let mut child = command.spawn().map_err(broken)?;
     let mut lines = BufReader::new(child.stdout.take().expect("the output was asked to be piped"));

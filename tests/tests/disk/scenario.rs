@@ -145,7 +145,14 @@ impl Scenario {
         (0..count).map(|place| small[place * 7919 % small.len()]).collect()
     }
 
-    pub(crate) fn processes(&self) -> usize {
+    /// So many of the largest size, spread over all.
+    pub(crate) fn large(count: usize) -> Vec<Scenario> {
+        let large: Vec<_> =
+            Scenario::all().into_iter().filter(|scenario| scenario.bytes == 1 << 20).collect();
+        (0..count).map(|place| large[place * 7919 % large.len()]).collect()
+    }
+
+    fn processes(&self) -> usize {
         match self.shape {
             Shape::One | Shape::Three | Shape::AfterTornLine => 1,
             Shape::InTurn | Shape::Nested => 2,
