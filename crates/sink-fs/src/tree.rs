@@ -75,7 +75,7 @@ impl FileTree {
         self.decode(format, path, file).map(|(tensors, _)| Some(tensors))
     }
 
-    /// As [`FileTree::tensors`], and tells what came of the file's hash; files are read for it, however others are.
+    /// As [`FileTree::tensors`], and tells what came of the file's hash.
     pub fn checked_tensors(&self, path: &Path) -> Result<Option<(TensorMap, HashCheck)>, SourceError> {
         let Some(file) = self.root.file(path)? else { return Ok(None) };
         let format = self.format_at(path)?;

@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 
 use callbox_core::error::chain;
 use callbox_core::{
-    CallRecord, CallState, DumpSource, DumpedCall, ExecutionStatus, Finding, Group, SourceError,
+    CallRecord, CallState, DumpSource, DumpedCall, ExecutionStatus, Finding, Group, Quoted, SourceError,
 };
 use callbox_sink_fs::{Entry, EntryKind, FsSource, HashCheck};
 
 use crate::report::Report;
-use crate::tensors::{compare, without_checksum};
+use crate::tensors::compare;
 
 /// The file of a call's own records.
 const METADATA: &str = "metadata.jsonl";
@@ -163,9 +163,17 @@ fn file(
         }
         Err(error) => return report.damage(Some(folder.call), &folder.name, name, without_path(&error)),
     };
+    // What the hash of the whole file covers needs no checksum.
+    let unchecked = if check == HashCheck::Agrees { &[] } else { tensors.unchecked() };
+    if let Some(first) = unchecked.first() {
+        let (first, more) = (Quoted(first.as_bytes()), unchecked.len() - 1);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let message = format!("whoever wrote {first}{more} left out the checksum: damage there goes unseen");
+        report.note(format!("{}/{name}", folder.name), message);
+    }
     let totals = &mut report.totals;
     totals.tensors += tensors.len();
-    totals.entries_without_checksum += without_checksum(&tensors);
+    totals.entries_without_checksum += unchecked.len();
     match check {
         HashCheck::Agrees => totals.files_agree += 1,
         HashCheck::NotRecorded => totals.files_without_hash += 1,

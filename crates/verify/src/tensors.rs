@@ -48,8 +48,3 @@ fn difference(key: &str, tensor: &LoadedTensor, details: &[(String, TensorMeta)]
         first.shape,
     ))
 }
-
-/// Counts the entries whose writer has computed no checksum.
-pub(crate) fn without_checksum(_tensors: &TensorMap) -> usize {
-    0
-}
