@@ -73,6 +73,7 @@ fn look(
     remarks.retain(|remark| !losses.contains(remark));
     if let (Some(call), Some(record)) = (listed, &record)
         && has_lost_its_ending(call, record)
+        && report.damages.last().is_none_or(|last| last.folder != folder.name || last.file != METADATA)
     {
         let reason = format!(
             "its last record says {}, session.jsonl says {}, which is written later: a record is lost",

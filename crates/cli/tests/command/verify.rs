@@ -113,7 +113,8 @@ fn unstable_tensors_are_told_by_every_command_and_are_no_damage() {
         "inputs.pt: tensors changed while they were written: the file may hold what none of them ever was";
     for arguments in [&["show", dir, "4"][..], &["replay", dir]] {
         let ran = callbox(arguments);
-        assert!(ran.stderr().contains(note), "{arguments:?}: {}{}", ran.stdout(), ran.stderr());
+        let told = format!("{}{}", ran.stdout(), ran.stderr());
+        assert!(told.contains(note), "{arguments:?}: {told}");
         assert_eq!(ran.code(), 0, "{arguments:?}");
     }
 }
