@@ -25,9 +25,13 @@ struct Row {
 }
 
 #[rustfmt::skip]
-const ROWS: [Row; 2] = [
+const ROWS: [Row; 6] = [
     Row { name: "crash", package: "callbox-tests", binary: "disk", tests: "crash::" },
     Row { name: "failing", package: "callbox-tests", binary: "disk", tests: "failing::" },
+    Row { name: "processes", package: "callbox-tests", binary: "processes", tests: "shared_session::" },
+    Row { name: "killed", package: "callbox-tests", binary: "processes", tests: "killed::" },
+    Row { name: "threads", package: "callbox-tests", binary: "all", tests: "recording::limits::" },
+    Row { name: "models", package: "callbox-models", binary: "models", tests: "" },
 ];
 
 /// Runs every row, or those of this name, and prints their figures together at the end.

@@ -12,7 +12,7 @@ fn check(model: &str) {
     assert!(output.status.success(), "{model}: {}", String::from_utf8_lossy(&output.stderr));
     let orders: usize = text.trim().strip_suffix(" orders").and_then(|number| number.parse().ok()).unwrap();
     assert!(orders > 1, "threads that cannot meet show nothing");
-    println!("{model}: {orders} orders");
+    println!("figures: {model}: {orders} orders");
 }
 
 /// The largest model has 382,584 orders.

@@ -177,7 +177,7 @@ fn p1_to_p7_hold_when_a_process_is_killed_at_any_operation() {
             }
         }
     }
-    println!("{kills} kills");
+    println!("figures: killed at {kills} operations");
 }
 
 #[test]
@@ -292,7 +292,7 @@ fn p1_to_p7_hold_when_a_process_is_killed_at_a_random_moment() {
         }
         fs::remove_dir_all(&session).ok();
     }
-    println!("{kills} kills; the last call was at: {stages:?}");
+    println!("figures: {kills} kills at random moments; the last call was at: {stages:?}");
 }
 
 #[test]

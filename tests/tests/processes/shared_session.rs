@@ -75,7 +75,12 @@ fn check_whole(folder: &Path, names: &[String]) -> SessionLines {
     assert_eq!(lines.calls.len() as u64, names.len() as u64 * calls());
     assert_eq!(lines.processes.len(), names.len());
     lines.check_folders(&folder.join("dumps"));
-    println!("{} lines of {:?} bytes, {} empty ones", 2 * lines.calls.len(), lines.bytes, lines.empty);
+    println!(
+        "figures: {PROCESSES} processes: {} lines of {:?} bytes, none torn, lost or doubled, {} empty ones",
+        2 * lines.calls.len(),
+        lines.bytes,
+        lines.empty
+    );
     check_source(folder, lines.calls.len());
     lines
 }
@@ -194,7 +199,7 @@ fn p7_a_process_that_is_killed_every_50_ms_costs_the_others_nothing_and_itself_o
         acknowledged += ended;
     }
     println!(
-        "{} kills: {} lines torn, {} empty; {acknowledged} calls that had ended, all whole",
+        "figures: one of {PROCESSES} processes killed {} times: {} lines torn, {} empty; {acknowledged} calls that had ended, all whole",
         killed.len(),
         lines.torn,
         lines.empty

@@ -140,6 +140,27 @@ fn u15_the_limit_of_calls_is_exact_from_eight_threads() {
 }
 
 #[test]
+fn u15_the_limit_of_calls_is_exact_from_sixteen_threads() {
+    const THREADS: usize = 16;
+    let calls = if callbox_tests::soaks() { 10_000 } else { 200 };
+    let folder = tempfile::tempdir().unwrap();
+    // Half of all calls fit.
+    let limits = Limits { max_count: (THREADS * calls / 2) as u64, ..Limits::default() };
+    let recorder = recorder(&folder.path().join("dumps"), Arc::new(PtSerializer), limits);
+    thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| (0..calls).for_each(|_| call(&recorder, 8, 8)));
+        }
+    });
+    let health = recorder.health();
+    let half = limits.max_count;
+    assert_eq!((health.count(Ending::Recorded), health.count(Ending::OverCount)), (half, half), "{health:?}");
+    let session = callbox::open_session(&folder.path().join("dumps")).unwrap().calls().unwrap();
+    assert_eq!((session.calls.len() as u64, session.findings.len()), (half, 0));
+    println!("figures: {THREADS} threads x {calls} calls, {half} allowed, {half} recorded");
+}
+
+#[test]
 fn a_call_whose_outputs_do_not_fit_is_no_suspected_crash() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("dumps");
