@@ -1,5 +1,6 @@
 //! Every order of the threads of each model.
 
+#![expect(clippy::unwrap_used, reason = "a step of a test that fails is a failed test")]
 #![expect(clippy::print_stdout, reason = "how many orders there are is a figure")]
 
 use std::process::Command;

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
-use std::ops::Range;
 use std::path::Path;
 
 use callbox_tests::size::payload_bytes;
@@ -21,7 +20,7 @@ pub(crate) struct SessionLines {
     /// written may look torn to the next one, who closes it.
     pub(crate) empty: usize,
     /// Shortest and longest line in bytes.
-    pub(crate) bytes: Range<usize>,
+    pub(crate) shortest_and_longest: (usize, usize),
     /// Status by call; a call is its worker's name and its own number.
     pub(crate) calls: BTreeMap<(String, u64), Vec<String>>,
     /// Process id and numbers of calls, by process.
@@ -32,7 +31,7 @@ pub(crate) struct SessionLines {
 impl SessionLines {
     /// Reads a session's index; checks each line for itself, and that no folder has two calls.
     pub(crate) fn read(session: &Path) -> SessionLines {
-        let mut found = SessionLines { bytes: usize::MAX..0, ..SessionLines::default() };
+        let mut found = SessionLines { shortest_and_longest: (usize::MAX, 0), ..SessionLines::default() };
         let mut lines = BufReader::new(File::open(session.join("session.jsonl")).unwrap());
         let mut line = Vec::new();
         while lines.read_until(b'\n', &mut line).unwrap() > 0 {
@@ -47,7 +46,8 @@ impl SessionLines {
     }
 
     fn add(&mut self, record: &Value, bytes: usize) {
-        self.bytes = self.bytes.start.min(bytes)..self.bytes.end.max(bytes);
+        let (shortest, longest) = self.shortest_and_longest;
+        self.shortest_and_longest = (shortest.min(bytes), longest.max(bytes));
         let arguments = &record["input_metadata"];
         let (name, number) = (text(&arguments["arg_0"]), arguments["arg_1"].as_u64().unwrap());
         let payload = text(&arguments["arg_2"]);
