@@ -306,6 +306,8 @@ mod tests {
         let huge = 1usize << 62;
         assert!(matches!(Layout::contiguous(&[huge, 8]), Err(LayoutError::Overflow { .. })));
         assert!(matches!(Layout::new(&[3], &[usize::MAX], 0), Err(LayoutError::Overflow { .. })));
+        // Expanded, no element is far away: the number of elements alone overflows, and wraps to none.
+        assert!(matches!(Layout::new(&[huge, 4, 2], &[0; 3], 0), Err(LayoutError::Overflow { .. })));
         assert!(matches!(Layout::new(&[1; 65], &[1; 65], 0), Err(LayoutError::TooManyDimensions(65))));
     }
 
