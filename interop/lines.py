@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import struct
 
 from peer import Wrong, expect_equal
@@ -10,9 +11,9 @@ from peer import Wrong, expect_equal
 KEYS = (
     "function_name module call_sequence timestamp process_id input_metadata output_metadata tensor_info "
     "tensor_details tensor_format function_signature versions execution_status graph_capture self_id dump_dir "
-    "error reason callbox"
+    "error reason callbox tensor_files line_xxh3"
 ).split()
-OPTIONAL = {"self_id", "error", "reason"}
+OPTIONAL = {"self_id", "error", "reason", "tensor_files"}
 BEFORE = "input_tensor_keys output_tensor_keys input_size_bytes input_size_mb".split()
 AFTER = "output_size_bytes output_size_mb total_size_bytes total_size_mb".split()
 
@@ -66,11 +67,21 @@ def check_call(records, call, place):
     expect_equal(info.get("args_after_tensor_keys", []), keys(after), f"{place}: args_after_tensor_keys")
     details = {tensor["key"]: detail(tensor) for tensor in inputs + outputs}
     expect_equal(last["tensor_details"], details, f"{place}: tensor_details")
+    check_files(last.get("tensor_files", {}), place)
     for key, text in call["texts"].items():
         bits = text.removeprefix("bits:")
         if bits != text:
             number = last["input_metadata"][key]
             expect_equal(struct.pack(">d", number).hex(), bits, f"{place}: bits of {key}")
+
+
+def check_files(recorded, folder):
+    """Makes sure that a record tells of each file of tensors beside it, and of no other."""
+    files = {path.name: path.stat().st_size for path in folder.iterdir() if path.name != "metadata.jsonl"}
+    expect_equal({name: file["bytes"] for name, file in recorded.items()}, files, f"{folder}: tensor_files")
+    for name, file in recorded.items():
+        if not re.fullmatch("xxh3:[0-9a-f]{32}", file["hash"]):
+            raise Wrong(f"{folder}: the hash of {name} is {file['hash']}")
 
 
 def keys(tensors):
