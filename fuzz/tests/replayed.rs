@@ -1,4 +1,6 @@
-//! Every target on its seeds and on the inputs that fuzzing found, without a fuzzing engine.
+//! Every target on its seeds, on hostile files and on the inputs that fuzzing found, without a fuzzing engine.
+
+mod hostile;
 
 use std::fs;
 use std::panic::{self, AssertUnwindSafe};
@@ -34,7 +36,7 @@ fn seeds(target: &Target) -> Vec<(String, Vec<u8>)> {
 #[track_caller]
 fn check(name: &str) {
     let target = find(name).expect("the table has the target");
-    let inputs = [seeds(target), kept(target)].concat();
+    let inputs = [seeds(target), hostile::files(target), kept(target)].concat();
     assert!(!inputs.is_empty(), "{name} has nothing to start from");
     let failed: Vec<_> = inputs
         .iter()

@@ -49,26 +49,28 @@ impl Fuzzer {
         } else {
             println!("not run: the address sanitizer: the toolchain in {} has none", rustc.sysroot.display());
         }
-        let mut build = cargo(&["build", "--quiet", "--release", "--package", "callbox-fuzz", "--bins"]);
+        let mut build =
+            cargo(&["build", "--quiet", "--release", "--package", "callbox-fuzz", "--bin", "libfuzzer"]);
         build.args(["--features", "libfuzzer", "--target", &rustc.host, "--target-dir", TARGET]);
         // The flags of the sanitizer are not stable yet; nothing that is shipped is built with them.
         build.env("RUSTC_BOOTSTRAP", "1").env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
         run(build, "building the fuzz targets")?;
         let built = root().join(TARGET).join(&rustc.host).join("release");
-        Fuzzer::with_seeds(built.join("libfuzzer"), &built.join("seeds"))
+        Fuzzer::with_seeds(built.join("libfuzzer"))
     }
 
-    fn with_seeds(binary: PathBuf, write_seeds: &Path) -> Result<Fuzzer, String> {
+    /// Writes the seeds: an ordinary program does, which tells the targets too.
+    fn with_seeds(binary: PathBuf) -> Result<Fuzzer, String> {
         let seeds = root().join(TARGET).join("seeds");
         if seeds.exists() {
             fs::remove_dir_all(&seeds)
                 .map_err(|error| format!("failed to empty {}: {error}", seeds.display()))?;
         }
-        let output = Command::new(write_seeds)
+        let output = cargo(&["run", "--quiet", "--package", "callbox-fuzz", "--example", "seeds", "--"])
             .arg(&seeds)
             .stderr(Stdio::inherit())
             .output()
-            .map_err(|error| format!("failed to start {}: {error}", write_seeds.display()))?;
+            .map_err(|error| format!("failed to start cargo: {error}"))?;
         if !output.status.success() {
             return Err(format!("writing the seeds failed: {}", output.status));
         }
