@@ -1,9 +1,7 @@
 //! Whole sessions.
 
-use std::num::NonZeroUsize;
-
 use callbox_core::{DumpSource, Group};
-use callbox_replay::{ReplayOptions, SequenceOptions, replay_sequence};
+use callbox_replay::{Objects, ReplayOptions, SequenceOptions, replay_from_dump, replay_sequence};
 use callbox_sink_fs::FsSource;
 
 use crate::choices::Choices;
@@ -38,9 +36,21 @@ pub(crate) fn session(input: &[u8]) {
         let name = choices.one_of(&FILES);
         scratch.write(name, choices.rest());
     }
-    if let Some(source) = scratch.open() {
-        read(&source);
-    }
+    let Some(source) = scratch.open() else { return };
+    read(&source);
+    replay_in_order(&source);
+}
+
+/// Replays the session as the command does, on a thread of its own.
+fn replay_in_order(source: &FsSource) {
+    let Ok(session) = source.calls() else { return };
+    let options = SequenceOptions::default();
+    let mut reported = 0;
+    replay_sequence(source, &session, &|| Box::new(Echo), &|_| true, &options, &mut |_, replayed| {
+        assert!(!replayed.call.folder.is_empty());
+        reported += 1;
+    });
+    assert_eq!(reported, session.calls.len(), "every call has a verdict");
 }
 
 /// Returns the byte that names a file of a session.
@@ -62,13 +72,11 @@ pub(crate) fn read(source: &FsSource) {
         }
     }
     for run in [true, false] {
-        let replay = ReplayOptions { run, ..ReplayOptions::default() };
-        let options = SequenceOptions { replay, jobs: NonZeroUsize::MIN, keep_values: true };
-        let mut reported = 0;
-        replay_sequence(source, &session, &|| Box::new(Echo), &|_| true, &options, &mut |_, replayed| {
-            assert!(!replayed.call.folder.is_empty());
-            reported += 1;
-        });
-        assert_eq!(reported, session.calls.len(), "every call has a verdict");
+        let options = ReplayOptions { run, ..ReplayOptions::default() };
+        let mut objects = Objects::default();
+        for call in &session.calls {
+            let replayed = replay_from_dump(source, call, &mut Echo, &mut objects, &options);
+            assert!(run || replayed.result.is_none(), "nothing was to be run");
+        }
     }
 }
