@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::thread;
+use std::time::Instant;
 
 use self::build::Fuzzer;
 use self::options::Options;
@@ -63,6 +64,7 @@ fn next<'a>(queue: &Mutex<std::slice::Iter<'a, String>>) -> Option<&'a String> {
 }
 
 /// Runs one target for a while; what it falls over is made small and kept.
+#[expect(clippy::disallowed_methods, reason = "measuring reads the clock")]
 fn fuzz(fuzzer: &Fuzzer, target: &str, seconds: u64) -> Result<Outcome, String> {
     let corpus = made(&root().join(CORPUS).join(target))?;
     let crashes = made(&root().join(CRASHES).join(target))?;
@@ -77,10 +79,13 @@ fn fuzz(fuzzer: &Fuzzer, target: &str, seconds: u64) -> Result<Outcome, String> 
     for folder in [KEPT, REGRESSIONS] {
         command.args(existing(&root().join(folder).join(target)));
     }
+    let start = Instant::now();
     let output = run(command)?;
+    let seconds = start.elapsed().as_secs();
     let log = root().join("target/fuzz").join(format!("{target}.log"));
     fs::write(&log, &output).map_err(|error| format!("failed to write {}: {error}", log.display()))?;
     let mut outcome = Outcome::read(&output);
+    outcome.seconds = seconds;
     for crash in names(&crashes).difference(&before) {
         outcome.kept.push(keep_crash(fuzzer, target, &crashes.join(crash))?);
     }

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Outcome {
     pub(super) executions: u64,
-    seconds: u64,
+    /// Time that it ran, measured outside: libFuzzer does not tell it of a run that ended early.
+    pub(super) seconds: u64,
     /// Edges between blocks of code that were taken.
     edges: u64,
     /// Edges with how often they were taken, and values that were compared.
@@ -35,9 +36,6 @@ impl Outcome {
                     "peak_rss_mb" => outcome.peak_mib = value,
                     _ => {}
                 }
-            } else if let Some(rest) = line.strip_prefix("Done ") {
-                // `Done 123 runs in 60 second(s)`
-                outcome.seconds = number_behind(rest, "in").unwrap_or_default();
             } else if line.starts_with('#') && line.contains(" cov: ") {
                 outcome.edges = number_behind(line, "cov:").unwrap_or(outcome.edges);
                 outcome.features = number_behind(line, "ft:").unwrap_or(outcome.features);
@@ -79,7 +77,7 @@ mod tests {
         );
         let expected = Outcome {
             executions: 1000,
-            seconds: 2,
+            seconds: 0,
             edges: 123,
             features: 456,
             corpus: 78,
