@@ -70,7 +70,7 @@ fn every_state_that_a_crash_leaves_keeps_the_promises() {
     let only = only(STATE);
     let scenarios = match &only {
         Some(place) => vec![Scenario::all()[place[0]]],
-        None if is_soak() => [Scenario::some(230), Scenario::large(10)].concat(),
+        None if is_soak() => [Scenario::some(310), Scenario::large(10)].concat(),
         None => Scenario::some(64),
     };
     let figures = Figures::default();
