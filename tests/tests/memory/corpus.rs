@@ -27,8 +27,9 @@ use crate::allocator::{alone, peak_of};
 /// What a reader may allocate, beside twice the size of the file.
 const MEMORY: usize = 64 * MIB;
 /// How long a file may take, in time of the processor: other programs have their share of the machine. Debug builds
-/// check each addition and index, and are given four times as long.
-const TIME: Duration = Duration::from_millis(if cfg!(debug_assertions) { 400 } else { 100 });
+/// check each addition and index, and run on machines where a neighbour shares the core: they are given eight times as
+/// long. Run with `--release` to hold readers to what is promised.
+const TIME: Duration = Duration::from_millis(if cfg!(debug_assertions) { 800 } else { 100 });
 /// How long it may take by the clock, however busy the machine: nothing waits for somebody else.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// The best of so many runs counts.

@@ -155,6 +155,14 @@ fn u05_an_error_and_a_panic_are_recorded_and_go_on() {
 }
 
 #[test]
+fn a_panic_is_recorded_with_the_type_of_what_was_thrown() {
+    let type_of = |panics: fn()| panic_type(&*catch_unwind(panics).unwrap_err());
+    assert_eq!(type_of(|| panic!("plain")), "&str");
+    assert_eq!(type_of(|| panic!("{}", 5)), "String");
+    assert_eq!(type_of(|| std::panic::panic_any(5)), "unknown");
+}
+
+#[test]
 fn a_call_that_nobody_ends_is_abandoned() {
     let (log, _) = log();
     let recorder = recorder(Level::Values, log, MockDumpSink::new());
