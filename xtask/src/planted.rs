@@ -3,13 +3,13 @@
 //! A bug is a place in the code that asks `planted::bug("name")`, which only builds with the feature `planted-bugs`
 //! answer with yes. The table says which test has to fail then.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::cargo::{cargo, root, run};
+use crate::cargo::{cargo, root};
 
 /// Turns the bugs on; of the core, which every package with a bug depends on.
 const FEATURE: &str = "callbox-core/planted-bugs";
@@ -111,10 +111,10 @@ pub(crate) fn command(only: Option<&str>) -> Result<(), String> {
     if rows.is_empty() {
         return Err(format!("there is no bug `{}` in xtask/src/planted.rs", only.unwrap_or_default()));
     }
-    build(&rows)?;
+    let binaries = build(&rows)?;
     let mut missed = Vec::new();
     for row in &rows {
-        match try_bug(row, &rows) {
+        match try_bug(row, &binaries) {
             Ok(time) => println!("found in {:>4} ms  {:<28} by {}", time.as_millis(), row.bug, row.test),
             Err(message) => {
                 println!("NOT FOUND         {:<28} {message}", row.bug);
@@ -162,55 +162,75 @@ fn bugs_of(text: &str) -> impl Iterator<Item = &str> {
     text.split("planted::bug(\"").skip(1).filter_map(|rest| rest.split('"').next())
 }
 
-/// Builds all tests first, so that what fails afterwards is a test.
-fn build(rows: &[Row]) -> Result<(), String> {
-    let mut packages: Vec<&str> = rows.iter().map(|row| row.package).collect();
-    packages.sort_unstable();
-    packages.dedup();
-    // One by one: the name of a test binary, or `--lib`, would hold for all.
-    packages.into_iter().try_for_each(|package| {
-        let mut command = test_command(rows.iter().filter(|row| row.package == package));
-        command.arg("--no-run");
-        run(command, &format!("building {package} with bugs planted"))
-    })
+/// A test binary that was built, and the folder to run it in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Binary {
+    executable: PathBuf,
+    folder: PathBuf,
 }
 
-fn test_command<'a>(rows: impl Iterator<Item = &'a Row>) -> Command {
-    let mut command = cargo(&["test", "--quiet", "--features", FEATURE, "--package", "callbox-core"]);
-    command.arg("--target-dir").arg(target());
-    let mut binaries = BTreeMap::new();
-    for row in rows {
-        binaries.insert((row.package, row.binary), ());
+/// Test binaries by package and name.
+type Binaries = BTreeMap<(String, String), Binary>;
+
+/// Builds the tests of all rows at once, so that no package is built twice, with other features of its dependencies.
+fn build(rows: &[Row]) -> Result<Binaries, String> {
+    let output = build_command(rows).output().map_err(|error| format!("failed to start cargo: {error}"))?;
+    if !output.status.success() {
+        return Err(format!("building with bugs planted failed: {}", output.status));
     }
-    for (package, _) in binaries.keys() {
+    Ok(String::from_utf8_lossy(&output.stdout).lines().filter_map(binary_of).collect())
+}
+
+fn build_command(rows: &[Row]) -> Command {
+    let mut command = cargo(&["test", "--quiet", "--no-run", "--message-format", "json-render-diagnostics"]);
+    command
+        .args(["--features", FEATURE, "--package", "callbox-core", "--target-dir"])
+        .arg(root().join(TARGET));
+    let packages: BTreeSet<&str> = rows.iter().map(|row| row.package).collect();
+    let names: BTreeSet<&str> = rows.iter().map(|row| row.binary).collect();
+    packages.into_iter().for_each(|package| {
         command.args(["--package", package]);
-    }
-    let mut names: Vec<&str> = binaries.keys().map(|(_, binary)| *binary).collect();
-    names.sort_unstable();
-    names.dedup();
+    });
     for name in names {
         match name {
             "lib" => command.arg("--lib"),
             name => command.args(["--test", name]),
         };
     }
+    command.stderr(Stdio::inherit());
     command
 }
 
-fn target() -> PathBuf {
-    root().join(TARGET)
+/// Reads what cargo says of one thing that it built; `None` where that is no test.
+fn binary_of(message: &str) -> Option<((String, String), Binary)> {
+    let after = |key: &str| message.split_once(&format!("\"{key}\":"))?.1.split('"').nth(1);
+    let is_test = message.contains("\"test\":true},\"features\"");
+    let (manifest, executable) = (Path::new(after("manifest_path")?), after("executable")?);
+    if !is_test || !executable.contains(TARGET) {
+        return None;
+    }
+    let package = message.split_once("\"package_id\":\"")?.1.split('"').next()?;
+    let package = package.split_once('#')?.1.split('@').next()?;
+    let target = message.split_once("\"target\":")?.1;
+    let name = if target.starts_with("{\"kind\":[\"test\"]") {
+        target.split_once("\"name\":\"")?.1.split('"').next()?
+    } else {
+        "lib"
+    };
+    let binary = Binary { executable: executable.into(), folder: manifest.parent()?.to_owned() };
+    Some(((package.to_owned(), name.to_owned()), binary))
 }
 
 /// Runs a bug's test with the bug planted; an error says that it did not fail as it should.
-///
-/// The command names all packages and binaries that were built, though one has the test: features differ with the
-/// packages that are named, and cargo would build anew.
 #[expect(clippy::disallowed_methods, reason = "measuring reads the clock")]
-fn try_bug(row: &Row, built: &[Row]) -> Result<Duration, String> {
-    let mut command = test_command(built.iter());
-    command.args([row.test, "--", "--exact"]).env(VARIABLE, row.bug);
+fn try_bug(row: &Row, binaries: &Binaries) -> Result<Duration, String> {
+    let key = (row.package.to_owned(), row.binary.to_owned());
+    let binary =
+        binaries.get(&key).ok_or_else(|| format!("{} has no tests `{}`", row.package, row.binary))?;
+    let mut command = Command::new(&binary.executable);
+    command.args([row.test, "--exact"]).env(VARIABLE, row.bug).current_dir(&binary.folder);
     let start = Instant::now();
-    let output = command.output().map_err(|error| format!("failed to start cargo: {error}"))?;
+    let output = command.output().map_err(|error| format!("failed to start {key:?}: {error}"))?;
     let time = start.elapsed();
     judge(&String::from_utf8_lossy(&output.stdout), row.test).map(|()| time)
 }
@@ -237,12 +257,29 @@ mod tests {
     }
 
     #[test]
+    fn a_binary_is_known_by_what_cargo_says_of_it() {
+        let message = |kind: &str, is_test: bool| {
+            format!(
+                "{{\"reason\":\"compiler-artifact\",\"package_id\":\"path+file:///a/tests#callbox-tests@0.1.0\",\
+                 \"manifest_path\":\"/a/tests/Cargo.toml\",\"target\":{{\"kind\":[\"{kind}\"],\"crate_types\":[\"bin\"],\
+                 \"name\":\"disk\",\"test\":true}},\"profile\":{{\"opt_level\":\"1\",\"test\":{is_test}}},\"features\":[],\
+                 \"executable\":\"/a/target/planted/debug/deps/disk-1\",\"fresh\":true}}"
+            )
+        };
+        let (key, binary) = binary_of(&message("test", true)).unwrap();
+        assert_eq!(key, ("callbox-tests".to_owned(), "disk".to_owned()));
+        assert_eq!(binary.folder, Path::new("/a/tests"));
+        assert_eq!(binary_of(&message("lib", true)).unwrap().0.1, "lib");
+        assert_eq!(binary_of(&message("test", false)), None);
+    }
+
+    #[test]
     fn only_a_test_that_ran_and_failed_has_found_a_bug() {
-        let others = "\nrunning 0 tests\n\ntest result: ok. 0 passed; 0 failed; 0 ignored;\n";
-        let run = |result: &str| format!("{others}\nrunning 1 test\n{result} 0 ignored;\n{others}");
+        let run = |result: &str| format!("\nrunning 1 test\n{result} 0 ignored;\n");
         assert_eq!(judge(&run("test result: FAILED. 0 passed; 1 failed;"), "t"), Ok(()));
         assert_eq!(judge(&run("test result: ok. 1 passed; 0 failed;"), "t"), Err("t passes".to_owned()));
-        assert!(judge(others, "t").unwrap_err().starts_with("t did not run"));
+        let none = "\nrunning 0 tests\n\ntest result: ok. 0 passed; 0 failed; 0 ignored;\n";
+        assert!(judge(none, "t").unwrap_err().starts_with("t did not run"));
         assert!(judge("error: could not compile", "t").is_err());
     }
 }
