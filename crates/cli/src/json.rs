@@ -5,29 +5,15 @@
 use std::io::{self, Write};
 
 use callbox_core::{DumpedCall, Finding, TensorMeta};
+use callbox_isolate::JsonFloat;
 use callbox_replay::{Comparison, TensorComparison, Unit};
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 /// Writes one object and a line break.
 pub(crate) fn print(out: &mut dyn Write, object: &impl Serialize) -> io::Result<()> {
     serde_json::to_writer_pretty(&mut *out, object)?;
     writeln!(out)?;
     out.flush()
-}
-
-/// A float that may be none of JSON's.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Number(pub(crate) f64);
-
-impl Serialize for Number {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self.0 {
-            value if value.is_nan() => serializer.serialize_str("NaN"),
-            f64::INFINITY => serializer.serialize_str("Infinity"),
-            f64::NEG_INFINITY => serializer.serialize_str("-Infinity"),
-            value => serializer.serialize_f64(value),
-        }
-    }
 }
 
 /// A call as the session's index has it.
@@ -126,12 +112,12 @@ pub(crate) struct TensorJson {
     pub(crate) differing: usize,
     pub(crate) forgiven: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) rtol: Option<Number>,
+    pub(crate) rtol: Option<JsonFloat>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) atol: Option<Number>,
-    pub(crate) max_abs: Number,
-    pub(crate) max_rel: Number,
-    pub(crate) cosine: Option<Number>,
+    pub(crate) atol: Option<JsonFloat>,
+    pub(crate) max_abs: JsonFloat,
+    pub(crate) max_rel: JsonFloat,
+    pub(crate) cosine: Option<JsonFloat>,
     pub(crate) worst: Option<WorstJson>,
 }
 
@@ -139,8 +125,8 @@ pub(crate) struct TensorJson {
 #[derive(Debug, Serialize)]
 pub(crate) struct WorstJson {
     pub(crate) index: Vec<usize>,
-    pub(crate) expected: Number,
-    pub(crate) actual: Number,
+    pub(crate) expected: JsonFloat,
+    pub(crate) actual: JsonFloat,
 }
 
 /// A difference that is not one of elements.
@@ -179,15 +165,15 @@ impl From<&TensorComparison> for TensorJson {
             compared: tensor.compared,
             differing: tensor.differing,
             forgiven: tensor.forgiven,
-            rtol: tensor.tolerance.map(|t| Number(t.rtol)),
-            atol: tensor.tolerance.map(|t| Number(t.atol)),
-            max_abs: Number(tensor.max_abs),
-            max_rel: Number(tensor.max_rel),
-            cosine: tensor.cosine.map(Number),
+            rtol: tensor.tolerance.map(|t| JsonFloat(t.rtol)),
+            atol: tensor.tolerance.map(|t| JsonFloat(t.atol)),
+            max_abs: JsonFloat(tensor.max_abs),
+            max_rel: JsonFloat(tensor.max_rel),
+            cosine: tensor.cosine.map(JsonFloat),
             worst: tensor.worst.as_ref().map(|worst| WorstJson {
                 index: worst.index.clone(),
-                expected: Number(worst.expected),
-                actual: Number(worst.actual),
+                expected: JsonFloat(worst.expected),
+                actual: JsonFloat(worst.actual),
             }),
         }
     }

@@ -1,14 +1,15 @@
 //! `callbox verify`.
 
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 
 use callbox_verify::{Damage, Report, VerifyOptions, verify};
 use serde::Serialize;
 
+use crate::answer;
 use crate::args::VerifyArgs;
 use crate::exit::{Exit, Failure};
 use crate::json::{self, FindingJson};
-use crate::progress;
+use crate::progress::Steps;
 use crate::session;
 use crate::{style, units};
 
@@ -16,26 +17,16 @@ use crate::{style, units};
 pub(crate) fn run(arguments: &VerifyArgs, program: &str) -> Result<Exit, Failure> {
     let read = callbox_sink_fs::ReadOptions::default();
     let options = VerifyOptions { dir: &arguments.dir, formats: session::formats(), read };
-    let mut bar = None;
-    let report = verify(&options, &mut |done, calls| {
-        bar.get_or_insert_with(|| progress::bar(calls)).set_position(done as u64);
-    });
-    if let Some(bar) = bar {
-        bar.finish_and_clear();
-    }
+    let mut steps = Steps::default();
+    let report = verify(&options, &mut |done, calls| steps.show(done, calls));
+    drop(steps);
     let report = report.map_err(|error| session::one_too_high(&arguments.dir, error))?;
     let exit = Exit::from_verification(&report);
-    let mut out = BufWriter::new(anstream::stdout().lock());
-    let written = match arguments.json {
-        true => print_json(&mut out, arguments, &report, exit),
-        false => print_text(&mut out, arguments, &report, program),
-    };
-    match written.and_then(|()| out.flush()) {
-        // A reader that has gone away, as `head` does, has not changed what was found.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(exit),
-        written => written?,
-    }
-    if !arguments.json {
+    let was_read = answer::print(|out| match arguments.json {
+        true => print_json(out, arguments, &report, exit),
+        false => print_text(out, arguments, &report, program),
+    })?;
+    if was_read && !arguments.json {
         style::tell_findings(&report.notes);
     }
     Ok(exit)

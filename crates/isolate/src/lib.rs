@@ -3,6 +3,7 @@
 mod chain;
 mod death;
 mod journal;
+mod json_float;
 mod limits;
 mod process;
 mod wire;
@@ -10,5 +11,6 @@ mod worker;
 
 pub use chain::{Isolation, continue_chains, replay_chain_isolated};
 pub use journal::{Binding, Journal, JournalError, identity};
+pub use json_float::JsonFloat;
 pub use limits::Limits;
 pub use worker::{Parts, serve};

@@ -12,7 +12,9 @@ use callbox_replay::{
     CallReport, CompareOptions, Comparison, Death, Difference, Outcome, ReplayOptions, Tolerance, Unit,
     Verdict, Worst,
 };
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
+
+use crate::json_float::JsonFloat;
 
 /// The first line that a worker reads: everything it has to do.
 #[derive(Debug, Serialize, Deserialize)]
@@ -25,7 +27,7 @@ pub(crate) struct Request {
 impl Request {
     pub(crate) fn new(memory: Option<u64>, options: &ReplayOptions, steps: Vec<Step>) -> Request {
         let ReplayOptions { run, compare, comparison: CompareOptions { rtol, atol, equal_nan } } = *options;
-        let (rtol, atol) = (rtol.map(Number), atol.map(Number));
+        let (rtol, atol) = (rtol.map(JsonFloat), atol.map(JsonFloat));
         Request { memory, options: Options { run, compare, rtol, atol, equal_nan }, steps }
     }
 
@@ -40,8 +42,8 @@ impl Request {
 struct Options {
     run: bool,
     compare: bool,
-    rtol: Option<Number>,
-    atol: Option<Number>,
+    rtol: Option<JsonFloat>,
+    atol: Option<JsonFloat>,
     equal_nan: bool,
 }
 
@@ -262,11 +264,11 @@ struct Tensor {
     compared: usize,
     differing: usize,
     forgiven: usize,
-    tolerance: Option<(Number, Number)>,
-    max_abs: Number,
-    max_rel: Number,
-    cosine: Option<Number>,
-    worst: Option<(Vec<usize>, Number, Number)>,
+    tolerance: Option<(JsonFloat, JsonFloat)>,
+    max_abs: JsonFloat,
+    max_rel: JsonFloat,
+    cosine: Option<JsonFloat>,
+    worst: Option<(Vec<usize>, JsonFloat, JsonFloat)>,
     common: Vec<Option<usize>>,
 }
 
@@ -308,19 +310,22 @@ impl Tensor {
             compared: tensor.compared,
             differing: tensor.differing,
             forgiven: tensor.forgiven,
-            tolerance: tensor.tolerance.map(|tolerance| (Number(tolerance.rtol), Number(tolerance.atol))),
-            max_abs: Number(tensor.max_abs),
-            max_rel: Number(tensor.max_rel),
-            cosine: tensor.cosine.map(Number),
-            worst: worst.map(|worst| (worst.index.clone(), Number(worst.expected), Number(worst.actual))),
+            tolerance: tensor
+                .tolerance
+                .map(|tolerance| (JsonFloat(tolerance.rtol), JsonFloat(tolerance.atol))),
+            max_abs: JsonFloat(tensor.max_abs),
+            max_rel: JsonFloat(tensor.max_rel),
+            cosine: tensor.cosine.map(JsonFloat),
+            worst: worst
+                .map(|worst| (worst.index.clone(), JsonFloat(worst.expected), JsonFloat(worst.actual))),
             common: tensor.common.clone(),
         }
     }
 
     fn into_comparison(self) -> Result<callbox_replay::TensorComparison, String> {
         let dtype = DType::all().find(|dtype| dtype.name() == self.dtype);
-        let tolerance = |(Number(rtol), Number(atol))| Tolerance { rtol, atol };
-        let worst = |(index, Number(expected), Number(actual))| Worst { index, expected, actual };
+        let tolerance = |(JsonFloat(rtol), JsonFloat(atol))| Tolerance { rtol, atol };
+        let worst = |(index, JsonFloat(expected), JsonFloat(actual))| Worst { index, expected, actual };
         Ok(callbox_replay::TensorComparison {
             dtype: dtype.ok_or_else(|| format!("there is no dtype `{}`", self.dtype))?,
             place: self.place,
@@ -336,37 +341,6 @@ impl Tensor {
             worst: self.worst.map(worst),
             common: self.common,
         })
-    }
-}
-
-/// A float that may be none of JSON's.
-#[derive(Clone, Copy, Debug)]
-struct Number(f64);
-
-impl Serialize for Number {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self.0 {
-            value if value.is_nan() => serializer.serialize_str("NaN"),
-            f64::INFINITY => serializer.serialize_str("Infinity"),
-            f64::NEG_INFINITY => serializer.serialize_str("-Infinity"),
-            value => serializer.serialize_f64(value),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Number {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Number, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Spelled {
-            Number(f64),
-            Name(String),
-        }
-        match Spelled::deserialize(deserializer)? {
-            Spelled::Number(value) => Ok(Number(value)),
-            // Rust reads the three names as JSON's readers write them.
-            Spelled::Name(name) => name.parse().map(Number).map_err(serde::de::Error::custom),
-        }
     }
 }
 

@@ -18,6 +18,7 @@ use callbox_replay::{
     run_chains,
 };
 
+use crate::answer;
 use crate::args::ReplayArgs;
 use crate::describe;
 use crate::exit::{Exit, Failure};
@@ -65,10 +66,8 @@ pub(crate) fn run(
     let exit = Exit::from_counts(&counts, arguments.strict);
     let written = written.and_then(|()| report.finish(&counts, exit));
     drop(interruption);
-    match written {
-        // A reader that has gone away, as `head` does, has not changed what the replay found.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(exit),
-        written => written?,
+    if !answer::was_read(written)? {
+        return Ok(exit);
     }
     // A report that nobody could read can be had again from the journal.
     kept.lock().unwrap_or_else(PoisonError::into_inner).finish();
