@@ -455,3 +455,43 @@ fn a_sink_that_panics_over_outputs_still_ends_the_call() {
     recorder.begin(&CALLSITE, || one(Value::int(1))).complete(|| tensor(&[3]).into());
     assert_eq!(recorder.health().count(Ending::OutputsSkipped), 1);
 }
+
+#[test]
+fn an_error_that_the_size_limit_has_no_room_for_is_cut_and_not_lost() {
+    let lines: Arc<Mutex<Vec<String>>> = Arc::default();
+    let (mut sink, mut slot) = (MockDumpSink::new(), MockDumpSlot::new());
+    sink.expect_free_bytes().returning(|| Ok(None));
+    sink.expect_encode().returning(|record| {
+        let text = record.error.as_ref().map(|error| format!("{}: {}", error.type_name, error.text));
+        Ok(Line::new(format!("{} {}\n", record.status, text.unwrap_or_default()).into_bytes()))
+    });
+    sink.expect_log().returning(|line| Ok(line.byte_len()));
+    slot.expect_location().return_const("dumps/x".to_owned());
+    let appended = lines.clone();
+    slot.expect_append().returning(move |line| {
+        appended.lock().unwrap().push(String::from_utf8_lossy(line.as_bytes()).into_owned());
+        Ok(line.byte_len())
+    });
+    // Room for the lines of a call whose ending is short: twice the first one, and what is reserved for the last.
+    let limits = Limits { max_bytes: 2 * 15 + 2 * (15 + 1024), ..Limits::default() };
+    let settings = Settings { level: Level::Dumps, limits, ..Settings::default() };
+    let adapters = Adapters {
+        log: Some(Arc::new(log().0)),
+        dumps: Some(Arc::new(one_slot(slot, sink))),
+        clock: clock(),
+        host: host(),
+    };
+    let recorder = Recorder::new(settings, adapters);
+    let pending = recorder.begin(&CALLSITE, || one(Value::int(1)));
+    pending.fail(|| RecordedError {
+        kind: "error".to_owned(),
+        type_name: "PageError".to_owned(),
+        text: "no such page ".repeat(1000),
+    });
+    assert_eq!(recorder.health().count(Ending::Failed), 1);
+    let cut = "no such page no such page no such pa";
+    assert_eq!(
+        *lines.lock().unwrap(),
+        ["inputs_saved \n".to_owned(), format!("failed PageError: {cut}...\n")]
+    );
+}
