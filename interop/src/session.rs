@@ -54,18 +54,20 @@ pub(crate) fn record(
     calls: &[Call],
 ) -> Result<Json> {
     let fallback = (format == Format::Safetensors).then(|| Format::Pt.serializer());
-    let dumps = FsSink::new(SinkOptions {
+    let dumps = Arc::new(FsSink::new(SinkOptions {
         root: work.join(name),
         format: format.serializer(),
         fallback,
         durability: Durability::Process,
         hashing: Hashing::Xxh3,
-    });
+    }));
     let versions = vec![("callbox".to_owned(), env!("CARGO_PKG_VERSION").to_owned())];
     let settings = Settings { level: Level::Dumps, limits, versions, ..Settings::default() };
     let adapters = Adapters {
         log: None,
-        dumps: Some(Arc::new(dumps)),
+        dumps: Some(dumps.clone()),
+        // So that sessions have a file of limits, which FlashInfer's have not.
+        usage: Some(dumps),
         clock: Arc::new(Ticking::default()),
         host: Arc::new(Here::new()),
     };

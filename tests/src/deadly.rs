@@ -80,6 +80,25 @@ impl Doom {
         answer
     }
 
+    /// As [`Doom::act`], for an operation that may also be interrupted in its middle.
+    fn write(
+        &self,
+        what: &str,
+        bytes: &[u8],
+        operation: impl FnOnce(&[u8]) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        let is_last = self.is_next_the_last("write", what);
+        if is_last && self.moment == Moment::Before {
+            die();
+        }
+        let until = if is_last && self.moment == Moment::Halfway { bytes.len() / 2 } else { bytes.len() };
+        let written = operation(&bytes[..until]);
+        if is_last {
+            die();
+        }
+        written
+    }
+
     fn is_next_the_last(&self, act: &str, what: &str) -> bool {
         if self.at == 0 {
             let line = format!("operation: {act} {what}\n");
@@ -153,17 +172,11 @@ impl OpenFolder for DeadlyFolder {
 
 impl OpenFile for DeadlyFile {
     fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        let is_last = self.doom.is_next_the_last("write", &self.name);
-        let moment = self.doom.moment;
-        if is_last && moment == Moment::Before {
-            die();
-        }
-        let until = if is_last && moment == Moment::Halfway { bytes.len() / 2 } else { bytes.len() };
-        let written = self.file.write(&bytes[..until]);
-        if is_last {
-            die();
-        }
-        written
+        self.doom.write(&self.name, bytes, |bytes| self.file.write(bytes))
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        self.doom.write(&self.name, bytes, |bytes| self.file.write_at(bytes, offset))
     }
 
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {

@@ -28,7 +28,7 @@ struct Row {
 const ROWS: [Row; 6] = [
     Row { name: "crash", package: "callbox-tests", binary: "disk", tests: "crash::" },
     Row { name: "failing", package: "callbox-tests", binary: "disk", tests: "failing::" },
-    Row { name: "processes", package: "callbox-tests", binary: "processes", tests: "shared_session::" },
+    Row { name: "processes", package: "callbox-tests", binary: "processes", tests: "shared_" },
     Row { name: "killed", package: "callbox-tests", binary: "processes", tests: "killed::" },
     Row { name: "threads", package: "callbox-tests", binary: "all", tests: "recording::limits::" },
     Row { name: "models", package: "callbox-models", binary: "models", tests: "" },

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use callbox_core::{
-    Adapters, DumpSink, FailurePolicy, Filter, Level, Limits, LogSink, Recorder, Settings, SinkError,
-    TensorSerializer,
+    Adapters, FailurePolicy, Filter, Level, Limits, LogSink, Recorder, Settings, SinkError, TensorSerializer,
+    UsageStore,
 };
 use callbox_format_pt::PtSerializer;
 use callbox_format_safetensors::SafetensorsSerializer;
@@ -36,6 +36,7 @@ pub const DEFAULT_PREFIX: &str = "FLASHINFER_";
 /// | `FLASHINFER_DUMP_SAFETENSORS` | `format` | 0 |
 /// | `FLASHINFER_DUMP_DURABILITY` | `durability` | `process` |
 /// | `FLASHINFER_DUMP_MIN_FREE_GB` | `limits.min_free_bytes` | 0.25 |
+/// | `FLASHINFER_DUMP_LIMIT_SCOPE` | `limit_scope` | `process` |
 /// | `FLASHINFER_DUMP_ON_FAILURE` | `on_failure` | `skip` |
 /// | `FLASHINFER_DUMP_HASH` | `hashing` | `xxh3` |
 ///
@@ -60,8 +61,10 @@ pub struct Config {
     pub log_destination: LogDestination,
     /// The folder of the dumps; `%i` stands for the process id.
     pub dump_dir: PathBuf,
-    /// The most that this process dumps.
+    /// The most that is dumped.
     pub limits: Limits,
+    /// Whether the limits are those of this process, or of all processes of its session together.
+    pub limit_scope: LimitScope,
     /// Patterns of functions to record, between commas; empty: all.
     pub include: String,
     /// Patterns of functions not to record, between commas.
@@ -86,6 +89,17 @@ pub enum DumpFormat {
     Safetensors,
 }
 
+/// Whose calls and bytes the limits count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LimitScope {
+    /// Each process has the whole of the limits for itself.
+    #[default]
+    Process,
+    /// All processes that write one session have them together, those that ended among them. What a process had
+    /// reserved when it died stays counted: less may be dumped than is allowed, never more.
+    Session,
+}
+
 /// A number of bytes that is shown in units of 2^30.
 struct Gigabytes(u64);
 
@@ -105,6 +119,16 @@ impl fmt::Display for DumpFormat {
     }
 }
 
+/// Writes the name as `FLASHINFER_DUMP_LIMIT_SCOPE` spells it.
+impl fmt::Display for LimitScope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            LimitScope::Process => "process",
+            LimitScope::Session => "session",
+        })
+    }
+}
+
 impl Default for Config {
     fn default() -> Config {
         Config {
@@ -112,6 +136,7 @@ impl Default for Config {
             log_destination: LogDestination::Stdout,
             dump_dir: PathBuf::from("flashinfer_dumps"),
             limits: Limits::default(),
+            limit_scope: LimitScope::Process,
             include: String::new(),
             exclude: String::new(),
             format: DumpFormat::Torch,
@@ -142,6 +167,14 @@ impl Config {
         };
         let max_bytes = size("DUMP_MAX_SIZE_GB", default.limits.max_bytes);
         let min_free_bytes = size("DUMP_MIN_FREE_GB", default.limits.min_free_bytes);
+        let limit_scope =
+            variables.parsed("DUMP_LIMIT_SCOPE", "`process` or `session`", default.limit_scope, |text| {
+                match text.trim() {
+                    "process" => Some(LimitScope::Process),
+                    "session" => Some(LimitScope::Session),
+                    _ => None,
+                }
+            });
         let format =
             variables.parsed("DUMP_SAFETENSORS", "0 or 1", default.format, |text| match text.trim() {
                 "0" => Some(DumpFormat::Torch),
@@ -164,6 +197,7 @@ impl Config {
             log_destination: variables.raw("LOGDEST").map_or(default.log_destination, LogDestination::parse),
             dump_dir: variables.raw("DUMP_DIR").map_or(default.dump_dir, PathBuf::from),
             limits: Limits { max_count, max_bytes, min_free_bytes },
+            limit_scope,
             include: variables.text("DUMP_INCLUDE"),
             exclude: variables.text("DUMP_EXCLUDE"),
             format,
@@ -184,7 +218,11 @@ impl Config {
                 Some(Arc::new(StdioSink::open(&self.log_destination)?))
             }
         };
-        let dumps: Arc<dyn DumpSink> = Arc::new(FsSink::new(self.sink_options()));
+        let dumps = Arc::new(FsSink::new(self.sink_options()));
+        let usage = match self.limit_scope {
+            LimitScope::Process => None,
+            LimitScope::Session => Some(dumps.clone() as Arc<dyn UsageStore>),
+        };
         if self.level == Level::Dumps {
             disclose(self, &self.folder());
         }
@@ -199,6 +237,7 @@ impl Config {
         let adapters = Adapters {
             log,
             dumps: Some(dumps),
+            usage,
             clock: Arc::new(SystemClock::new()),
             host: Arc::new(SystemHost::new()),
         };
@@ -260,6 +299,7 @@ mod tests {
             ("DUMP_SAFETENSORS", "1"),
             ("DUMP_DURABILITY", "system"),
             ("DUMP_MIN_FREE_GB", "0"),
+            ("DUMP_LIMIT_SCOPE", "session"),
             ("DUMP_ON_FAILURE", "stop"),
             ("DUMP_HASH", "blake3"),
         ]);
@@ -269,6 +309,7 @@ mod tests {
             log_destination: LogDestination::File("logs/%i.log".into()),
             dump_dir: "dumps_%i".into(),
             limits: Limits { max_count: 7, max_bytes: 1 << 29, min_free_bytes: 0 },
+            limit_scope: LimitScope::Session,
             include: "*norm*".to_owned(),
             exclude: "*.plan".to_owned(),
             format: DumpFormat::Safetensors,
@@ -288,6 +329,7 @@ mod tests {
             ("DUMP_SAFETENSORS", &["yes", "2", "true"]),
             ("DUMP_DURABILITY", &["fsync", "SYSTEM"]),
             ("DUMP_MIN_FREE_GB", &["1 GB", "nan", "-1"]),
+            ("DUMP_LIMIT_SCOPE", &["host", "Session", "1"]),
             ("DUMP_ON_FAILURE", &["retry", "Stop", "1"]),
             ("DUMP_HASH", &["md5", "XXH3"]),
         ] {

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Once;
 
-use crate::config::{Config, DumpFormat};
+use crate::config::{Config, DumpFormat, LimitScope};
 use crate::environment::warn;
 
 /// Says once in the program's life that the contents of tensors go to disk: which, where and how.
@@ -26,8 +26,12 @@ fn disclosure(config: &Config, folder: &Path) -> String {
         u64::MAX => "of any size".to_owned(),
         bytes => format!("and {} GiB", bytes as f64 / f64::from(1 << 30)),
     };
+    let scope = match config.limit_scope {
+        LimitScope::Process => "",
+        LimitScope::Session => " by all processes together",
+    };
     format!(
-        "level 10 writes the contents of tensors to disk: to {} as {format}, {calls} calls {bytes}; \
+        "level 10 writes the contents of tensors to disk: to {} as {format}, {calls} calls {bytes}{scope}; \
          include {}, exclude {}",
         folder.display(),
         patterns(&config.include),

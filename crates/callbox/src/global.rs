@@ -111,6 +111,7 @@ mod tests {
         let adapters = Adapters {
             log: Some(std::sync::Arc::new(log.clone())),
             dumps: None,
+            usage: None,
             clock: std::sync::Arc::new(FixedClock::default()),
             host: std::sync::Arc::new(FixedHost::default()),
         };

@@ -24,7 +24,7 @@ pub use callbox_values::{
     FromValue, FromValueError, ObjectId, Returned, ToValue, elements_of, record_enum, tensor_of,
 };
 
-pub use self::config::{Config, DEFAULT_PREFIX, DumpFormat};
+pub use self::config::{Config, DEFAULT_PREFIX, DumpFormat, LimitScope};
 pub use self::environment::{from_env, from_env_with_prefix};
 pub use self::global::{Guard, install};
 pub use self::session::open_session;

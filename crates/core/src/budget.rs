@@ -1,85 +1,136 @@
-//! How much one process may dump.
+//! What is left of the limits, and who has reserved what.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use crate::error::{SinkError, chain};
+use crate::health::lock_soon;
+use crate::limits::{Limits, Usage};
 use crate::planted;
-use crate::sync::AtomicU64;
+use crate::ports::{Host, UsageStore};
+use crate::process::Process;
+use crate::sync::{AtomicU64, Mutex};
 
-/// The most that one process may dump.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Calls.
-    pub max_count: u64,
-    /// Bytes of all files: tensors, metadata and session lines.
-    pub max_bytes: u64,
-    /// Bytes that stay free where dumps go, for everybody else who writes there; 0: none.
-    pub min_free_bytes: u64,
-}
-
-/// FlashInfer's defaults, 1,000 calls and 20 GB of 2^30 bytes; and 256 MiB that stay free, which FlashInfer has not.
-impl Default for Limits {
-    fn default() -> Limits {
-        Limits { max_count: 1000, max_bytes: 20 << 30, min_free_bytes: 256 << 20 }
-    }
-}
-
-/// What is left of the limits. Exact across threads: nothing is written that was not reserved before.
+/// What is left of the limits. Exact across threads, and across processes where they share them: nothing is written
+/// that was not reserved before.
 #[derive(Debug)]
 pub(crate) struct Budget {
     limits: Limits,
     calls: AtomicU64,
     bytes: AtomicU64,
+    /// Keeps the usage in place of the two counters, for all processes.
+    shared: Option<SharedUsage>,
+    /// Why something could not be given back.
+    trouble: Mutex<Option<String>>,
+}
+
+/// The usage that is counted for this process and others.
+#[derive(Debug)]
+pub(crate) struct SharedUsage {
+    pub(crate) store: Arc<dyn UsageStore>,
+    /// Whose reservations are given back: after a fork those of the parent are not the child's.
+    pub(crate) process: Arc<Process>,
+    pub(crate) host: Arc<dyn Host>,
 }
 
 /// A part of the budget; what is not spent of it goes back when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Reservation {
     budget: Arc<Budget>,
+    /// Calls taken so far, this one among them.
+    number: u64,
     unspent: u64,
     /// The call goes back to the budget unless it was dumped.
     is_dumped: bool,
 }
 
 impl Budget {
-    pub(crate) fn new(limits: Limits) -> Budget {
-        Budget { limits, calls: AtomicU64::new(0), bytes: AtomicU64::new(0) }
+    pub(crate) fn new(limits: Limits, shared: Option<SharedUsage>) -> Budget {
+        let (calls, bytes) = (AtomicU64::new(0), AtomicU64::new(0));
+        Budget { limits, calls, bytes, shared, trouble: Mutex::new(None) }
     }
 
     pub(crate) fn limits(&self) -> Limits {
         self.limits
     }
 
-    /// Returns the calls dumped, or being dumped.
+    /// Returns the calls dumped, or being dumped, by this process.
+    #[cfg(test)]
     pub(crate) fn calls(&self) -> u64 {
         self.calls.load(Ordering::Relaxed)
     }
 
-    /// Returns the bytes spent and reserved.
+    /// Returns the bytes spent and reserved by this process.
     #[cfg(test)]
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// Takes one call; `None` if there is none left.
-    pub(crate) fn take_call(self: &Arc<Budget>) -> Option<Reservation> {
-        add_up_to(&self.calls, 1, self.limits.max_count).then(|| Reservation {
-            budget: self.clone(),
-            unspent: 0,
-            is_dumped: false,
+    /// Takes one call; `None` if there is none left. An error: the shared usage could not be changed.
+    pub(crate) fn take_call(self: &Arc<Budget>) -> Result<Option<Reservation>, SinkError> {
+        let number = match &self.shared {
+            None => add_up_to(&self.calls, 1, self.limits.max_count),
+            Some(shared) => shared.take(Usage { calls: 1, bytes: 0 }, self.limits)?.map(|usage| usage.calls),
+        };
+        Ok(number.map(|number| Reservation { budget: self.clone(), number, unspent: 0, is_dumped: false }))
+    }
+
+    /// Takes bytes: all of them or none.
+    fn take_bytes(&self, bytes: u64) -> Result<bool, SinkError> {
+        Ok(match &self.shared {
+            None => add_up_to(&self.bytes, bytes, self.limits.max_bytes).is_some(),
+            Some(_) if bytes == 0 => true,
+            Some(shared) => shared.take(Usage { calls: 0, bytes }, self.limits)?.is_some(),
         })
+    }
+
+    /// Says what could not be given back since the last time. It counts as used: less is dumped than might be, never
+    /// more.
+    pub(crate) fn take_trouble(&self) -> Option<String> {
+        self.shared.as_ref().and_then(|_| lock_soon(&self.trouble)?.take())
+    }
+
+    fn give_back(&self, amount: Usage) {
+        match &self.shared {
+            None => {
+                self.bytes.fetch_sub(amount.bytes, Ordering::Relaxed);
+                self.calls.fetch_sub(amount.calls, Ordering::Relaxed);
+            }
+            Some(_) if amount == Usage::default() => {}
+            Some(shared) if shared.host.process() != shared.process => {}
+            Some(shared) => {
+                if let Err(error) = shared.store.give_back(amount)
+                    && let Some(mut trouble) = lock_soon(&self.trouble)
+                {
+                    let Usage { calls, bytes } = amount;
+                    let text =
+                        format!("{calls} calls and {bytes} bytes stay counted as used: {}", chain(&error));
+                    *trouble = Some(text);
+                }
+            }
+        }
+    }
+}
+
+impl SharedUsage {
+    fn take(&self, amount: Usage, limits: Limits) -> Result<Option<Usage>, SinkError> {
+        self.store.take(amount, Usage { calls: limits.max_count, bytes: limits.max_bytes })
     }
 }
 
 impl Reservation {
-    /// Takes more bytes: all of them or none. `Ok` tells that they are reserved.
-    #[must_use]
-    pub(crate) fn grow(&mut self, bytes: u64) -> bool {
-        let fits = add_up_to(&self.budget.bytes, bytes, self.budget.limits.max_bytes);
+    /// Returns how many calls were taken when this one was, itself among them.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Takes more bytes: all of them or none. `true` tells that they are reserved.
+    pub(crate) fn grow(&mut self, bytes: u64) -> Result<bool, SinkError> {
+        let fits = self.budget.take_bytes(bytes)?;
         if fits {
             self.unspent += bytes;
         }
-        fits
+        Ok(fits)
     }
 
     /// Tells that so many of the reserved bytes are on disk.
@@ -111,24 +162,22 @@ impl Reservation {
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        self.budget.bytes.fetch_sub(self.unspent, Ordering::Relaxed);
-        if !self.is_dumped {
-            self.budget.calls.fetch_sub(1, Ordering::Relaxed);
-        }
+        let calls = u64::from(!self.is_dumped);
+        self.budget.give_back(Usage { calls, bytes: self.unspent });
     }
 }
 
-/// Adds to a counter unless that would take it past its limit.
-fn add_up_to(counter: &AtomicU64, amount: u64, limit: u64) -> bool {
+/// Adds to a counter and returns the sum, unless that is past its limit.
+fn add_up_to(counter: &AtomicU64, amount: u64, limit: u64) -> Option<u64> {
     if planted::bug("check_then_act") {
-        let fits = counter.load(Ordering::Relaxed).checked_add(amount).is_some_and(|sum| sum <= limit);
-        return fits && counter.fetch_add(amount, Ordering::Relaxed) < u64::MAX;
+        let sum = counter.load(Ordering::Relaxed).checked_add(amount).filter(|sum| *sum <= limit)?;
+        counter.fetch_add(amount, Ordering::Relaxed);
+        return Some(sum);
     }
-    counter
-        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |value| {
-            value.checked_add(amount).filter(|sum| *sum <= limit)
-        })
-        .is_ok()
+    let added = counter.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |value| {
+        value.checked_add(amount).filter(|sum| *sum <= limit)
+    });
+    added.ok().map(|before| before + amount)
 }
 
 #[cfg(test)]
@@ -138,25 +187,25 @@ mod tests {
     use super::*;
 
     fn budget(max_count: u64, max_bytes: u64) -> Arc<Budget> {
-        Arc::new(Budget::new(Limits { max_count, max_bytes, ..Limits::default() }))
+        Arc::new(Budget::new(Limits { max_count, max_bytes, ..Limits::default() }, None))
     }
 
     #[test]
     fn what_is_not_spent_goes_back() {
         let budget = budget(1, 100);
-        let mut first = budget.take_call().unwrap();
-        assert!(budget.take_call().is_none());
-        assert!(first.grow(100) && !first.grow(1));
+        let mut first = budget.take_call().unwrap().unwrap();
+        assert!(budget.take_call().unwrap().is_none());
+        assert!(first.grow(100).unwrap() && !first.grow(1).unwrap());
         first.spend(30);
         drop(first);
         assert_eq!((budget.calls(), budget.bytes()), (0, 30));
 
-        let mut second = budget.take_call().unwrap();
-        assert!(!second.grow(71) && second.grow(70));
+        let mut second = budget.take_call().unwrap().unwrap();
+        assert!(!second.grow(71).unwrap() && second.grow(70).unwrap());
         second.keep_call();
         drop(second);
         assert_eq!((budget.calls(), budget.bytes()), (1, 30));
-        assert!(budget.take_call().is_none());
+        assert!(budget.take_call().unwrap().is_none());
     }
 
     #[test]
@@ -166,8 +215,8 @@ mod tests {
             let take = || {
                 let mut kept = 0;
                 for _ in 0..200 {
-                    let Some(mut reservation) = budget.take_call() else { continue };
-                    if reservation.grow(7) {
+                    let Some(mut reservation) = budget.take_call().unwrap() else { continue };
+                    if reservation.grow(7).unwrap() {
                         reservation.spend(7);
                         reservation.keep_call();
                         kept += 1;

@@ -186,7 +186,7 @@ impl Dump<Opened> {
     ) -> Result<Dump<Opened>, NotDumped> {
         // Its place is still missing from the line. What does not fit without it needs no folder made and removed.
         let line = sink.encode(&record)?;
-        if !reservation.grow(reserve_of(&line)) {
+        if !reservation.grow(reserve_of(&line))? {
             return Err(NotDumped { cause: NotDumpedCause::OverSize, leftover: None });
         }
         let slot = sink.open(&SlotName {
@@ -248,7 +248,7 @@ impl Dump<Opened> {
         let mut line = self.encode(&self.record)?;
         let file_bytes = plan.map_or(0, |plan| plan.bytes);
         let missing = (file_bytes + reserve_of(&line)).saturating_sub(self.reservation.unspent());
-        if !self.reservation.grow(missing) {
+        if !self.reservation.grow(missing)? {
             return Err(NotDumpedCause::OverSize);
         }
         if planted::bug("line_before_file") {
@@ -349,7 +349,7 @@ impl Dump<InputsSaved> {
         // What was reserved for the closing lines of a call without outputs is there for those with them, and again
         // for the others if a file cannot be written.
         let needed = file_bytes.saturating_add(2 * opening_bytes(&line));
-        if !self.reservation.grow(needed.saturating_sub(self.reservation.unspent())) {
+        if !self.reservation.grow(needed.saturating_sub(self.reservation.unspent()))? {
             let reason = format!("the outputs take {file_bytes} bytes, more than the size limit leaves");
             return Err(Unsaved::NoRoom(reason));
         }
@@ -378,7 +378,8 @@ impl Dump<InputsSaved> {
     fn end(mut self, closing: CallRecord) -> Result<Dump<Ended>, SinkError> {
         let line = self.encode(&closing)?;
         let missing = (2 * opening_bytes(&line)).saturating_sub(self.reservation.unspent());
-        if missing == 0 || self.reservation.grow(missing) {
+        // Where nobody knows what is left, the short form is the one that certainly fits.
+        if self.reservation.grow(missing).unwrap_or_default() {
             self.record = closing;
             self.write_line(&line)?;
             return Ok(self.into_stage());

@@ -1,7 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod arguments;
-pub mod budget;
+mod budget;
 pub mod call;
 pub mod callsite;
 pub mod contract;
@@ -18,6 +18,7 @@ pub mod gate;
 pub mod health;
 pub mod layout;
 pub mod level;
+pub mod limits;
 pub mod live;
 mod logical;
 pub mod name;
@@ -41,7 +42,6 @@ pub mod value;
 mod warnings;
 
 pub use arguments::{Arguments, Bound};
-pub use budget::Limits;
 pub use bytes::Bytes;
 pub use call::{CallState, DumpedCall, Finding, GroupSummary, LoadedRecord, ProcessKey, Session};
 pub use callsite::Callsite;
@@ -56,11 +56,13 @@ pub use gate::FailurePolicy;
 pub use health::{Ending, Fault, FaultKind, Health};
 pub use layout::{Layout, LayoutError, Run};
 pub use level::Level;
+pub use limits::{Limits, Usage};
 pub use live::{ArgumentPlace, LiveArguments, LiveResult};
 pub use name::{FunctionName, Group, SlotName};
 pub use per_process::PerProcess;
 pub use ports::{
     Clock, DeviceMemory, DumpSink, DumpSlot, DumpSource, Executor, Host, Instance, LogSink, TensorSerializer,
+    UsageStore,
 };
 pub use process::Process;
 pub use quote::Quoted;

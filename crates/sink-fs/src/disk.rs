@@ -112,10 +112,19 @@ impl Folder {
     }
 
     /// Opens a file for lines at its end, and makes it where it is missing. Other processes may write to it too.
-    ///
-    /// Whatever lies there was not put there by us: only a regular file will do, and no link to one.
     pub(crate) fn open_appended(&self, name: &str) -> Result<DiskFile, SinkError> {
-        let file = self.open_file("open", name, Opening::Lines)?;
+        self.open_shared(name, Opening::Lines)
+    }
+
+    /// Opens a file whose parts are written again in their places, and makes it where it is missing. Other processes
+    /// may write to it too.
+    pub(crate) fn open_places(&self, name: &str) -> Result<DiskFile, SinkError> {
+        self.open_shared(name, Opening::Places)
+    }
+
+    /// Whatever lies there was not put there by us: only a regular file will do, and no link to one.
+    fn open_shared(&self, name: &str, how: Opening) -> Result<DiskFile, SinkError> {
+        let file = self.open_file("open", name, how)?;
         let facts = patiently(|| file.open.facts()).map_err(failed("look at", &file.path))?;
         if !facts.is_regular {
             return Err(file.error("open", io::Error::other("it is not a regular file")));
@@ -205,11 +214,25 @@ impl DiskFile {
         patiently(|| self.open.write(bytes))
     }
 
+    /// Writes bytes to their place, all of them.
+    pub(crate) fn write_at(&self, bytes: &[u8], offset: u64) -> Result<(), SinkError> {
+        let written = patiently(|| self.open.write_at(bytes, offset)).map_err(failed("write", &self.path))?;
+        if written < bytes.len() {
+            let reason = format!("there was room for {written} of {} bytes", bytes.len());
+            return Err(self.error("write", io::Error::new(ErrorKind::StorageFull, reason)));
+        }
+        Ok(())
+    }
+
+    /// Reads from a place on, as many bytes as there are.
+    pub(crate) fn read_at(&self, bytes: &mut [u8], offset: u64) -> Result<usize, SinkError> {
+        patiently(|| self.open.read_at(bytes, offset)).map_err(failed("read", &self.path))
+    }
+
     /// Reads one byte; `None` behind the end.
     pub(crate) fn byte_at(&self, offset: u64) -> Result<Option<u8>, SinkError> {
         let mut byte = [0];
-        let len = patiently(|| self.open.read_at(&mut byte, offset));
-        let len = len.map_err(failed("read", &self.path))?;
+        let len = self.read_at(&mut byte, offset)?;
         Ok((len == 1).then_some(byte[0]))
     }
 
@@ -337,6 +360,10 @@ struct CannotSync {
 impl OpenFile for CannotSync {
     fn write(&self, bytes: &[u8]) -> io::Result<usize> {
         self.file.write(bytes)
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        self.file.write_at(bytes, offset)
     }
 
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {

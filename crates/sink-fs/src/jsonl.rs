@@ -1,9 +1,11 @@
 //! Reads a file of records, one a line, and survives what is wrong with it.
 
+use std::fmt;
 use std::io::Read;
+use std::sync::LazyLock;
 
 use callbox_core::Finding;
-use memchr::memmem;
+use memchr::memmem::Finder;
 use thiserror::Error;
 
 use crate::hash::{Seal, seal_of};
@@ -13,6 +15,8 @@ use crate::record::RecordError;
 
 /// How both recorders begin a line.
 const START: &[u8] = b"{\"function_name\"";
+/// Prepared once: there may be a million lines that are no records.
+static STARTS: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(START));
 
 /// More remarks than this about one file are counted only.
 const MAX_FINDINGS: usize = 100;
@@ -79,15 +83,15 @@ pub(crate) fn read_records(
                 Content::Bytes(bytes) => read_line(line.number, bytes, line.terminated, take, &mut remarks),
                 Content::TooLong(len) => remarks.lose(
                     line.number,
-                    &format!("{}; a line may have {}", in_units(len), in_units(MAX_LINE as u64)),
+                    format!("{}; a line may have {}", in_units(len), in_units(MAX_LINE as u64)),
                 ),
             },
             Ok(None) => break,
             Err(error) => {
-                let loss = format!("reading stopped: {error}");
+                let reason = format!("reading stopped: {error}");
                 remarks.losses.push(remarks.findings.len());
-                remarks.add_whole(format!("{loss}; what follows is lost"));
-                remarks.last_loss = Some(loss);
+                remarks.add_whole(format!("{reason}; what follows is lost"));
+                remarks.last_loss = Some(Loss { at: None, reason });
                 break;
             }
         }
@@ -122,7 +126,7 @@ fn read_line(
     let parts = split_at_starts(line);
     if parts.len() < 2 {
         let cut = if terminated { "" } else { "cut off, " };
-        return remarks.lose(number, &format!("{cut}{error}"));
+        return remarks.lose(number, format!("{cut}{error}"));
     }
     let mut lost = 0;
     for (place, part) in parts.iter().enumerate() {
@@ -131,7 +135,8 @@ fn read_line(
             Err(error) => {
                 lost += 1;
                 let (place, of) = (place + 1, parts.len());
-                remarks.last_loss = Some(format!("line {number}, record {place} of {of} in it: {error}"));
+                let reason = format!("record {place} of {of} in it: {error}");
+                remarks.last_loss = Some(Loss { at: Some((number, ", ")), reason });
             }
         }
     }
@@ -139,8 +144,9 @@ fn read_line(
     if lost > 0 {
         remarks.losses.push(remarks.findings.len());
     }
+    let records = parts.len();
     remarks
-        .add(number, &format!("{} records run into each other; {whole} recovered, {lost} lost", parts.len()));
+        .add(number, format_args!("{records} records run into each other; {whole} recovered, {lost} lost"));
 }
 
 /// Splits a line where records start. Inside a record's strings every quote is escaped, so this finds no start
@@ -148,7 +154,7 @@ fn read_line(
 pub(crate) fn split_at_starts(line: &[u8]) -> Vec<&[u8]> {
     let mut parts = Vec::new();
     let mut from = 0;
-    for start in memmem::find_iter(line, START).filter(|&start| start > 0) {
+    for start in STARTS.find_iter(line).filter(|&start| start > 0) {
         parts.push(&line[from..start]);
         from = start;
     }
@@ -166,12 +172,28 @@ fn in_units(bytes: u64) -> String {
     }
 }
 
+/// Why something gave no record. It is spelled once the file is read: there may be a million lines that are none.
+struct Loss {
+    /// Number of the line, and what stands behind it.
+    at: Option<(usize, &'static str)>,
+    reason: String,
+}
+
+impl fmt::Display for Loss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some((line, mark)) = self.at {
+            write!(f, "line {line}{mark}")?;
+        }
+        f.write_str(&self.reason)
+    }
+}
+
 /// Collects what is wrong with one file.
 struct Remarks<'a> {
     place: &'a str,
     findings: Vec<Finding>,
     losses: Vec<usize>,
-    last_loss: Option<String>,
+    last_loss: Option<Loss>,
     more: usize,
     blank_lines: usize,
     carriage_returns: usize,
@@ -184,13 +206,13 @@ impl<'a> Remarks<'a> {
     }
 
     /// Adds that a line gave no record, and why.
-    fn lose(&mut self, line: usize, reason: &str) {
+    fn lose(&mut self, line: usize, reason: String) {
         self.losses.push(self.findings.len());
-        self.add(line, &format!("{reason}; this line is lost"));
-        self.last_loss = Some(format!("line {line}: {reason}"));
+        self.add(line, format_args!("{reason}; this line is lost"));
+        self.last_loss = Some(Loss { at: Some((line, ": ")), reason });
     }
 
-    fn add(&mut self, line: usize, message: &str) {
+    fn add(&mut self, line: usize, message: impl fmt::Display) {
         if self.findings.len() < MAX_FINDINGS {
             self.add_whole(format!("line {line}: {message}"));
         } else {
@@ -200,7 +222,7 @@ impl<'a> Remarks<'a> {
 
     fn extend(&mut self, line: usize, remark: Option<String>) {
         if let Some(remark) = remark {
-            self.add(line, &remark);
+            self.add(line, remark);
         }
     }
 
@@ -223,7 +245,11 @@ impl<'a> Remarks<'a> {
         }
         // Of those beyond the most that are listed, there is one line for all.
         self.losses.retain(|place| *place < self.findings.len());
-        Faults { findings: self.findings, losses: self.losses, last_loss: self.last_loss }
+        Faults {
+            findings: self.findings,
+            losses: self.losses,
+            last_loss: self.last_loss.map(|loss| loss.to_string()),
+        }
     }
 }
 

@@ -14,6 +14,7 @@ mod index;
 pub mod json;
 mod jsonl;
 mod leftovers;
+mod limits_file;
 mod line_facts;
 mod line_file;
 mod lines;
@@ -39,6 +40,7 @@ mod source;
 mod staged;
 mod sync;
 mod tree;
+mod turn;
 mod value;
 
 pub use durability::{Durability, ParseDurabilityError};

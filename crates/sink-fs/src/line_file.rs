@@ -4,19 +4,13 @@ use std::borrow::Cow;
 use std::io;
 use std::ops::Range;
 use std::sync::PoisonError;
-use std::time::Duration;
 
 use callbox_core::{Line, SinkError, planted};
 
 use crate::disk::{DiskFile, Locked, and_undoing};
 use crate::durability::Durability;
-use crate::sync::{Mutex, MutexGuard, sleep};
-
-/// How often a lock is asked for, and how long to wait in between: about 50 ms in all, the time that a timer is late
-/// included. A holder writes one line; one that was stopped meanwhile, or died and left the lock to a child, must not
-/// stop the application.
-const LOCK_TRIES: u32 = 300;
-const LOCK_PAUSE: Duration = Duration::from_micros(100);
+use crate::sync::{Mutex, MutexGuard};
+use crate::turn::wait_for_turn;
 
 /// Appends whole lines, each with one write and under the file's lock.
 ///
@@ -78,27 +72,23 @@ impl LineFile {
     }
 
     /// Waits until it is this writer's turn: for the file's lock, and without it once it counts as stuck.
-    ///
-    /// Other threads are not kept from trying meanwhile.
     fn turn(&self) -> Result<(MutexGuard<'_, Tail>, Option<Locked<'_>>), SinkError> {
-        for _ in 0..LOCK_TRIES {
+        let turn = wait_for_turn(|| {
             let mut tail = self.tail();
             if planted::bug("no_line_lock") {
-                return Ok((tail, None));
+                return Ok(Some((tail, None)));
             }
             if let Some(lock) = self.file.try_lock()? {
                 tail.lock_is_stuck = false;
-                return Ok((tail, Some(lock)));
+                return Ok(Some((tail, Some(lock))));
             }
-            if tail.lock_is_stuck {
-                return Ok((tail, None));
-            }
-            drop(tail);
-            sleep(LOCK_PAUSE);
-        }
-        let mut tail = self.tail();
-        tail.lock_is_stuck = true;
-        Ok((tail, None))
+            Ok(tail.lock_is_stuck.then_some((tail, None)))
+        })?;
+        Ok(turn.unwrap_or_else(|| {
+            let mut tail = self.tail();
+            tail.lock_is_stuck = true;
+            (tail, None)
+        }))
     }
 
     /// Writes a line at the end, and gives its place.
@@ -182,6 +172,7 @@ mod tests {
     use std::io::Write;
     use std::path::Path;
     use std::sync::Arc;
+    use std::time::Duration;
 
     use callbox_core::error::chain;
     use tempfile::TempDir;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use callbox_core::{
     CallRecord, DumpSink, DumpSlot, FilePlan, Line, PerProcess, SinkError, SlotName, TensorGroup,
-    TensorSerializer,
+    TensorSerializer, Usage, UsageStore,
 };
 
 use crate::disk::Folder;
@@ -15,6 +15,7 @@ use crate::files::{Files, RealFiles};
 use crate::formats::Formats;
 use crate::hash::Hashing;
 use crate::index::SESSION_FILE;
+use crate::limits_file::{LIMITS_FILE, LimitsFile};
 use crate::line_file::LineFile;
 use crate::location::{location, normalised};
 use crate::place_name::place_name;
@@ -58,6 +59,7 @@ pub struct FsSink {
 struct OpenSession {
     folder: Mutex<Option<Arc<Folder>>>,
     index: Mutex<Option<Arc<LineFile>>>,
+    limits: Mutex<Option<Arc<LimitsFile>>>,
 }
 
 impl FsSink {
@@ -103,6 +105,20 @@ impl FsSink {
         };
         Ok(index.clone())
     }
+
+    /// Changes what the session's processes have used of its limits.
+    fn change_usage(&self, change: impl FnOnce(Usage) -> Option<Usage>) -> Result<Option<Usage>, SinkError> {
+        let mut held = locked(&self.open_session().limits);
+        let limits = match &*held {
+            Some(limits) if !limits.is_removed() => limits.clone(),
+            _ => {
+                let file = self.folder()?.open_places(LIMITS_FILE)?;
+                held.insert(Arc::new(LimitsFile::new(file, self.durability))).clone()
+            }
+        };
+        drop(held);
+        limits.change(change)
+    }
 }
 
 impl DumpSink for FsSink {
@@ -143,6 +159,22 @@ impl DumpSink for FsSink {
     /// Returns what an ordinary user can still write in the session's folder, which is made where it is missing.
     fn free_bytes(&self) -> Result<Option<u64>, SinkError> {
         self.folder()?.free_bytes().map(Some)
+    }
+}
+
+/// All processes that write one session count together, in `session.limits`.
+impl UsageStore for FsSink {
+    fn take(&self, amount: Usage, most: Usage) -> Result<Option<Usage>, SinkError> {
+        let taken = self.change_usage(|usage| usage.plus(amount, most))?;
+        if taken.is_none() {
+            // Others used it up, and this process may open no place any more.
+            self.folder()?.remove_leftovers();
+        }
+        Ok(taken)
+    }
+
+    fn give_back(&self, amount: Usage) -> Result<(), SinkError> {
+        self.change_usage(|usage| Some(usage.minus(amount))).map(|_| ())
     }
 }
 

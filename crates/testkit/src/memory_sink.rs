@@ -6,7 +6,7 @@ use std::{io, mem};
 
 use callbox_core::{
     CallRecord, DumpSink, DumpSlot, FilePlan, Format, FormatError, Group, Line, SinkError, SlotName,
-    TensorBuf, TensorGroup, TensorView, WrittenFile,
+    TensorBuf, TensorGroup, TensorView, Usage, UsageStore, WrittenFile,
 };
 
 /// The format of a file in memory.
@@ -59,6 +59,7 @@ pub struct MemorySink {
 
 #[derive(Debug, Default)]
 struct Shared {
+    usage: Mutex<Usage>,
     trace: Mutex<Trace>,
     /// The records behind the lines that were encoded; a line begins with its place here.
     records: Mutex<Vec<CallRecord>>,
@@ -161,6 +162,21 @@ impl DumpSink for MemorySink {
 
     fn free_bytes(&self) -> Result<Option<u64>, SinkError> {
         Ok(None)
+    }
+}
+
+impl UsageStore for MemorySink {
+    fn take(&self, amount: Usage, most: Usage) -> Result<Option<Usage>, SinkError> {
+        let mut used = locked(&self.shared.usage);
+        let sum = used.plus(amount, most);
+        *used = sum.unwrap_or(*used);
+        Ok(sum)
+    }
+
+    fn give_back(&self, amount: Usage) -> Result<(), SinkError> {
+        let mut used = locked(&self.shared.usage);
+        *used = used.minus(amount);
+        Ok(())
     }
 }
 

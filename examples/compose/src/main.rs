@@ -34,6 +34,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         Adapters {
             log: Some(log.clone()),
             dumps: Some(Arc::new(sink)),
+            usage: None,
             clock: Arc::new(Utc),
             host: Arc::new(ThisProcess),
         },

@@ -9,6 +9,7 @@
 mod budget_models;
 mod gate_models;
 mod health;
+mod limits_models;
 mod line_models;
 mod model_disk;
 mod orders;
@@ -17,6 +18,20 @@ mod sync;
 
 #[path = "../../../crates/core/src/budget.rs"]
 mod budget;
+// What the budget names beside them: as it is shipped.
+mod error {
+    pub(crate) use callbox_core::error::{SinkError, chain};
+}
+mod limits {
+    pub(crate) use callbox_core::{Limits, Usage};
+}
+mod ports {
+    pub(crate) use callbox_core::{Host, UsageStore};
+}
+mod process {
+    pub(crate) use callbox_core::Process;
+}
+
 #[path = "../../../crates/core/src/gate.rs"]
 mod gate;
 #[path = "../../../crates/core/src/per_process.rs"]
@@ -32,14 +47,19 @@ mod durability;
 mod files;
 #[path = "../../../crates/sink-fs/src/leftovers.rs"]
 mod leftovers;
+#[path = "../../../crates/sink-fs/src/limits_file.rs"]
+mod limits_file;
 #[path = "../../../crates/sink-fs/src/line_file.rs"]
 mod line_file;
+#[path = "../../../crates/sink-fs/src/turn.rs"]
+mod turn;
 
 // What those files use, of which the package's manifest has to know.
 use rustix as _;
 #[cfg(test)]
 use tempfile as _;
 use thiserror as _;
+use twox_hash as _;
 
 use callbox_core::planted;
 
@@ -48,7 +68,7 @@ use self::orders::orders;
 /// Runs a model and gives the number of its orders.
 type Model = fn() -> usize;
 
-const MODELS: [(&str, Model); 11] = [
+const MODELS: [(&str, Model); 13] = [
     ("two threads take calls", budget_models::two_threads_take_calls),
     ("two threads take bytes", budget_models::two_threads_take_bytes),
     ("three threads take calls", budget_models::three_threads_take_calls),
@@ -57,6 +77,8 @@ const MODELS: [(&str, Model); 11] = [
     ("two threads make the first state", per_process_models::two_threads_make_the_first_state),
     ("two threads make a grandchild's state", per_process_models::two_threads_make_a_grandchilds_state),
     ("three threads make a child's state", per_process_models::three_threads_make_a_childs_state),
+    ("two processes share limits", limits_models::two_processes_share_limits),
+    ("two threads share limits", limits_models::two_threads_share_limits),
     ("two processes append behind a torn line", line_models::two_processes_append_behind_a_torn_line),
     ("two threads append", line_models::two_threads_append),
     ("three processes append", line_models::three_processes_append),

@@ -108,6 +108,16 @@ impl OpenFile for ModelDisk {
         Ok(bytes.len())
     }
 
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        let _writing = held(&self.file.writing);
+        let mut file = held(&self.file.bytes);
+        let end = offset as usize + bytes.len();
+        let len = file.len().max(end);
+        file.resize(len, 0);
+        file[offset as usize..end].copy_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
         let file = held(&self.file.bytes);
         let there = file.get(offset as usize..).unwrap_or_default();

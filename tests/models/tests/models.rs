@@ -34,6 +34,12 @@ fn bytes_are_never_more_than_allowed_in_any_order() {
 }
 
 #[test]
+fn p13_limits_that_are_shared_are_exact_in_any_order() {
+    check("two processes share limits");
+    check("two threads share limits");
+}
+
+#[test]
 fn one_call_probes_a_sink_that_failed_in_any_order() {
     check("two threads probe a sink that fails");
     check("three threads probe a sink that works again");

@@ -37,6 +37,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         Adapters {
             log: None,
             dumps: Some(Arc::new(FsSink::on(Arc::new(files), options))),
+            usage: None,
             clock: Arc::new(SystemClock::new()),
             host: Arc::new(SystemHost::new()),
         },

@@ -88,6 +88,8 @@ fn a_folder_is_a_sink_in_each_format_and_durability() {
     for format in formats {
         for durability in [Durability::Process, Durability::System] {
             conformance::dump_sink(&|| folder_case(format.clone(), durability));
+            let folder = TempDir::new().unwrap();
+            conformance::usage_store(&folder_sink(folder.path(), format.clone(), durability));
         }
     }
 }
@@ -95,18 +97,17 @@ fn a_folder_is_a_sink_in_each_format_and_durability() {
 fn folder_case(format: Arc<dyn TensorSerializer>, durability: Durability) -> SinkCase {
     let folder = TempDir::new().unwrap();
     let root = folder.path().join("dumps");
-    let sink = FsSink::new(SinkOptions {
-        root: root.clone(),
-        format,
-        fallback: None,
-        durability,
-        hashing: Hashing::Xxh3,
-    });
+    let sink = folder_sink(&root, format, durability);
     let session = move || {
         let _kept = &folder;
         records(&root.join("session.jsonl")).iter().map(|record| number(record, "call_sequence")).collect()
     };
     SinkCase { sink: Box::new(sink), contents: Box::new(folder_contents), session: Box::new(session) }
+}
+
+fn folder_sink(root: &Path, format: Arc<dyn TensorSerializer>, durability: Durability) -> FsSink {
+    let root = root.to_owned();
+    FsSink::new(SinkOptions { root, format, fallback: None, durability, hashing: Hashing::Xxh3 })
 }
 
 fn folder_contents(location: &str) -> Option<Contents> {
@@ -143,6 +144,7 @@ fn number(record: &Json, key: &str) -> u64 {
 
 #[test]
 fn memory_is_a_sink() {
+    conformance::usage_store(&MemorySink::default());
     conformance::dump_sink(&|| {
         let sink = MemorySink::default();
         let (contents, session) = (sink.clone(), sink.clone());

@@ -206,6 +206,7 @@ fn record(level: Level, marker: &str) -> Vec<String> {
     let adapters = Adapters {
         log: Some(log),
         dumps: Some(Arc::new(MemorySink::default())),
+        usage: None,
         clock: Arc::new(FixedClock::default()),
         host: Arc::new(FixedHost::default()),
     };

@@ -6,8 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use callbox_core::{
-    Adapters, Callsite, DumpSink, Ending, FailurePolicy, Level, Limits, LiveArguments, LogSink, Process,
-    RecordedError, Recorder, Settings, TensorSerializer, TensorView, Value,
+    Adapters, Callsite, Ending, FailurePolicy, Level, Limits, LiveArguments, LogSink, Process, RecordedError,
+    Recorder, Settings, TensorSerializer, TensorView, UsageStore, Value,
 };
 use callbox_format_pt::PtSerializer;
 use callbox_format_safetensors::SafetensorsSerializer;
@@ -152,6 +152,19 @@ impl Scenario {
         (0..count).map(|place| large[place * 7919 % large.len()]).collect()
     }
 
+    /// The limits are those of all its processes together: of some scenarios.
+    pub(crate) fn shares_limits(&self) -> bool {
+        self.is_capped && self.format == "safetensors"
+    }
+
+    pub(crate) fn max_count(&self) -> usize {
+        match self.is_capped {
+            false => 1000,
+            true if self.shares_limits() => self.processes(),
+            true => 1,
+        }
+    }
+
     fn processes(&self) -> usize {
         match self.shape {
             Shape::One | Shape::Three | Shape::AfterTornLine => 1,
@@ -216,15 +229,20 @@ impl Scenario {
             durability: self.durability,
             hashing: Hashing::Xxh3,
         };
-        let dumps: Arc<dyn DumpSink> = Arc::new(FsSink::on(files, options));
-        let max_count = if self.is_capped { 1 } else { 1000 };
-        let limits = Limits { max_count, min_free_bytes: self.min_free_bytes, ..Limits::default() };
+        let dumps = Arc::new(FsSink::on(files, options));
+        let usage = self.shares_limits().then(|| dumps.clone() as Arc<dyn UsageStore>);
+        let limits = Limits {
+            max_count: self.max_count() as u64,
+            min_free_bytes: self.min_free_bytes,
+            ..Limits::default()
+        };
         let (id, host, token) = (7, "node".into(), format!("{process:016x}").into());
         Recorder::new(
             Settings { level: Level::Dumps, limits, on_failure: self.on_failure, ..Settings::default() },
             Adapters {
                 log,
                 dumps: Some(dumps),
+                usage,
                 clock: Arc::new(clock.clone()),
                 host: Arc::new(FixedHost(Arc::new(Process { id, host, token }))),
             },

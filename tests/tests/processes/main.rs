@@ -9,5 +9,7 @@ mod environment;
 mod killed;
 mod progress;
 mod session_lines;
+mod shared_limits;
 mod shared_session;
 mod signals;
+mod workers;

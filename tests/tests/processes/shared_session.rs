@@ -1,71 +1,15 @@
 //! Several processes record into one session, and none costs another a line or a folder.
 
-use std::fs::File;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
+use std::process::Command;
 use std::thread;
-use std::time::Duration;
 
 use callbox_core::{CallState, DumpSource, Finding};
-use callbox_tests::{not_run, soaks};
-use tempfile::TempDir;
+use callbox_tests::not_run;
 
-use crate::progress::{Progress, Stage, progress_of};
+use crate::progress::{Progress, Stage};
 use crate::session_lines::SessionLines;
-
-const WORKER: &str = env!("CARGO_BIN_EXE_worker");
-const PROCESSES: usize = 8;
-/// How long a process lives that is killed again and again.
-const LIFE: Duration = Duration::from_millis(50);
-
-fn calls() -> u64 {
-    if soaks() { 10_000 } else { 1_000 }
-}
-
-/// A folder on the disk that the build is on: the system's temporary files may be in memory.
-fn folder() -> TempDir {
-    TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
-}
-
-/// A worker that records into a folder's session.
-#[derive(Debug)]
-struct Worker {
-    child: Child,
-    name: String,
-    output: PathBuf,
-}
-
-impl Worker {
-    /// Starts a worker; `before` is the program that starts it, with arguments.
-    fn start(folder: &Path, before: &[&str], name: &str, arguments: &[&str]) -> Worker {
-        let mut words = before.iter().copied().chain([WORKER, name]).chain(arguments.iter().copied());
-        let output = folder.join(format!("{name}.out"));
-        let child = Command::new(words.next().unwrap())
-            .args(words)
-            .env("FLASHINFER_LOGLEVEL", "10")
-            .env("FLASHINFER_LOGDEST", folder.join("logs/%i.log"))
-            .env("FLASHINFER_DUMP_DIR", folder.join("dumps"))
-            .env("FLASHINFER_DUMP_MAX_COUNT", "1000000")
-            .stdout(File::create(&output).unwrap())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        Worker { child, name: name.to_owned(), output }
-    }
-
-    /// Waits until the worker has recorded all of its calls.
-    fn finish(mut self) -> Progress {
-        assert!(self.child.wait().unwrap().success(), "{} ends well", self.name);
-        progress_of(&self.output)
-    }
-
-    /// Ends the worker wherever it is.
-    fn kill(mut self) -> Progress {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-        progress_of(&self.output)
-    }
-}
+use crate::workers::{LIFE, PROCESSES, Worker, calls, folder, names};
 
 /// Checks a session of eight processes that nobody ended.
 fn check_whole(folder: &Path, names: &[String]) -> SessionLines {
@@ -93,10 +37,6 @@ fn check_source(folder: &Path, calls: usize) {
     assert!(session.findings.iter().all(is_blank), "{:?}", session.findings);
     assert_eq!(session.calls.len(), calls);
     assert!(session.calls.iter().all(|call| call.state == CallState::Completed));
-}
-
-fn names() -> Vec<String> {
-    (0..PROCESSES).map(|number| format!("worker{number}")).collect()
 }
 
 fn run_eight(folder: &Path, before: &[&str]) -> SessionLines {

@@ -88,7 +88,7 @@ pub(super) const ROWS: [Row; 27] = [
         external: &["arbitrary", "crc32fast", "libfuzzer-sys", "rustix", "serde_json", "tempfile"],
     },
     // Files of these packages are taken in by their paths, with what they use.
-    Row { folder: "tests/models", ours: &["core"], external: &["loom", "rustix", "thiserror", "time"] },
+    Row { folder: "tests/models", ours: &["core"], external: &["loom", "rustix", "thiserror", "time", "twox-hash"] },
     Row { folder: "tests/level-off", ours: &[], external: &["callbox"] },
     Row {
         folder: "examples/compose",

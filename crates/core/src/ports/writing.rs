@@ -5,6 +5,7 @@ use std::fmt::Debug;
 use crate::dump_file::{FilePlan, Line, WrittenFile};
 use crate::error::SinkError;
 use crate::event::Event;
+use crate::limits::Usage;
 use crate::name::{Group, SlotName};
 use crate::record::CallRecord;
 use crate::tensor_file::TensorGroup;
@@ -70,6 +71,40 @@ pub trait DumpSink: Debug + Send + Sync {
     fn log(&self, line: &Line) -> Result<u64, SinkError>;
     /// Returns the bytes that can still be written where dumps go; `None` where nobody knows, or nothing is used up.
     fn free_bytes(&self) -> Result<Option<u64>, SinkError>;
+}
+
+/// Counts what several processes use of their limits together.
+///
+/// ```
+/// use std::sync::Mutex;
+///
+/// use callbox_core::{SinkError, Usage, UsageStore};
+///
+/// /// For the recorders of one process.
+/// #[derive(Debug, Default)]
+/// struct InMemory(Mutex<Usage>);
+///
+/// impl UsageStore for InMemory {
+///     fn take(&self, amount: Usage, most: Usage) -> Result<Option<Usage>, SinkError> {
+///         let mut used = self.0.lock().unwrap();
+///         let sum = used.plus(amount, most);
+///         *used = sum.unwrap_or(*used);
+///         Ok(sum)
+///     }
+///     fn give_back(&self, amount: Usage) -> Result<(), SinkError> {
+///         let mut used = self.0.lock().unwrap();
+///         *used = used.minus(amount);
+///         Ok(())
+///     }
+/// }
+/// ```
+#[cfg_attr(test, mockall::automock)]
+pub trait UsageStore: Debug + Send + Sync {
+    /// Adds to what is used. `Ok` gives the sum, which every other process finds from here on; `None`: it would be more
+    /// than `most`, and nothing was added.
+    fn take(&self, amount: Usage, most: Usage) -> Result<Option<Usage>, SinkError>;
+    /// Takes away again what was added and is not used.
+    fn give_back(&self, amount: Usage) -> Result<(), SinkError>;
 }
 
 /// The place of one call's dump.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use time::OffsetDateTime;
 
 use super::inside::Inside;
+use super::ledger::Ledger;
 use super::pending::{PendingCall, Work};
 use super::{Inner, guarded};
 use crate::callsite::Callsite;
@@ -119,7 +120,12 @@ fn try_dump_inputs(
         Closed::Resting => Ending::Resting,
         Closed::Stopped => Ending::Stopped,
     })?;
-    let Some(mut reservation) = ledger.budget.take_call() else {
+    tell_trouble(inner, &ledger, callsite.function());
+    let taken = match ledger.budget.take_call() {
+        Ok(taken) => taken,
+        Err(error) => return Err(not_dumped(inner, callsite.function(), pass, error.into())),
+    };
+    let Some(mut reservation) = taken else {
         let max_count = ledger.budget.limits().max_count;
         inner.warn_once(
             "core: count",
@@ -150,13 +156,16 @@ fn try_dump_inputs(
     let file_bytes = plan.as_ref().map_or(0, |plan| plan.bytes);
     let room = match keep_free(&**sink, ledger.budget.limits().min_free_bytes, file_bytes) {
         Err(free) => Err(NotDumpedCause::LowSpace(free)),
-        Ok(()) if !reservation.grow(file_bytes) => Err(NotDumpedCause::OverSize),
-        Ok(()) => Ok(()),
+        Ok(()) => match reservation.grow(file_bytes) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(NotDumpedCause::OverSize),
+            Err(error) => Err(error.into()),
+        },
     };
     if let Err(cause) = room {
         return Err(not_dumped(inner, callsite.function(), pass, NotDumped { cause, leftover: None }));
     }
-    let bytes = record.tensor_info.input_bytes;
+    let (bytes, count) = (record.tensor_info.input_bytes, reservation.number());
     let dump = Dump::open(sink, record, inputs.arguments.clone(), reservation);
     let dump = dump.and_then(|dump| dump.save_inputs(&inputs, plan.as_ref()));
     let mut dump = match dump {
@@ -167,7 +176,7 @@ fn try_dump_inputs(
         inner.warn(&format!("dumping goes on; {skipped} calls were not dumped meanwhile"));
     }
     tell_remarks(inner, dump.take_remarks());
-    let (count, max_count) = (ledger.budget.calls(), ledger.budget.limits().max_count);
+    let max_count = ledger.budget.limits().max_count;
     inner.emit(|| Event::InputsDumped { location: dump.location(), bytes, count, max_count });
     Ok(dump)
 }
@@ -239,6 +248,13 @@ fn not_dumped(inner: &Inner, function: &FunctionName, pass: Pass<'_>, error: Not
             inner.fault(FaultKind::Inputs, function, &chain(&*error));
             Ending::NotRecorded
         }
+    }
+}
+
+/// Tells what could not be given back to the budget.
+pub(super) fn tell_trouble(inner: &Inner, ledger: &Ledger, function: &FunctionName) {
+    if let Some(text) = ledger.budget.take_trouble() {
+        inner.fault(FaultKind::Cleanup, function, &text);
     }
 }
 

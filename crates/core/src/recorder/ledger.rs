@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::budget::{Budget, Limits};
+use crate::budget::{Budget, SharedUsage};
 use crate::gate::{FailurePolicy, Gate};
+use crate::limits::Limits;
 use crate::name::FunctionName;
 use crate::process::Process;
 
@@ -18,8 +19,13 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    pub(super) fn new(process: Arc<Process>, limits: Limits, on_failure: FailurePolicy) -> Ledger {
-        let budget = Arc::new(Budget::new(limits));
+    pub(super) fn new(
+        process: Arc<Process>,
+        limits: Limits,
+        shared: Option<SharedUsage>,
+        on_failure: FailurePolicy,
+    ) -> Ledger {
+        let budget = Arc::new(Budget::new(limits, shared));
         Ledger { process, budget, gate: Gate::new(on_failure), numbers: Mutex::default() }
     }
 

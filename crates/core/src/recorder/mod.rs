@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex};
 
 use self::ledger::Ledger;
 pub use self::pending::PendingCall;
-use crate::budget::Limits;
+use crate::budget::SharedUsage;
 use crate::callsite::Callsite;
 use crate::error::{SinkError, chain};
 use crate::event::Event;
@@ -28,10 +28,11 @@ use crate::filter::Filter;
 use crate::gate::{Consequence, FailurePolicy};
 use crate::health::{Books, Ending, FaultKind, Health, lock_soon};
 use crate::level::Level;
+use crate::limits::Limits;
 use crate::live::LiveArguments;
 use crate::name::FunctionName;
 use crate::per_process::PerProcess;
-use crate::ports::{Clock, DumpSink, Host, LogSink};
+use crate::ports::{Clock, DumpSink, Host, LogSink, UsageStore};
 use crate::process::Process;
 use crate::warnings::Warnings;
 
@@ -59,6 +60,8 @@ pub struct Adapters {
     pub log: Option<Arc<dyn LogSink>>,
     /// Where dumps go; `None`: level 10 is level 5.
     pub dumps: Option<Arc<dyn DumpSink>>,
+    /// Where the usage of the limits is counted, together with other processes; `None`: this process counts its own.
+    pub usage: Option<Arc<dyn UsageStore>>,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
     /// Tells who records.
@@ -89,7 +92,7 @@ pub struct Adapters {
 ///
 /// let recorder = Recorder::new(
 ///     Settings { level: Level::Values, ..Settings::default() },
-///     Adapters { log: Some(Arc::new(Fixed)), dumps: None, clock: Arc::new(Fixed), host: Arc::new(Fixed) },
+///     Adapters { log: Some(Arc::new(Fixed)), dumps: None, usage: None, clock: Arc::new(Fixed), host: Arc::new(Fixed) },
 /// );
 ///
 /// let x = 21;
@@ -227,8 +230,14 @@ impl Inner {
     fn ledger(&self) -> Arc<Ledger> {
         let process = self.adapters.host.process();
         let Settings { limits, on_failure, .. } = self.settings;
-        let make = || Arc::new(Ledger::new(process.clone(), limits, on_failure));
+        let make = || Arc::new(Ledger::new(process.clone(), limits, self.shared_usage(&process), on_failure));
         self.ledgers.get(&process, make).clone()
+    }
+
+    /// Returns where the usage is counted if other processes count too.
+    fn shared_usage(&self, process: &Arc<Process>) -> Option<SharedUsage> {
+        let store = self.adapters.usage.clone()?;
+        Some(SharedUsage { store, process: process.clone(), host: self.adapters.host.clone() })
     }
 
     fn end(&self, ending: Ending) {

@@ -37,7 +37,10 @@ pub(super) fn host() -> Arc<dyn Host> {
 fn recorder(level: Level, log: MockLogSink, dumps: MockDumpSink) -> Recorder {
     let settings = Settings { level, ..Settings::default() };
     let (log, dumps): (Arc<dyn LogSink>, Arc<dyn DumpSink>) = (Arc::new(log), Arc::new(dumps));
-    Recorder::new(settings, Adapters { log: Some(log), dumps: Some(dumps), clock: clock(), host: host() })
+    Recorder::new(
+        settings,
+        Adapters { log: Some(log), dumps: Some(dumps), usage: None, clock: clock(), host: host() },
+    )
 }
 
 /// A log that takes everything and keeps the names of the events.
@@ -98,6 +101,7 @@ fn a_level_of_zero_calls_no_port_and_asks_for_no_value() {
     let adapters = Adapters {
         log: Some(Arc::new(MockLogSink::new())),
         dumps: Some(Arc::new(MockDumpSink::new())),
+        usage: None,
         clock: Arc::new(MockClock::new()),
         host: Arc::new(MockHost::new()),
     };
@@ -357,6 +361,7 @@ fn an_adapter_that_panics_costs_its_call_a_count_and_the_application_nothing() {
         let adapters = Adapters {
             log: Some(Arc::new(log)),
             dumps: Some(Arc::new(one_slot(slot, sink))),
+            usage: None,
             clock: Arc::new(clock),
             host: Arc::new(host),
         };
@@ -409,6 +414,7 @@ fn the_filter_silences_the_log_from_level_3_on_and_not_at_1() {
         let adapters = Adapters {
             log: Some(Arc::new(log)),
             dumps: Some(Arc::new(MockDumpSink::new())),
+            usage: None,
             clock: clock(),
             host: host(),
         };
@@ -426,6 +432,7 @@ fn u16_a_limit_is_told_once_and_the_calls_beyond_it_go_on_in_the_log() {
     let adapters = Adapters {
         log: Some(Arc::new(log)),
         dumps: Some(Arc::new(MockDumpSink::new())),
+        usage: None,
         clock: clock(),
         host: host(),
     };
@@ -478,6 +485,7 @@ fn an_error_that_the_size_limit_has_no_room_for_is_cut_and_not_lost() {
     let adapters = Adapters {
         log: Some(Arc::new(log().0)),
         dumps: Some(Arc::new(one_slot(slot, sink))),
+        usage: None,
         clock: clock(),
         host: host(),
     };

@@ -9,12 +9,13 @@ use time::OffsetDateTime;
 
 use super::tests::{CALLSITE, host, one, plan, tensor};
 use super::*;
-use crate::budget::Limits;
 use crate::dump_file::{Line, WrittenFile};
 use crate::error::FormatError;
 use crate::gate::FailurePolicy;
+use crate::limits::{Limits, Usage};
 use crate::name::Group;
-use crate::ports::{MockClock, MockDumpSink, MockDumpSlot, MockLogSink};
+use crate::ports::{MockClock, MockDumpSink, MockDumpSlot, MockLogSink, MockUsageStore};
+use crate::record::RecordedError;
 
 /// What the sink, the clock and the log have in common.
 #[derive(Debug, Default)]
@@ -27,6 +28,8 @@ struct World {
     /// The tensors are of a kind that its format has not.
     refuses_tensors: bool,
     free_bytes: Option<u64>,
+    /// What all processes use; `None`: it cannot be counted.
+    usage: Option<Usage>,
     opened: usize,
     notices: Vec<String>,
 }
@@ -69,7 +72,28 @@ fn sink(world: &Shared) -> MockDumpSink {
     sink
 }
 
+fn usage_store(world: &Shared) -> MockUsageStore {
+    let mut store = MockUsageStore::new();
+    let (takes, gives) = (world.clone(), world.clone());
+    store.expect_take().returning(move |amount, most| {
+        let usage = &mut takes.lock().unwrap().usage;
+        let sum = usage.ok_or_else(|| full("lock"))?.plus(amount, most);
+        *usage = sum.or(*usage);
+        Ok(sum)
+    });
+    store.expect_give_back().returning(move |amount| {
+        let usage = &mut gives.lock().unwrap().usage;
+        *usage = Some(usage.ok_or_else(|| full("lock"))?.minus(amount));
+        Ok(())
+    });
+    store
+}
+
 fn recorder(world: &Shared, settings: Settings) -> Recorder {
+    recorder_with(world, settings, None)
+}
+
+fn recorder_with(world: &Shared, settings: Settings, usage: Option<Arc<dyn UsageStore>>) -> Recorder {
     let (mut log, mut clock) = (MockLogSink::new(), MockClock::new());
     let told = world.clone();
     log.expect_emit().returning(move |event| {
@@ -86,7 +110,7 @@ fn recorder(world: &Shared, settings: Settings) -> Recorder {
     let settings = Settings { level: Level::Dumps, ..settings };
     Recorder::new(
         settings,
-        Adapters { log: Some(log), dumps: Some(dumps), clock: Arc::new(clock), host: host() },
+        Adapters { log: Some(log), dumps: Some(dumps), usage, clock: Arc::new(clock), host: host() },
     )
 }
 
@@ -179,6 +203,56 @@ fn outputs_that_would_take_space_that_is_to_stay_free_are_skipped() {
     assert_eq!(counts(&recorder), [(Ending::OutputsSkipped, 1)]);
     let notices = world.lock().unwrap().notices.clone();
     assert!(notices[0].contains("of the 1064 that are free, 1000 are to stay free"), "{notices:?}");
+}
+
+/// Records into a session of which others have used one call.
+fn sharing(world: &Shared, max_count: u64) -> Recorder {
+    world.lock().unwrap().usage = Some(Usage { calls: 1, bytes: 100 });
+    let limits = Limits { max_count, ..Limits::default() };
+    recorder_with(world, Settings { limits, ..Settings::default() }, Some(Arc::new(usage_store(world))))
+}
+
+#[test]
+fn p13_what_others_used_of_a_session_s_limits_counts() {
+    let world = Shared::default();
+    let recorder = sharing(&world, 3);
+    calls(&recorder, &world, 4, 0.0);
+    assert_eq!(counts(&recorder), [(Ending::Recorded, 2), (Ending::OverCount, 2)]);
+    // Two calls of two files of 64 bytes and four lines of 3 bytes; what was reserved besides is given back.
+    let usage = Usage { calls: 3, bytes: 100 + 2 * (2 * 64 + 4 * 3) };
+    assert_eq!(world.lock().unwrap().usage, Some(usage));
+}
+
+#[test]
+fn p13_usage_that_cannot_be_counted_is_a_failure_like_others() {
+    let world = Shared::default();
+    let recorder = sharing(&world, 3);
+    world.lock().unwrap().usage = None;
+    calls(&recorder, &world, 3, 0.0);
+    assert_eq!(counts(&recorder), [(Ending::NotRecorded, 2), (Ending::Resting, 1)]);
+    let says = "callbox: writing inputs failed: engine.norm.rms_norm: failed to lock dumps: no space; the next call \
+                is tried";
+    assert_eq!(world.lock().unwrap().notices[0], says);
+    world.lock().unwrap().usage = Some(Usage::default());
+    world.lock().unwrap().seconds += 60.0;
+    calls(&recorder, &world, 1, 0.0);
+    assert_eq!(recorder.health().count(Ending::Recorded), 1);
+}
+
+#[test]
+fn p13_what_cannot_be_given_back_stays_counted_and_is_told() {
+    let world = Shared::default();
+    let recorder = sharing(&world, 3);
+    let (_, call) = recorder.begin(&CALLSITE, || one(tensor(&[1]))).run(|| 5);
+    world.lock().unwrap().usage = None;
+    call.fail(|| RecordedError { kind: "error".to_owned(), type_name: String::new(), text: "no".to_owned() });
+    assert_eq!(counts(&recorder), [(Ending::Failed, 1)]);
+    let notices = world.lock().unwrap().notices.clone();
+    assert!(notices[0].contains("rms_norm: 0 calls and "), "{notices:?}");
+    assert!(
+        notices[0].ends_with(" bytes stay counted as used: failed to lock dumps: no space"),
+        "{notices:?}"
+    );
 }
 
 #[test]

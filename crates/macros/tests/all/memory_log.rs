@@ -90,8 +90,13 @@ pub(crate) fn at<R>(level: Level, code: impl FnOnce() -> R) -> (R, Vec<String>) 
 pub(crate) fn with_health<R>(level: Level, code: impl FnOnce() -> R) -> (R, Vec<String>, Health) {
     let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let log = Arc::new(MemoryLog::default());
-    let adapters =
-        Adapters { log: Some(log.clone()), dumps: None, clock: Arc::new(Fixed), host: Arc::new(Fixed) };
+    let adapters = Adapters {
+        log: Some(log.clone()),
+        dumps: None,
+        usage: None,
+        clock: Arc::new(Fixed),
+        host: Arc::new(Fixed),
+    };
     let recording = callbox::install(Recorder::new(Settings { level, ..Settings::default() }, adapters));
     let result = code();
     let health = recording.recorder().health();

@@ -51,12 +51,16 @@ pub enum Opening {
     NewLines,
     /// The file is made where it is missing; what is written goes to its end.
     Lines,
+    /// The file is made where it is missing; parts of it are written again in their places.
+    Places,
 }
 
 /// A file that is held open.
 pub trait OpenFile: Debug + Send + Sync {
     /// Writes bytes by one operation; returns how many there was room for.
     fn write(&self, bytes: &[u8]) -> io::Result<usize>;
+    /// Writes bytes to a place by one operation; returns how many there was room for.
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize>;
     /// Reads from a place on; returns how many bytes there were.
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize>;
     /// Looks at the file.

@@ -52,8 +52,8 @@ impl OpenFolder for RealFolder {
         let flags = match how {
             Opening::New => OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL,
             Opening::NewLines => LINES | OFlags::CREATE | OFlags::EXCL,
-            // O_NONBLOCK: opening a FIFO must not wait for a reader.
-            Opening::Lines => LINES | OFlags::CREATE | OFlags::NONBLOCK | OFlags::NOCTTY,
+            Opening::Lines => LINES | SHARED,
+            Opening::Places => OFlags::RDWR | SHARED,
         };
         let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         match rustix::fs::openat(&self.0, name, flags, FILE_MODE) {
@@ -91,15 +91,24 @@ impl OpenFolder for RealFolder {
 
 /// Reading: the last byte is looked at before a line is appended.
 const LINES: OFlags = OFlags::RDWR.union(OFlags::APPEND);
+/// A file that may be there already, as anything: opening a FIFO must not wait for a reader.
+const SHARED: OFlags = OFlags::CREATE.union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
 
 impl OpenFile for RealFile {
     fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        let bytes = match room(&self.0)? {
+        let bytes = match room(&self.0, None)? {
             Some(0) if !bytes.is_empty() => return Err(Errno::FBIG.into()),
             Some(room) if room < bytes.len() as u64 => &bytes[..room as usize],
             Some(_) | None => bytes,
         };
         Ok(rustix::io::write(&self.0, bytes)?)
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        if room(&self.0, Some(offset))?.is_some_and(|room| room < bytes.len() as u64) {
+            return Err(Errno::FBIG.into());
+        }
+        Ok(rustix::io::pwrite(&self.0, bytes, offset)?)
     }
 
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
@@ -121,7 +130,7 @@ impl OpenFile for RealFile {
 
     /// Asks for all blocks at once: faster than one by one, and a full disk shows before anything is written.
     fn allocate(&self, bytes: u64) -> io::Result<()> {
-        if room(&self.0)?.is_some_and(|room| room < bytes) {
+        if room(&self.0, None)?.is_some_and(|room| room < bytes) {
             return Err(Errno::FBIG.into());
         }
         #[cfg(target_os = "linux")]

@@ -23,6 +23,7 @@ pub fn files(make: &dyn Fn() -> FilesCase) {
     what_a_name_is_decides_what_can_be_done_with_it(&make());
     a_new_file_is_written_from_its_beginning(&make());
     lines_go_to_the_end_whoever_writes_them(&make());
+    places_are_written_again_whoever_opened_the_file(&make());
     space_that_is_reserved_is_part_of_the_size(&make());
     a_rename_puts_a_file_in_the_place_of_another(&make());
     what_is_removed_says_so_and_its_name_is_free(&make());
@@ -131,6 +132,19 @@ fn lines_go_to_the_end_whoever_writes_them(case: &FilesCase) {
     second.truncate(4).expect("a file can be cut");
     write(&*first, "c\n");
     assert_eq!(text(&*first), "a\nb\nc\n");
+}
+
+fn places_are_written_again_whoever_opened_the_file(case: &FilesCase) {
+    let folder = open(case);
+    let places = || folder.open_file("places", Opening::Places).expect("a file can be opened for places");
+    let (first, second) = (places(), places());
+    assert_eq!(first.write_at(b"one", 4).expect("a place can be written"), 3);
+    assert_eq!(text(&*second), "\0\0\0\0one", "what was not written is zeros");
+    second.write_at(b"two ", 0).expect("a place can be written");
+    first.write_at(b"ONE!", 4).expect("and written again");
+    assert_eq!((text(&*first), facts(&*second).bytes), ("two ONE!".to_owned(), 8));
+    folder.create_folder("folder").expect("a folder can be made");
+    assert_eq!(kind(folder.open_file("folder", Opening::Places)), Some(ErrorKind::IsADirectory));
 }
 
 fn space_that_is_reserved_is_part_of_the_size(case: &FilesCase) {

@@ -6,6 +6,7 @@ mod log;
 mod serializer;
 mod sink;
 mod source;
+mod usage;
 
 pub use executor::{ExecutorCase, executor};
 pub use files::{FilesCase, files};
@@ -13,3 +14,4 @@ pub use log::{LogCase, broken_log_sink, log_sink};
 pub use serializer::serializer;
 pub use sink::{Contents, ContentsOf, SinkCase, dump_sink};
 pub use source::source;
+pub use usage::usage_store;

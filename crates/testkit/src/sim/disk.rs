@@ -58,6 +58,16 @@ impl World {
         Some(failure)
     }
 
+    /// Counts a write; returns how many bytes there is room for.
+    fn room_for(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.failure(Act::Write) {
+            None => Ok(bytes.len()),
+            Some(Failure::ShortWrite { at_once: true }) => Ok(bytes.len().min(1)),
+            Some(Failure::ShortWrite { at_once: false }) => Ok(bytes.len() / 2),
+            Some(failure) => Err(error(failure)),
+        }
+    }
+
     /// Counts a sync and does it. One that fails keeps nothing, and what it was to keep is not kept by a later one,
     /// unless a signal came before anything was done.
     fn sync(&mut self, node: Node, act: Act) -> io::Result<()> {
@@ -213,11 +223,13 @@ impl OpenFolder for SimFolder {
         let mut world = self.disk.world();
         world.step(Act::OpenFile)?;
         let node = match (how, world.named(self.node, name)) {
-            (Opening::Lines, Ok(node)) => world.file(node)?,
-            (Opening::New | Opening::NewLines | Opening::Lines, _) => world.make(self.node, name, false)?,
+            (Opening::Lines | Opening::Places, Ok(node)) => world.file(node)?,
+            (Opening::New | Opening::NewLines | Opening::Lines | Opening::Places, _) => {
+                world.make(self.node, name, false)?
+            }
         };
         world.openings += 1;
-        let (appends, opening) = (how != Opening::New, world.openings);
+        let (appends, opening) = (matches!(how, Opening::NewLines | Opening::Lines), world.openings);
         Ok(Box::new(SimFile { disk: self.disk.clone(), node, appends, opening, at: Mutex::new(0) }))
     }
 
@@ -287,15 +299,18 @@ struct SimFile {
 impl OpenFile for SimFile {
     fn write(&self, bytes: &[u8]) -> io::Result<usize> {
         let mut world = self.disk.world();
-        let len = match world.failure(Act::Write) {
-            None => bytes.len(),
-            Some(Failure::ShortWrite { at_once: true }) => bytes.len().min(1),
-            Some(Failure::ShortWrite { at_once: false }) => bytes.len() / 2,
-            Some(failure) => return Err(error(failure)),
-        };
+        let len = world.room_for(bytes)?;
         let mut at = self.at.lock().unwrap_or_else(PoisonError::into_inner);
         let offset = if self.appends { world.tree.bytes_of(self.node).len() } else { *at };
         *at = offset + len;
+        world.effect(Effect::Written { node: self.node, offset, bytes: bytes[..len].to_vec() });
+        Ok(len)
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        let mut world = self.disk.world();
+        let len = world.room_for(bytes)?;
+        let offset = usize::try_from(offset).map_err(|_| Errno::FBIG)?;
         world.effect(Effect::Written { node: self.node, offset, bytes: bytes[..len].to_vec() });
         Ok(len)
     }

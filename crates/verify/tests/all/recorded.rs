@@ -47,6 +47,7 @@ impl Recorded {
         let adapters = Adapters {
             log: Some(Arc::new(log.clone())),
             dumps: Some(Arc::new(sink)),
+            usage: None,
             clock: Arc::new(FixedClock::default()),
             host: Arc::new(FixedHost::default()),
         };

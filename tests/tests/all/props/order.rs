@@ -141,6 +141,7 @@ fn check(program: &[Call], at: usize, fault: Fault) -> usize {
         Adapters {
             log: None,
             dumps: Some(Arc::new(sink.clone())),
+            usage: None,
             clock: Arc::new(FixedClock::default()),
             host: Arc::new(FixedHost::default()),
         },

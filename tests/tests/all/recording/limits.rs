@@ -31,6 +31,7 @@ fn recorder(root: &Path, format: Arc<dyn TensorSerializer>, limits: Limits) -> R
         Adapters {
             log: None,
             dumps: Some(dumps),
+            usage: None,
             clock: Arc::new(FixedClock::default()),
             host: Arc::new(FixedHost::default()),
         },

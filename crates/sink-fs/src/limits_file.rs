@@ -1,0 +1,227 @@
+//! `session.limits`: what the processes that write a session have used of its limits together.
+//!
+//! Two lines of one length: the number of the change, calls, bytes, and a hash of these three. A change goes to the line
+//! that is not the last one, by one write and under the file's lock, so that a crash in the middle of it leaves the
+//! change before. The line with the higher number counts.
+
+use std::io;
+use std::sync::PoisonError;
+
+use callbox_core::{SinkError, Usage, planted};
+use twox_hash::XxHash3_64;
+
+use crate::disk::{DiskFile, Locked};
+use crate::durability::Durability;
+use crate::sync::{Mutex, MutexGuard};
+use crate::turn::wait_for_turn;
+
+pub(crate) const LIMITS_FILE: &str = "session.limits";
+/// Three numbers of twenty digits, a hash of sixteen, three spaces and a newline.
+const LINE: usize = 80;
+
+/// The usage that processes share.
+#[derive(Debug)]
+pub(crate) struct LimitsFile {
+    file: DiskFile,
+    durability: Durability,
+    /// Threads of one process share the file, so its lock does not keep them apart.
+    turn: Mutex<()>,
+}
+
+/// A line of the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Change {
+    number: u64,
+    usage: Usage,
+}
+
+/// While it lives nobody else changes the file. The lock is given back before the next thread may ask for it: what that one
+/// then had, this one would give back.
+type Turn<'a> = (Option<Locked<'a>>, MutexGuard<'a, ()>);
+
+impl LimitsFile {
+    pub(crate) fn new(file: DiskFile, durability: Durability) -> LimitsFile {
+        LimitsFile { file, durability, turn: Mutex::new(()) }
+    }
+
+    /// Tells whether the file was removed since it was opened.
+    pub(crate) fn is_removed(&self) -> bool {
+        self.file.is_removed()
+    }
+
+    /// Changes the usage, one process after the other; `change` gives none where it is to stay as it is. `Ok`: what it
+    /// gave is on record.
+    ///
+    /// A lock that does not come free in time is an error: without it more could be used than there is.
+    pub(crate) fn change(
+        &self,
+        change: impl FnOnce(Usage) -> Option<Usage>,
+    ) -> Result<Option<Usage>, SinkError> {
+        let Some(_turn) = self.turn()? else {
+            return Err(self.error("lock", "another process holds its lock and does not let go"));
+        };
+        let last = self.last()?;
+        let Some(usage) = change(last.map(|last| last.usage).unwrap_or_default()) else { return Ok(None) };
+        let number = last.map_or(0, |last| last.number.wrapping_add(1));
+        let place = if planted::bug("limits_changed_in_place") { 0 } else { number % 2 };
+        self.file.write_at(&Change { number, usage }.to_line(), place * LINE as u64)?;
+        match self.durability {
+            Durability::Process => {}
+            Durability::System => self.file.sync()?,
+        }
+        Ok(Some(usage))
+    }
+
+    /// Waits until nobody else changes the file.
+    fn turn(&self) -> Result<Option<Turn<'_>>, SinkError> {
+        wait_for_turn(|| {
+            let turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+            if planted::bug("limits_unlocked") {
+                return Ok(Some((None, turn)));
+            }
+            Ok(self.file.try_lock()?.map(|lock| (Some(lock), turn)))
+        })
+    }
+
+    /// Returns the last change; `None` where there is none yet.
+    fn last(&self) -> Result<Option<Change>, SinkError> {
+        let mut bytes = [0; 2 * LINE];
+        let len = self.file.read_at(&mut bytes, 0)?;
+        let (lines, _) = bytes.as_chunks::<LINE>();
+        let last = lines.iter().filter_map(Change::of_line).max_by_key(|change| change.number);
+        // Of the first change there may be a part: whoever wrote it was not told that it is there.
+        if last.is_none() && len > LINE {
+            return Err(self.error(
+                "read",
+                "neither of its lines is whole; once it is removed, calls and bytes are counted anew",
+            ));
+        }
+        Ok(last)
+    }
+
+    fn error(&self, act: &'static str, reason: &str) -> SinkError {
+        self.file.error(act, io::Error::other(reason))
+    }
+}
+
+impl Change {
+    fn to_line(self) -> [u8; LINE] {
+        let Change { number, usage: Usage { calls, bytes } } = self;
+        let numbers = format!("{number:020} {calls:020} {bytes:020}");
+        let line = format!("{numbers} {:016x}\n", XxHash3_64::oneshot(numbers.as_bytes()));
+        let mut fixed = [0; LINE];
+        fixed.copy_from_slice(line.as_bytes());
+        fixed
+    }
+
+    /// Reads a line that is as it was written.
+    fn of_line(line: &[u8; LINE]) -> Option<Change> {
+        let text = str::from_utf8(line).ok()?;
+        let mut numbers = text.split(' ').map_while(|number| number.parse().ok());
+        let mut next = || numbers.next();
+        let change = Change { number: next()?, usage: Usage { calls: next()?, bytes: next()? } };
+        (change.to_line() == *line).then_some(change)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use callbox_core::error::chain;
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::disk::Folder;
+    use crate::files::{Files, RealFiles};
+
+    fn open(folder: &Path) -> LimitsFile {
+        let files: Arc<dyn Files> = Arc::new(RealFiles);
+        let folder = Folder::open_or_create(&files, folder, Durability::System).unwrap();
+        LimitsFile::new(folder.open_places(LIMITS_FILE).unwrap(), Durability::System)
+    }
+
+    fn bytes(bytes: u64) -> Usage {
+        Usage { calls: 1, bytes }
+    }
+
+    #[test]
+    fn what_one_opening_changes_the_other_finds() {
+        let folder = TempDir::new().unwrap();
+        let (first, second) = (open(folder.path()), open(folder.path()));
+        assert_eq!(first.change(|usage| usage.plus(bytes(7), bytes(9))).unwrap(), Some(bytes(7)));
+        assert_eq!(second.change(|usage| usage.plus(bytes(7), bytes(9))).unwrap(), None);
+        let more = Usage { calls: 0, bytes: 2 };
+        assert_eq!(second.change(|usage| usage.plus(more, bytes(9))).unwrap(), Some(bytes(9)));
+        assert_eq!(
+            first.change(|usage| Some(usage.minus(bytes(1)))).unwrap(),
+            Some(Usage { calls: 0, bytes: 8 })
+        );
+        let text = fs::read_to_string(folder.path().join(LIMITS_FILE)).unwrap();
+        let lines: Vec<_> = text.lines().map(|line| line.split_once(' ').unwrap().0.parse::<u64>()).collect();
+        assert_eq!(lines, [Ok(2), Ok(1)]);
+    }
+
+    #[test]
+    fn a_change_that_is_cut_or_flipped_anywhere_leaves_the_one_before() {
+        let folder = TempDir::new().unwrap();
+        let file = open(folder.path());
+        for used in 1..=3 {
+            file.change(|_| Some(bytes(used))).unwrap();
+        }
+        let path = folder.path().join(LIMITS_FILE);
+        let whole = fs::read(&path).unwrap();
+        let usage = || file.last().unwrap().unwrap().usage;
+        assert_eq!(usage(), bytes(3));
+        for place in 0..LINE {
+            let mut damaged = whole.clone();
+            damaged[place] ^= 1;
+            fs::write(&path, damaged).unwrap();
+            assert_eq!(usage(), bytes(2), "flipped at {place}");
+            let mut torn = whole.clone();
+            torn[place..LINE].fill(0);
+            fs::write(&path, torn).unwrap();
+            assert_eq!(usage(), bytes(2), "torn at {place}");
+        }
+    }
+
+    #[test]
+    fn a_first_change_that_is_cut_is_none_and_a_damaged_file_is_an_error_that_says_what_to_do() {
+        let folder = TempDir::new().unwrap();
+        let file = open(folder.path());
+        let path = folder.path().join(LIMITS_FILE);
+        let line = Change { number: 0, usage: bytes(5) }.to_line();
+        for len in 0..LINE {
+            fs::write(&path, &line[..len]).unwrap();
+            assert_eq!(file.last().unwrap(), None, "cut to {len} bytes");
+        }
+        fs::write(&path, [b'x'; 2 * LINE]).unwrap();
+        let message = chain(&file.change(Some).unwrap_err());
+        let says = "neither of its lines is whole; once it is removed, calls and bytes are counted anew";
+        assert_eq!(message, format!("failed to read {}: {says}", path.display()));
+        assert_eq!(fs::read(&path).unwrap(), [b'x'; 2 * LINE], "it stays as it was found");
+    }
+
+    #[test]
+    fn a_lock_that_does_not_come_free_is_an_error() {
+        let folder = TempDir::new().unwrap();
+        let (holder, file) = (open(folder.path()), open(folder.path()));
+        let lock = holder.file.try_lock().unwrap().unwrap();
+        let message = chain(&file.change(Some).unwrap_err());
+        assert!(message.contains("another process holds its lock and does not let go"), "{message}");
+        drop(lock);
+        file.change(Some).unwrap();
+    }
+
+    #[test]
+    fn a_line_is_read_as_it_was_written() {
+        let numbers = [0, 1, 9_999_999_999_999_999_999, 10_000_000_000_000_000_000, u64::MAX];
+        for (place, number) in numbers.into_iter().enumerate() {
+            let usage = Usage { calls: numbers[(place + 1) % 5], bytes: numbers[(place + 2) % 5] };
+            let change = Change { number, usage };
+            assert_eq!(Change::of_line(&change.to_line()), Some(change));
+        }
+    }
+}
