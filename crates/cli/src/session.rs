@@ -7,7 +7,7 @@ use callbox_core::{Device, DumpedCall, Filter, Session, SourceError, TensorSeria
 use callbox_format_pt::PtSerializer;
 use callbox_format_safetensors::SafetensorsSerializer;
 use callbox_replay::{CompareOptions, ExecutorFactory};
-use callbox_sink_fs::{FsSource, ReadMode, ReadOptions};
+use callbox_sink_fs::{FsSource, METADATA_FILE, ReadMode, ReadOptions, SESSION_FILE};
 
 use crate::args::{CompareArgs, ReadArgs, SelectArgs, TensorFormat};
 use crate::exit::{Exit, Failure};
@@ -77,7 +77,7 @@ pub(crate) fn source(dir: &Path, read: &ReadArgs) -> Result<FsSource, SourceErro
 /// Adds the folder below, where that is the session.
 pub(crate) fn one_too_high(dir: &Path, error: SourceError) -> Failure {
     let below = std::fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
-    let session = below.filter(|path| path.join("session.jsonl").exists()).min();
+    let session = below.filter(|path| path.join(SESSION_FILE).exists()).min();
     let failure = Failure::from(error);
     match session {
         Some(session) => {
@@ -90,12 +90,12 @@ pub(crate) fn one_too_high(dir: &Path, error: SourceError) -> Failure {
 }
 
 fn surrounding_session(dir: &Path) -> Option<(PathBuf, String)> {
-    if dir.join("session.jsonl").exists() || !dir.join("metadata.jsonl").exists() {
+    if dir.join(SESSION_FILE).exists() || !dir.join(METADATA_FILE).exists() {
         return None;
     }
     let dir = dir.canonicalize().ok()?;
     let (parent, folder) = (dir.parent()?, dir.file_name()?.to_str()?);
-    parent.join("session.jsonl").exists().then(|| (parent.to_owned(), folder.to_owned()))
+    parent.join(SESSION_FILE).exists().then(|| (parent.to_owned(), folder.to_owned()))
 }
 
 /// Returns the formats that files may have.

@@ -8,16 +8,14 @@ use callbox_core::error::chain;
 use callbox_core::{
     Bytes, FormatError, Group, RecordedFile, SinkError, SourceError, TensorMeta, TensorSerializer,
 };
-use callbox_sink_fs::{Entry, EntryKind, FileTree, Hashing, NewFolder, NewRecords, RecordsOf, Rewriting};
+use callbox_sink_fs::{
+    Entry, EntryKind, FLUSHES_FOLDER, FileTree, Hashing, METADATA_FILE, NewFolder, NewRecords, RecordsOf,
+    Rewriting,
+};
 
 use crate::report::{DeviationKind, Report};
 use crate::tensors::{Tensors, group, prepared, refusal, views};
 use crate::verify::difference;
-
-/// The file of a call's own records.
-pub(crate) const METADATA: &str = "metadata.jsonl";
-/// The folder of a captured call's flushes, inside the call's.
-const FLUSHES: &str = "graph_flushes";
 
 /// Takes folders from the old session to the new one.
 pub(crate) struct Carrier<'a> {
@@ -100,7 +98,7 @@ impl Carrier<'_> {
         }
         for name in names.into_iter().filter(|name| !written.contains(name)) {
             match changes.get(&folder.place) {
-                Some(records) if name == METADATA => self.records(folder, new, records, report)?,
+                Some(records) if name == METADATA_FILE => self.records(folder, new, records, report)?,
                 Some(_) | None => self.copy(folder, new, name, report)?,
             }
         }
@@ -258,8 +256,8 @@ impl Carrier<'_> {
         records: &NewRecords,
         report: &mut Report,
     ) -> Result<(), SinkError> {
-        let place = format!("{}/{METADATA}", folder.place);
-        self.rewrite(&folder.from.join(METADATA), &place, new, &|_| Some(records), report)
+        let place = format!("{}/{METADATA_FILE}", folder.place);
+        self.rewrite(&folder.from.join(METADATA_FILE), &place, new, &|_| Some(records), report)
     }
 
     /// Rewrites a file of records under the last part of its `place`.
@@ -308,7 +306,7 @@ impl Carrier<'_> {
         for entry in entries {
             match (&entry.name, entry.kind) {
                 (Some(_), EntryKind::File) => {}
-                (Some(name), EntryKind::Folder) if name == FLUSHES && !folder.place.contains('/') => {
+                (Some(name), EntryKind::Folder) if name == FLUSHES_FOLDER && !folder.place.contains('/') => {
                     self.flushes(folder, &new.folder(name)?, changes, report)?;
                 }
                 (name, kind) => {
@@ -327,7 +325,7 @@ impl Carrier<'_> {
         changes: &mut Changes,
         report: &mut Report,
     ) -> Result<(), SinkError> {
-        let (from, place) = (call.from.join(FLUSHES), format!("{}/{FLUSHES}", call.place));
+        let (from, place) = (call.from.join(FLUSHES_FOLDER), format!("{}/{FLUSHES_FOLDER}", call.place));
         let entries = match self.entries(&from) {
             Ok(entries) => entries,
             Err(error) => {

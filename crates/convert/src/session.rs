@@ -5,15 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use callbox_core::{DumpSource, DumpedCall, SinkError, SourceError, TensorSerializer};
-use callbox_sink_fs::{EntryKind, FileTree, FsSource, NewFolder, ReadOptions};
+use callbox_sink_fs::{EntryKind, FileTree, FsSource, METADATA_FILE, NewFolder, ReadOptions, SESSION_FILE};
 
-use crate::carrier::{Carrier, Changes, Folder, METADATA};
+use crate::carrier::{Carrier, Changes, Folder};
 use crate::error::ConvertError;
 use crate::report::{DeviationKind, Report};
 use crate::target;
-
-/// The index of a session.
-const INDEX: &str = "session.jsonl";
 
 /// What to convert, and into what.
 #[derive(Clone, Debug)]
@@ -64,7 +61,7 @@ pub fn convert(
     let calls: HashSet<_> = session.calls.iter().map(|call| call.folder.as_str()).collect();
     if !is_one_call(&source, &session.calls) {
         report.beside =
-            kinds.into_keys().filter(|name| name != INDEX && !calls.contains(name.as_str())).collect();
+            kinds.into_keys().filter(|name| name != SESSION_FILE && !calls.contains(name.as_str())).collect();
         report.beside.sort();
     }
     Ok(report)
@@ -113,7 +110,7 @@ fn index(
 ) -> Result<(), SinkError> {
     if is_one_call(source, calls) {
         let records = calls.first().and_then(|call| changes.get(&call.folder));
-        return carrier.rewrite(Path::new(METADATA), INDEX, new, &|_| records, report);
+        return carrier.rewrite(Path::new(METADATA_FILE), SESSION_FILE, new, &|_| records, report);
     }
-    carrier.rewrite(Path::new(INDEX), INDEX, new, &|folder| changes.get(folder), report)
+    carrier.rewrite(Path::new(SESSION_FILE), SESSION_FILE, new, &|folder| changes.get(folder), report)
 }

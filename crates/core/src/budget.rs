@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::error::{SinkError, chain};
-use crate::health::lock_soon;
+use crate::health::{Books, FaultKind};
 use crate::limits::{Limits, Usage};
 use crate::planted;
-use crate::ports::{Host, UsageStore};
+use crate::ports::{Host, UsageCounter, UsageStore};
 use crate::process::Process;
-use crate::sync::{AtomicU64, Mutex};
+use crate::recorder::guarded;
+use crate::sync::AtomicU64;
 
 /// What is left of the limits. Exact across threads, and across processes where they share them: nothing is written
 /// that was not reserved before.
@@ -18,25 +19,26 @@ pub(crate) struct Budget {
     limits: Limits,
     calls: AtomicU64,
     bytes: AtomicU64,
-    /// Keeps the usage in place of the two counters, for all processes.
+    /// Counts in place of these two, for all processes.
     shared: Option<SharedUsage>,
-    /// Why something could not be given back.
-    trouble: Mutex<Option<String>>,
 }
 
-/// The usage that is counted for this process and others.
+/// Where the usage is counted for this process and others.
 #[derive(Debug)]
 pub(crate) struct SharedUsage {
     pub(crate) store: Arc<dyn UsageStore>,
     /// Whose reservations are given back: after a fork those of the parent are not the child's.
     pub(crate) process: Arc<Process>,
     pub(crate) host: Arc<dyn Host>,
+    pub(crate) books: Arc<Books>,
 }
 
 /// A part of the budget; what is not spent of it goes back when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Reservation {
     budget: Arc<Budget>,
+    /// What it was taken from, and goes back to; `None`: from this process's own.
+    counter: Option<Arc<dyn UsageCounter>>,
     /// Calls taken so far, this one among them.
     number: u64,
     unspent: u64,
@@ -46,8 +48,7 @@ pub(crate) struct Reservation {
 
 impl Budget {
     pub(crate) fn new(limits: Limits, shared: Option<SharedUsage>) -> Budget {
-        let (calls, bytes) = (AtomicU64::new(0), AtomicU64::new(0));
-        Budget { limits, calls, bytes, shared, trouble: Mutex::new(None) }
+        Budget { limits, calls: AtomicU64::new(0), bytes: AtomicU64::new(0), shared }
     }
 
     pub(crate) fn limits(&self) -> Limits {
@@ -66,55 +67,40 @@ impl Budget {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// Takes one call; `None` if there is none left. An error: the shared usage could not be changed.
+    /// Takes one call; `None` if there is none left. An error: the shared usage could not be counted.
     pub(crate) fn take_call(self: &Arc<Budget>) -> Result<Option<Reservation>, SinkError> {
-        let number = match &self.shared {
+        let counter = self.shared.as_ref().map(|shared| shared.store.counter()).transpose()?;
+        let number = match &counter {
             None => add_up_to(&self.calls, 1, self.limits.max_count),
-            Some(shared) => shared.take(Usage { calls: 1, bytes: 0 }, self.limits)?.map(|usage| usage.calls),
+            Some(counter) => {
+                let usage = counter.take(Usage { calls: 1, bytes: 0 }, self.limits.most())?;
+                usage.map(|usage| usage.calls)
+            }
         };
-        Ok(number.map(|number| Reservation { budget: self.clone(), number, unspent: 0, is_dumped: false }))
-    }
-
-    /// Takes bytes: all of them or none.
-    fn take_bytes(&self, bytes: u64) -> Result<bool, SinkError> {
-        Ok(match &self.shared {
-            None => add_up_to(&self.bytes, bytes, self.limits.max_bytes).is_some(),
-            Some(_) if bytes == 0 => true,
-            Some(shared) => shared.take(Usage { calls: 0, bytes }, self.limits)?.is_some(),
-        })
-    }
-
-    /// Says what could not be given back since the last time. It counts as used: less is dumped than might be, never
-    /// more.
-    pub(crate) fn take_trouble(&self) -> Option<String> {
-        self.shared.as_ref().and_then(|_| lock_soon(&self.trouble)?.take())
-    }
-
-    fn give_back(&self, amount: Usage) {
-        match &self.shared {
-            None => {
-                self.bytes.fetch_sub(amount.bytes, Ordering::Relaxed);
-                self.calls.fetch_sub(amount.calls, Ordering::Relaxed);
-            }
-            Some(_) if amount == Usage::default() => {}
-            Some(shared) if shared.host.process() != shared.process => {}
-            Some(shared) => {
-                if let Err(error) = shared.store.give_back(amount)
-                    && let Some(mut trouble) = lock_soon(&self.trouble)
-                {
-                    let Usage { calls, bytes } = amount;
-                    let text =
-                        format!("{calls} calls and {bytes} bytes stay counted as used: {}", chain(&error));
-                    *trouble = Some(text);
-                }
-            }
-        }
+        Ok(number.map(|number| Reservation {
+            budget: self.clone(),
+            counter,
+            number,
+            unspent: 0,
+            is_dumped: false,
+        }))
     }
 }
 
 impl SharedUsage {
-    fn take(&self, amount: Usage, limits: Limits) -> Result<Option<Usage>, SinkError> {
-        self.store.take(amount, Usage { calls: limits.max_count, bytes: limits.max_bytes })
+    /// Gives back what was taken. What cannot be given back counts as used: less is dumped than might be, never more.
+    fn give_back(&self, counter: &dyn UsageCounter, amount: Usage) {
+        let given_back = guarded(|| {
+            if self.host.process() != self.process && !planted::bug("limits_given_back_by_a_child") {
+                return Ok(());
+            }
+            counter.give_back(amount).map_err(|error| chain(&error))
+        });
+        if let Err(text) = given_back {
+            let Usage { calls, bytes } = amount;
+            let text = format!("{calls} calls and {bytes} bytes stay counted as used: {text}");
+            self.books.fault(FaultKind::Limits, &text);
+        }
     }
 }
 
@@ -126,7 +112,12 @@ impl Reservation {
 
     /// Takes more bytes: all of them or none. `true` tells that they are reserved.
     pub(crate) fn grow(&mut self, bytes: u64) -> Result<bool, SinkError> {
-        let fits = self.budget.take_bytes(bytes)?;
+        let limits = self.budget.limits;
+        let fits = match &self.counter {
+            None => add_up_to(&self.budget.bytes, bytes, limits.max_bytes).is_some(),
+            Some(_) if bytes == 0 => true,
+            Some(counter) => counter.take(Usage { calls: 0, bytes }, limits.most())?.is_some(),
+        };
         if fits {
             self.unspent += bytes;
         }
@@ -162,8 +153,17 @@ impl Reservation {
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        let calls = u64::from(!self.is_dumped);
-        self.budget.give_back(Usage { calls, bytes: self.unspent });
+        let amount = Usage { calls: u64::from(!self.is_dumped), bytes: self.unspent };
+        match (&self.counter, &self.budget.shared) {
+            (Some(_), Some(_)) if amount == Usage::default() => {}
+            (Some(counter), Some(shared)) => shared.give_back(&**counter, amount),
+            (None, _) | (_, None) => {
+                self.budget.bytes.fetch_sub(amount.bytes, Ordering::Relaxed);
+                if !self.is_dumped {
+                    self.budget.calls.fetch_sub(1, Ordering::Relaxed);
+                }
+            }
+        }
     }
 }
 

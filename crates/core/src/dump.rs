@@ -25,6 +25,7 @@ use crate::describe::{Described, add_outputs};
 use crate::dump_file::{FilePlan, Line, Remark, WrittenFile};
 use crate::error::{SinkError, chain};
 use crate::name::{Group, SlotName};
+use crate::not_dumped::{NotDumped, NotDumpedCause};
 use crate::planted;
 use crate::ports::{DumpSink, DumpSlot};
 use crate::record::{CallRecord, ExecutionStatus, RecordedError, RecordedFile};
@@ -65,36 +66,6 @@ pub struct Dump<Stage> {
     /// Why the outputs could not be written.
     outputs_fault: Option<Box<SinkError>>,
     stage: PhantomData<Stage>,
-}
-
-/// Why a dump did not come to its inputs. Nothing of it is left, unless `leftover` says otherwise.
-#[derive(Debug)]
-pub(crate) struct NotDumped {
-    pub(crate) cause: NotDumpedCause,
-    /// Why the place could not be removed again.
-    pub(crate) leftover: Option<Box<SinkError>>,
-}
-
-#[derive(Debug)]
-pub(crate) enum NotDumpedCause {
-    /// It needs more bytes than are left.
-    OverSize,
-    /// It would take space that is to stay free; so many bytes are free.
-    LowSpace(u64),
-    /// The sink failed.
-    Sink(Box<SinkError>),
-}
-
-impl From<SinkError> for NotDumpedCause {
-    fn from(error: SinkError) -> NotDumpedCause {
-        NotDumpedCause::Sink(Box::new(error))
-    }
-}
-
-impl From<SinkError> for NotDumped {
-    fn from(error: SinkError) -> NotDumped {
-        NotDumped { cause: error.into(), leftover: None }
-    }
 }
 
 impl<Stage> Dump<Stage> {
@@ -187,7 +158,7 @@ impl Dump<Opened> {
         // Its place is still missing from the line. What does not fit without it needs no folder made and removed.
         let line = sink.encode(&record)?;
         if !reservation.grow(reserve_of(&line))? {
-            return Err(NotDumped { cause: NotDumpedCause::OverSize, leftover: None });
+            return Err(NotDumpedCause::OverSize.into());
         }
         let slot = sink.open(&SlotName {
             timestamp: record.timestamp.clone(),
@@ -228,7 +199,7 @@ impl Dump<Opened> {
             Err(cause) => {
                 let slot = self.slot;
                 if planted::bug("slot_stays") {
-                    return Err(NotDumped { cause, leftover: None });
+                    return Err(cause.into());
                 }
                 let discarded = panic_as_error(|| slot.discard());
                 if discarded.is_ok() {

@@ -109,12 +109,20 @@ pub enum FaultKind {
     Outputs,
     /// Removing what a failed recording left.
     Cleanup,
+    /// Giving back what was reserved of limits that processes share.
+    Limits,
 }
 
 impl FaultKind {
     /// Every kind.
-    pub const ALL: [FaultKind; 5] =
-        [FaultKind::Log, FaultKind::Values, FaultKind::Inputs, FaultKind::Outputs, FaultKind::Cleanup];
+    pub const ALL: [FaultKind; 6] = [
+        FaultKind::Log,
+        FaultKind::Values,
+        FaultKind::Inputs,
+        FaultKind::Outputs,
+        FaultKind::Cleanup,
+        FaultKind::Limits,
+    ];
 }
 
 /// Says it in words: `writing inputs`.
@@ -126,6 +134,7 @@ impl fmt::Display for FaultKind {
             FaultKind::Inputs => "writing inputs",
             FaultKind::Outputs => "writing outputs",
             FaultKind::Cleanup => "cleaning up",
+            FaultKind::Limits => "giving back to the limits",
         })
     }
 }

@@ -23,6 +23,7 @@ pub mod live;
 mod logical;
 pub mod name;
 pub mod narrow_float;
+mod not_dumped;
 pub mod per_process;
 #[doc(hidden)]
 pub mod planted;
@@ -62,7 +63,7 @@ pub use name::{FunctionName, Group, SlotName};
 pub use per_process::PerProcess;
 pub use ports::{
     Clock, DeviceMemory, DumpSink, DumpSlot, DumpSource, Executor, Host, Instance, LogSink, TensorSerializer,
-    UsageStore,
+    UsageCounter, UsageStore,
 };
 pub use process::Process;
 pub use quote::Quoted;

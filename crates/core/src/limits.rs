@@ -19,6 +19,13 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    /// Returns the most that may be used.
+    pub fn most(&self) -> Usage {
+        Usage { calls: self.max_count, bytes: self.max_bytes }
+    }
+}
+
 /// What is used of the limits: dumped, or reserved by calls that are being dumped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
@@ -29,7 +36,8 @@ pub struct Usage {
 }
 
 impl Usage {
-    /// Adds two usages; `None` where that is more than `most`, in calls or in bytes.
+    /// Adds two usages; `None` where that is more than `most`, in calls or in bytes. What nothing is added to may be past
+    /// it: whoever used that may have had other limits.
     ///
     /// ```
     /// use callbox_core::Usage;
@@ -38,9 +46,15 @@ impl Usage {
     /// let used = Usage { calls: 1, bytes: 70 };
     /// assert_eq!(used.plus(Usage { calls: 1, bytes: 30 }, most), Some(most));
     /// assert_eq!(used.plus(Usage { calls: 0, bytes: 31 }, most), None);
+    ///
+    /// let less = Usage { calls: 2, bytes: 10 };
+    /// assert_eq!(used.plus(Usage { calls: 1, bytes: 0 }, less), Some(Usage { calls: 2, bytes: 70 }));
     /// ```
     pub fn plus(self, amount: Usage, most: Usage) -> Option<Usage> {
-        let within = |used: u64, amount, most| used.checked_add(amount).filter(|sum| *sum <= most);
+        let within = |used: u64, amount: u64, most| match amount {
+            0 => Some(used),
+            _ => used.checked_add(amount).filter(|sum| *sum <= most),
+        };
         Some(Usage {
             calls: within(self.calls, amount.calls, most.calls)?,
             bytes: within(self.bytes, amount.bytes, most.bytes)?,

@@ -342,9 +342,10 @@ fn failed(act: &'static str, path: &Path) -> impl FnOnce(io::Error) -> SinkError
 
 #[cfg(test)]
 impl DiskFile {
-    /// As on a disk that fails; `another` is written behind what was to be synced.
-    pub(crate) fn that_cannot_sync(self, another: &'static [u8]) -> DiskFile {
-        DiskFile { path: self.path, open: Box::new(CannotSync { file: self.open, another }) }
+    /// As on a disk that fails; `meanwhile` happens while it is waited for.
+    pub(crate) fn that_cannot_sync(self, meanwhile: fn(&Path)) -> DiskFile {
+        let (file, path) = (self.open, self.path.clone());
+        DiskFile { path: self.path, open: Box::new(CannotSync { file, path, meanwhile }) }
     }
 }
 
@@ -353,7 +354,8 @@ impl DiskFile {
 #[derive(Debug)]
 struct CannotSync {
     file: Box<dyn OpenFile>,
-    another: &'static [u8],
+    path: PathBuf,
+    meanwhile: fn(&Path),
 }
 
 #[cfg(test)]
@@ -391,7 +393,7 @@ impl OpenFile for CannotSync {
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.file.write(self.another)?;
+        (self.meanwhile)(&self.path);
         Err(io::Error::other("the disk is gone"))
     }
 

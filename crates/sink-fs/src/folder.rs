@@ -12,8 +12,8 @@ use crate::line_facts::scan_line;
 use crate::lines::LineReader;
 use crate::open::{EntryKind, Root};
 
-/// The file of a call's own records inside its folder.
-pub(crate) const METADATA_FILE: &str = "metadata.jsonl";
+/// The file of a call's own records, in its folder.
+pub const METADATA_FILE: &str = "metadata.jsonl";
 
 /// What a look into a folder found.
 #[derive(Debug)]

@@ -11,8 +11,8 @@ use crate::line_facts::{LineFacts, scan_line};
 use crate::lines::LineReader;
 use crate::record::RecordError;
 
-/// The file's name inside a session.
-pub(crate) const SESSION_FILE: &str = "session.jsonl";
+/// The file of all records, in a session's folder.
+pub const SESSION_FILE: &str = "session.jsonl";
 
 /// Longest name that the common file systems take, in bytes.
 const MAX_NAME: usize = 255;

@@ -44,11 +44,13 @@ mod turn;
 mod value;
 
 pub use durability::{Durability, ParseDurabilityError};
+pub use folder::METADATA_FILE;
 pub use hash::{Hashing, ParseHashingError};
+pub use index::SESSION_FILE;
 pub use new_folder::NewFolder;
 pub use open::{Entry, EntryKind};
 pub use recorded::RecordsCheck;
-pub use rewrite::{NewRecords, RecordsOf, Rewriting, Rewritten};
+pub use rewrite::{FLUSHES_FOLDER, NewRecords, RecordsOf, Rewriting, Rewritten};
 pub use sink::{FsSink, SinkOptions};
 pub use source::{FsSource, ReadMode, ReadOptions};
 pub use tree::{FileTree, HashCheck};

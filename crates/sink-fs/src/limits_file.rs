@@ -7,10 +7,10 @@
 use std::io;
 use std::sync::PoisonError;
 
-use callbox_core::{SinkError, Usage, planted};
+use callbox_core::{SinkError, Usage, UsageCounter, planted};
 use twox_hash::XxHash3_64;
 
-use crate::disk::{DiskFile, Locked};
+use crate::disk::{DiskFile, Locked, and_undoing};
 use crate::durability::Durability;
 use crate::sync::{Mutex, MutexGuard};
 use crate::turn::wait_for_turn;
@@ -49,14 +49,11 @@ impl LimitsFile {
         self.file.is_removed()
     }
 
-    /// Changes the usage, one process after the other; `change` gives none where it is to stay as it is. `Ok`: what it
-    /// gave is on record.
+    /// Changes the usage, one process after the other; `change` gives none where it is to stay as it is. `Ok`: other
+    /// processes find what it gave.
     ///
     /// A lock that does not come free in time is an error: without it more could be used than there is.
-    pub(crate) fn change(
-        &self,
-        change: impl FnOnce(Usage) -> Option<Usage>,
-    ) -> Result<Option<Usage>, SinkError> {
+    fn change(&self, change: impl FnOnce(Usage) -> Option<Usage>) -> Result<Option<Usage>, SinkError> {
         let Some(_turn) = self.turn()? else {
             return Err(self.error("lock", "another process holds its lock and does not let go"));
         };
@@ -65,10 +62,6 @@ impl LimitsFile {
         let number = last.map_or(0, |last| last.number.wrapping_add(1));
         let place = if planted::bug("limits_changed_in_place") { 0 } else { number % 2 };
         self.file.write_at(&Change { number, usage }.to_line(), place * LINE as u64)?;
-        match self.durability {
-            Durability::Process => {}
-            Durability::System => self.file.sync()?,
-        }
         Ok(Some(usage))
     }
 
@@ -89,8 +82,9 @@ impl LimitsFile {
         let len = self.file.read_at(&mut bytes, 0)?;
         let (lines, _) = bytes.as_chunks::<LINE>();
         let last = lines.iter().filter_map(Change::of_line).max_by_key(|change| change.number);
-        // Of the first change there may be a part: whoever wrote it was not told that it is there.
-        if last.is_none() && len > LINE {
+        // Of the first change there may be a part: whoever wrote it was not told that it is there. After a loss of power
+        // there may be zeros.
+        if last.is_none() && len > LINE && bytes != [0; 2 * LINE] {
             return Err(self.error(
                 "read",
                 "neither of its lines is whole; once it is removed, calls and bytes are counted anew",
@@ -101,6 +95,22 @@ impl LimitsFile {
 
     fn error(&self, act: &'static str, reason: &str) -> SinkError {
         self.file.error(act, io::Error::other(reason))
+    }
+}
+
+impl UsageCounter for LimitsFile {
+    /// The lock is given back before the disk is waited for: others wait for it a moment only.
+    fn take(&self, amount: Usage, most: Usage) -> Result<Option<Usage>, SinkError> {
+        let taken = self.change(|usage| usage.plus(amount, most))?;
+        if taken.is_some() && self.durability == Durability::System {
+            self.file.sync().map_err(|error| and_undoing(error, self.give_back(amount)))?;
+        }
+        Ok(taken)
+    }
+
+    /// Not synced: a loss of power leaves it counted.
+    fn give_back(&self, amount: Usage) -> Result<(), SinkError> {
+        self.change(|usage| Some(usage.minus(amount))).map(|_| ())
     }
 }
 
@@ -197,6 +207,8 @@ mod tests {
             fs::write(&path, &line[..len]).unwrap();
             assert_eq!(file.last().unwrap(), None, "cut to {len} bytes");
         }
+        fs::write(&path, [0; 2 * LINE]).unwrap();
+        assert_eq!(file.last().unwrap(), None, "a loss of power may leave zeros");
         fs::write(&path, [b'x'; 2 * LINE]).unwrap();
         let message = chain(&file.change(Some).unwrap_err());
         let says = "neither of its lines is whole; once it is removed, calls and bytes are counted anew";
@@ -213,6 +225,22 @@ mod tests {
         assert!(message.contains("another process holds its lock and does not let go"), "{message}");
         drop(lock);
         file.change(Some).unwrap();
+    }
+
+    #[test]
+    fn others_need_not_wait_for_the_disk_and_what_cannot_be_synced_is_taken_back() {
+        let folder = TempDir::new().unwrap();
+        let file = open(folder.path()).file.that_cannot_sync(|path| {
+            let other = open(path.parent().unwrap());
+            assert_eq!(other.take(bytes(2), bytes(9)).unwrap(), None, "one call is taken");
+            let two = Usage { calls: 2, bytes: 9 };
+            assert_eq!(other.take(bytes(2), two).unwrap(), Some(Usage { calls: 2, bytes: 7 }));
+        });
+        let file = LimitsFile::new(file, Durability::System);
+        let message = chain(&file.take(bytes(5), bytes(9)).unwrap_err());
+        let path = folder.path().join(LIMITS_FILE);
+        assert_eq!(message, format!("failed to sync {}: the disk is gone", path.display()));
+        assert_eq!(file.last().unwrap().unwrap().usage, bytes(2));
     }
 
     #[test]

@@ -160,9 +160,9 @@ impl LineFile {
 
 #[cfg(test)]
 impl LineFile {
-    /// As on a disk that fails while somebody else's line comes behind ours.
-    pub(crate) fn that_cannot_sync(file: DiskFile, another: &'static [u8]) -> LineFile {
-        LineFile::new(file.that_cannot_sync(another), Durability::System)
+    /// As on a disk that fails; `meanwhile` happens while it is waited for.
+    pub(crate) fn that_cannot_sync(file: DiskFile, meanwhile: fn(&std::path::Path)) -> LineFile {
+        LineFile::new(file.that_cannot_sync(meanwhile), Durability::System)
     }
 }
 
@@ -261,7 +261,7 @@ mod tests {
     fn a_line_that_cannot_be_synced_is_taken_back_and_no_later_sync_is_believed() {
         let folder = TempDir::new().unwrap();
         add(folder.path(), "torn");
-        let mut lines = LineFile::that_cannot_sync(open(folder.path()).file, b"");
+        let mut lines = LineFile::that_cannot_sync(open(folder.path()).file, |_| {});
         check_refused(&lines, folder.path(), "failed to sync lines: the disk is gone");
         check_text(folder.path(), "torn");
         lines.durability = Durability::Process;
@@ -274,7 +274,10 @@ mod tests {
     #[test]
     fn a_line_that_others_follow_is_not_taken_back_and_the_error_says_so() {
         let folder = TempDir::new().unwrap();
-        let lines = LineFile::that_cannot_sync(open(folder.path()).file, b"another's\n");
+        let lines = LineFile::that_cannot_sync(open(folder.path()).file, |path| {
+            let mut file = fs::OpenOptions::new().append(true).open(path).unwrap();
+            file.write_all(b"another's\n").unwrap();
+        });
         let reason = "failed to take a line back from lines: other lines follow it, after: \
                       failed to sync lines: the disk is gone";
         check_refused(&lines, folder.path(), reason);

@@ -26,8 +26,8 @@ use crate::recurring::Recurring;
 /// The keys that hold paths: of the call's folder, and of the two folders of a flush.
 const PATHS: [&str; 3] = ["dump_dir", "graph_capture_base_dump_dir", "graph_capture_snapshot_dir"];
 const TENSOR_FORMAT: &str = "tensor_format";
-/// Between a call's folder and those of its flushes.
-pub(crate) const FLUSHES: &str = "graph_flushes";
+/// The folder of a captured call's flushes, in its folder.
+pub const FLUSHES_FOLDER: &str = "graph_flushes";
 
 const FILES: &str = "tensor_files";
 
@@ -221,10 +221,11 @@ fn found(line: &[u8]) -> Result<Vec<Found<'_>>, LineError> {
 /// Returns the part of a recorded path that lies inside the session: a call's folder, or a flush's inside it.
 fn inside(path: &str) -> Option<&str> {
     let name = folder_name(path).ok()?;
-    let flushes = path.strip_suffix(name)?.strip_suffix('/').and_then(|path| path.strip_suffix(FLUSHES));
+    let flushes =
+        path.strip_suffix(name)?.strip_suffix('/').and_then(|path| path.strip_suffix(FLUSHES_FOLDER));
     let Some(call) = flushes.and_then(|path| path.strip_suffix('/')) else { return Some(name) };
     let call = folder_name(call).ok()?;
-    Some(&path[path.len() - (call.len() + 1 + FLUSHES.len() + 1 + name.len())..])
+    Some(&path[path.len() - (call.len() + 1 + FLUSHES_FOLDER.len() + 1 + name.len())..])
 }
 
 fn utf8(bytes: &[u8]) -> &str {

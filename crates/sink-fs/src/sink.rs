@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use callbox_core::{
     CallRecord, DumpSink, DumpSlot, FilePlan, Line, PerProcess, SinkError, SlotName, TensorGroup,
-    TensorSerializer, Usage, UsageStore,
+    TensorSerializer, UsageCounter, UsageStore,
 };
 
 use crate::disk::Folder;
@@ -105,20 +105,6 @@ impl FsSink {
         };
         Ok(index.clone())
     }
-
-    /// Changes what the session's processes have used of its limits.
-    fn change_usage(&self, change: impl FnOnce(Usage) -> Option<Usage>) -> Result<Option<Usage>, SinkError> {
-        let mut held = locked(&self.open_session().limits);
-        let limits = match &*held {
-            Some(limits) if !limits.is_removed() => limits.clone(),
-            _ => {
-                let file = self.folder()?.open_places(LIMITS_FILE)?;
-                held.insert(Arc::new(LimitsFile::new(file, self.durability))).clone()
-            }
-        };
-        drop(held);
-        limits.change(change)
-    }
 }
 
 impl DumpSink for FsSink {
@@ -164,17 +150,19 @@ impl DumpSink for FsSink {
 
 /// All processes that write one session count together, in `session.limits`.
 impl UsageStore for FsSink {
-    fn take(&self, amount: Usage, most: Usage) -> Result<Option<Usage>, SinkError> {
-        let taken = self.change_usage(|usage| usage.plus(amount, most))?;
-        if taken.is_none() {
-            // Others used it up, and this process may open no place any more.
-            self.folder()?.remove_leftovers();
-        }
-        Ok(taken)
-    }
-
-    fn give_back(&self, amount: Usage) -> Result<(), SinkError> {
-        self.change_usage(|usage| Some(usage.minus(amount))).map(|_| ())
+    fn counter(&self) -> Result<Arc<dyn UsageCounter>, SinkError> {
+        let session = self.folder()?;
+        // Where others used the limits up, this process may open no place any more.
+        session.remove_leftovers();
+        let mut held = locked(&self.open_session().limits);
+        let limits = match &*held {
+            Some(limits) if !limits.is_removed() => limits,
+            _ => {
+                let file = session.open_places(LIMITS_FILE)?;
+                held.insert(Arc::new(LimitsFile::new(file, self.durability)))
+            }
+        };
+        Ok(limits.clone())
     }
 }
 

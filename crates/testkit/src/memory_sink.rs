@@ -6,7 +6,7 @@ use std::{io, mem};
 
 use callbox_core::{
     CallRecord, DumpSink, DumpSlot, FilePlan, Format, FormatError, Group, Line, SinkError, SlotName,
-    TensorBuf, TensorGroup, TensorView, Usage, UsageStore, WrittenFile,
+    TensorBuf, TensorGroup, TensorView, Usage, UsageCounter, UsageStore, WrittenFile,
 };
 
 /// The format of a file in memory.
@@ -166,6 +166,12 @@ impl DumpSink for MemorySink {
 }
 
 impl UsageStore for MemorySink {
+    fn counter(&self) -> Result<Arc<dyn UsageCounter>, SinkError> {
+        Ok(Arc::new(self.clone()))
+    }
+}
+
+impl UsageCounter for MemorySink {
     fn take(&self, amount: Usage, most: Usage) -> Result<Option<Usage>, SinkError> {
         let mut used = locked(&self.shared.usage);
         let sum = used.plus(amount, most);

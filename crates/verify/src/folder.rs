@@ -6,15 +6,10 @@ use callbox_core::error::chain;
 use callbox_core::{
     CallRecord, CallState, DumpSource, DumpedCall, ExecutionStatus, Finding, Group, Quoted, SourceError,
 };
-use callbox_sink_fs::{Entry, EntryKind, FsSource, HashCheck};
+use callbox_sink_fs::{Entry, EntryKind, FLUSHES_FOLDER, FsSource, HashCheck, METADATA_FILE};
 
 use crate::report::Report;
 use crate::tensors::compare;
-
-/// The file of a call's own records.
-const METADATA: &str = "metadata.jsonl";
-/// The folder of a captured call's flushes, inside the call's.
-const FLUSHES: &str = "graph_flushes";
 
 /// Where a folder is.
 pub(crate) struct Folder {
@@ -73,14 +68,14 @@ fn look(
     remarks.retain(|remark| !losses.contains(remark));
     if let (Some(call), Some(record)) = (listed, &record)
         && has_lost_its_ending(call, record)
-        && report.damages.last().is_none_or(|last| last.folder != folder.name || last.file != METADATA)
+        && report.damages.last().is_none_or(|last| last.folder != folder.name || last.file != METADATA_FILE)
     {
         let reason = format!(
             "its last record says {}, session.jsonl says {}, which is written later: a record is lost",
             record.status,
             call.state.name()
         );
-        report.damage(Some(folder.call), &folder.name, METADATA, reason);
+        report.damage(Some(folder.call), &folder.name, METADATA_FILE, reason);
         remarks.retain(|remark| !remark.message.contains("lists status"));
     }
     report.notes.extend(remarks);
@@ -114,30 +109,30 @@ fn has_lost_its_ending(call: &DumpedCall, record: &CallRecord) -> bool {
 
 /// Reads every line of the folder's records; returns those that are lost.
 fn records(source: &FsSource, folder: &Folder, report: &mut Report) -> Vec<Finding> {
-    let path = folder.path.join(METADATA);
+    let path = folder.path.join(METADATA_FILE);
     let check = match source.tree().check_records(&path) {
         Ok(Some(check)) => check,
         Ok(None) => {
             report.damage(
                 Some(folder.call),
                 &folder.name,
-                METADATA,
+                METADATA_FILE,
                 "it is missing, and other files are there",
             );
             return Vec::new();
         }
         Err(error) => {
-            report.damage(Some(folder.call), &folder.name, METADATA, without_path(&error));
+            report.damage(Some(folder.call), &folder.name, METADATA_FILE, without_path(&error));
             return Vec::new();
         }
     };
     report.totals.records += check.records;
     report.totals.records_agree += check.with_hash;
     if check.records == 0 && check.losses.is_empty() {
-        report.damage(Some(folder.call), &folder.name, METADATA, "it holds no record");
+        report.damage(Some(folder.call), &folder.name, METADATA_FILE, "it holds no record");
     }
     for loss in &check.losses {
-        report.damage(Some(folder.call), &folder.name, METADATA, &loss.message);
+        report.damage(Some(folder.call), &folder.name, METADATA_FILE, &loss.message);
     }
     let mut known = check.losses;
     report.notes.extend(check.remarks.iter().cloned());
@@ -233,7 +228,7 @@ fn others(source: &FsSource, folder: &Folder, entries: &[Entry], report: &mut Re
         };
         let place = format!("{}/{name}", folder.name);
         match entry.kind {
-            EntryKind::Folder if name == FLUSHES && !folder.name.contains('/') => {
+            EntryKind::Folder if name == FLUSHES_FOLDER && !folder.name.contains('/') => {
                 flushes(source, folder, &place, report);
             }
             EntryKind::File if name.starts_with('.') && name.ends_with(".tmp") => {
@@ -248,7 +243,7 @@ fn others(source: &FsSource, folder: &Folder, entries: &[Entry], report: &mut Re
 }
 
 fn flushes(source: &FsSource, folder: &Folder, place: &str, report: &mut Report) {
-    let path = folder.path.join(FLUSHES);
+    let path = folder.path.join(FLUSHES_FOLDER);
     let mut entries = source.tree().entries(&path).unwrap_or_default();
     entries.sort_by(|a, b| a.name.cmp(&b.name));
     for entry in entries.iter().filter(|entry| entry.kind == EntryKind::Folder) {

@@ -5,13 +5,10 @@ use std::sync::Arc;
 
 use callbox_core::error::chain;
 use callbox_core::{DumpSource, SourceError, TensorSerializer};
-use callbox_sink_fs::{FsSource, ReadOptions};
+use callbox_sink_fs::{FsSource, ReadOptions, SESSION_FILE};
 
 use crate::folder::{Folder, verify_folder};
 use crate::report::Report;
-
-/// The index of a session.
-const INDEX: &str = "session.jsonl";
 
 /// What to look at.
 #[derive(Clone, Debug)]
@@ -44,11 +41,11 @@ pub fn verify(
     }
     if let Some(listed) = listed {
         let own = report.totals.records - listed;
-        let is_known = report.damages.iter().any(|damage| damage.file == INDEX);
+        let is_known = report.damages.iter().any(|damage| damage.file == SESSION_FILE);
         if own > listed && !is_known {
             let message =
                 format!("it has {listed} records, the calls' own files have {own}: some never came here");
-            report.note(INDEX, message);
+            report.note(SESSION_FILE, message);
         }
     }
     Ok(report)
@@ -57,17 +54,17 @@ pub fn verify(
 /// Reads every line of the index; returns the number of records. `None`: there is no index, as in the folder of one
 /// call.
 fn verify_index(source: &FsSource, report: &mut Report) -> Option<usize> {
-    match source.tree().check_records(Path::new(INDEX)) {
+    match source.tree().check_records(Path::new(SESSION_FILE)) {
         Ok(Some(check)) => {
             report.totals.records += check.records;
             report.totals.records_agree += check.with_hash;
-            check.losses.into_iter().for_each(|loss| report.damage(None, "", INDEX, loss.message));
+            check.losses.into_iter().for_each(|loss| report.damage(None, "", SESSION_FILE, loss.message));
             report.notes.extend(check.remarks);
             Some(check.records)
         }
         Ok(None) => None,
         Err(error) => {
-            report.damage(None, "", INDEX, chain(&error));
+            report.damage(None, "", SESSION_FILE, chain(&error));
             None
         }
     }

@@ -9,6 +9,7 @@ use crate::files::Files;
 use crate::limits::Usage;
 use crate::limits_file::LimitsFile;
 use crate::model_disk::ModelDisk;
+use crate::ports::UsageCounter;
 
 const MOST: Usage = Usage { calls: 2, bytes: 0 };
 const ONE: Usage = Usage { calls: 1, bytes: 0 };
@@ -22,9 +23,7 @@ fn open(disk: &ModelDisk, opener: u32) -> Arc<LimitsFile> {
 
 /// Takes two calls if they are there; returns how many it got.
 fn take(limits: &LimitsFile) -> u64 {
-    let taken = (0..2).filter(|_| {
-        limits.change(|usage| usage.plus(ONE, MOST)).expect("the model's disk takes it").is_some()
-    });
+    let taken = (0..2).filter(|_| limits.take(ONE, MOST).expect("the model's disk takes it").is_some());
     taken.count() as u64
 }
 

@@ -26,7 +26,13 @@ mod limits {
     pub(crate) use callbox_core::{Limits, Usage};
 }
 mod ports {
-    pub(crate) use callbox_core::{Host, UsageStore};
+    pub(crate) use callbox_core::{Host, UsageCounter, UsageStore};
+}
+mod recorder {
+    /// No model panics.
+    pub(crate) fn guarded<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+        work()
+    }
 }
 mod process {
     pub(crate) use callbox_core::Process;

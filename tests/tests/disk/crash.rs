@@ -10,11 +10,12 @@ use std::time::Instant;
 use callbox_core::{CallState, Ending};
 use callbox_sink_fs::Durability;
 use callbox_testkit::sim::{CrashStates, Effect, Loss, Node, SimDisk, Thoroughness, Tree};
+use callbox_tests::{Random, soaks};
 
 use super::clock::HandClock;
 use super::mirror::Mirror;
 use super::scenario::{INDEX, Moment, OTHERS, Processes, Run, SESSION, Scenario, Way};
-use super::seed::{Random, is_soak, only, replay, seed, spread};
+use super::seed::{only, replay, seed, spread};
 use super::verdict::{self, Seen, check, check_grown, index_lines};
 
 /// Names one state: number of the scenario, of the crash, of the effects before it, and of the choice of what is lost.
@@ -70,7 +71,7 @@ fn every_state_that_a_crash_leaves_keeps_the_promises() {
     let only = only(STATE);
     let scenarios = match &only {
         Some(place) => vec![Scenario::all()[place[0]]],
-        None if is_soak() => [Scenario::some(310), Scenario::large(10)].concat(),
+        None if soaks() => [Scenario::some(310), Scenario::large(10)].concat(),
         None => Scenario::some(64),
     };
     let figures = Figures::default();
@@ -84,7 +85,7 @@ fn every_state_that_a_crash_leaves_keeps_the_promises() {
         seed()
     );
     outcome.unwrap();
-    let (least_scenarios, least_states) = if is_soak() { (200, 1_000_000) } else { (60, 100_000) };
+    let (least_scenarios, least_states) = if soaks() { (200, 1_000_000) } else { (60, 100_000) };
     let is_whole = scenarios.len() >= least_scenarios && states >= least_states;
     assert!(is_whole || only.is_some(), "{} scenarios and {states} states are too few", scenarios.len());
 }
@@ -92,17 +93,17 @@ fn every_state_that_a_crash_leaves_keeps_the_promises() {
 fn thoroughness(scenario: &Scenario, promise: Promise) -> Thoroughness {
     // Lines have no more than 2 KiB here. In one scenario of thirteen each is cut at every byte, in one of five if the
     // large sizes are asked for.
-    let is_one = scenario.bytes == 1 && (is_soak() || scenario.format == "pt" && !scenario.is_capped);
+    let is_one = scenario.bytes == 1 && (soaks() || scenario.format == "pt" && !scenario.is_capped);
     let is_thorough = promise == Promise::All && is_one;
     Thoroughness {
         every_byte_up_to: if is_thorough { 2048 } else { 0 },
-        random: if is_soak() { 12 } else { 2 },
+        random: if soaks() { 12 } else { 2 },
     }
 }
 
 /// Tells whether the states after a prefix are gone through. Where little is promised, there are the most states.
 fn is_tried(promise: Promise, scenario: &Scenario, prefix: usize) -> bool {
-    let every = if is_soak() { 4 } else { 16 };
+    let every = if soaks() { 4 } else { 16 };
     promise == Promise::All || (prefix + scenario.number).is_multiple_of(every)
 }
 
@@ -207,6 +208,7 @@ impl Crash<'_> {
             Promise::All => {
                 let seen = check(self.scenario, &folder)?;
                 self.check_calls(&seen, prefix)?;
+                self.check_counted(state, &seen)?;
                 Some(seen)
             }
             Promise::GoesOn => {
@@ -241,6 +243,23 @@ impl Crash<'_> {
             return Err(format!("all calls are over, and: {}", seen.disagreements.join("; ")));
         }
         Ok(())
+    }
+
+    /// Checks that what is on disk is counted, where processes share their limits: with a limit of as many calls as there
+    /// are, another recorder takes none.
+    fn check_counted(&self, state: &Tree, seen: &Seen) -> Result<(), String> {
+        let kept = seen.calls.iter().filter(|(number, _)| number.is_some()).count();
+        if !self.scenario.shares_limits() || kept == 0 {
+            return Ok(());
+        }
+        let full = Scenario { most_calls: Some(kept), way: Way::Returns, ..*self.scenario };
+        let recorder = full.recorder(&SimDisk::of(state.clone()), 98, &HandClock::default(), None);
+        match full.call(&recorder, NEXT, || {}) {
+            (_, Ending::OverCount) => Ok(()),
+            (_, ending) => {
+                Err(format!("{kept} calls are there, as many as allowed, and one more is {ending}"))
+            }
+        }
     }
 
     /// Checks that another recorder goes on with the session, and that this costs nothing of it.

@@ -6,16 +6,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use callbox_core::{CallState, Ending, FailurePolicy, FaultKind, Recorder};
+use callbox_core::{CallState, Ending, FailurePolicy, Fault, FaultKind, Recorder};
 use callbox_sink_fs::Durability;
 use callbox_testkit::sim::{Act, CrashStates, Failure, Loss, Script, SimDisk, Thoroughness, Tree};
+use callbox_tests::{Random, soaks};
 
 use super::clock::{HandClock, MINUTE};
 use super::crash::fingerprint;
 use super::mirror::Mirror;
 use super::notices::{MOST_IN_A_MINUTE, Notices};
-use super::scenario::{OTHERS, Processes, SESSION, Scenario};
-use super::seed::{Random, is_soak, only, replay, seed, spread};
+use super::scenario::{OTHERS, Processes, SESSION, Scenario, Shape};
+use super::seed::{only, replay, seed, spread};
 use super::verdict::{Seen, index_lines, look, torn_lines};
 
 /// Names one injection: number of the scenario, of the operation, of the failure, 1 for one that stays.
@@ -50,9 +51,14 @@ struct Outcome {
 fn whatever_operation_fails_the_calls_are_as_without_a_recorder_and_recording_resumes() {
     let start = Instant::now();
     let only = only(INJECTION);
-    let count = if is_soak() { 60 } else { 10 };
+    let count = if soaks() { 60 } else { 10 };
     let mut scenarios: Vec<Scenario> = Scenario::some(count)
         .into_iter()
+        .chain(Scenario::all().into_iter().find(|scenario| {
+            // Whose count is synced too.
+            let is_synced = scenario.durability == Durability::System && scenario.bytes == 1;
+            scenario.shares_limits() && is_synced && scenario.shape == Shape::InTurn
+        }))
         .enumerate()
         .map(|(place, scenario)| {
             let stops = place % 5 == 4;
@@ -73,7 +79,7 @@ fn whatever_operation_fails_the_calls_are_as_without_a_recorder_and_recording_re
         seed()
     );
     outcome.unwrap();
-    let least = if is_soak() { 50_000 } else { 5_000 };
+    let least = if soaks() { 50_000 } else { 5_000 };
     assert!(injections >= least || only.is_some(), "{injections} injections are too few");
 }
 
@@ -193,8 +199,11 @@ fn inject(
     Ok(Outcome { endings, before, tree: disk.tree() })
 }
 
+/// What was reserved could not be given back, or not be taken back when it could not be synced.
 fn has_counted_too_much(recorder: &Recorder) -> bool {
-    recorder.health().faults.iter().any(|fault| fault.kind == FaultKind::Cleanup)
+    let tells =
+        |fault: &Fault| fault.kind == FaultKind::Limits || fault.first.contains(", after: failed to sync");
+    recorder.health().faults.iter().any(tells)
 }
 
 /// The sink failed over the call.

@@ -65,6 +65,8 @@ pub(crate) struct Scenario {
     pub(crate) way: Way,
     /// The limits have room for one call of each process.
     pub(crate) is_capped: bool,
+    /// The most calls, in place of what `is_capped` says.
+    pub(crate) most_calls: Option<usize>,
     /// What the recorder does when the disk fails.
     pub(crate) on_failure: FailurePolicy,
     /// Bytes that are to stay free.
@@ -127,6 +129,7 @@ impl Scenario {
                                 shape,
                                 way,
                                 is_capped,
+                                most_calls: None,
                                 on_failure,
                                 min_free_bytes: Limits::default().min_free_bytes,
                             });
@@ -159,6 +162,7 @@ impl Scenario {
 
     pub(crate) fn max_count(&self) -> usize {
         match self.is_capped {
+            _ if self.most_calls.is_some() => self.most_calls.unwrap_or_default(),
             false => 1000,
             true if self.shares_limits() => self.processes(),
             true => 1,

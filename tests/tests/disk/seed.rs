@@ -1,38 +1,13 @@
-//! Which part of a test is run, how much of it, and random numbers that can be had again.
+//! Which part of a test is run, and how much of it.
 
 use std::env;
 use std::thread;
 
-/// A sequence of random numbers (xorshift64*).
-#[derive(Debug)]
-pub(crate) struct Random(u64);
-
-impl Random {
-    /// The sequence of a seed and of a place in the test, so that each place can be had again alone.
-    pub(crate) fn of(seed: u64, place: &[usize]) -> Random {
-        let mut random = Random(seed | 1);
-        for number in place {
-            random.0 = (random.next() ^ *number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-        }
-        random
-    }
-
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-}
+use callbox_tests::{given_seed, soaks};
 
 /// Returns the seed of `CALLBOX_SEED`, or the usual one: a run of the tests can be had again without being told.
 pub(crate) fn seed() -> u64 {
-    variable("CALLBOX_SEED").and_then(|seed| seed.parse().ok()).unwrap_or(20_251_204)
-}
-
-/// Tells whether the large sizes are asked for.
-pub(crate) fn is_soak() -> bool {
-    variable("CALLBOX_SOAK").is_some_and(|value| value != "0")
+    given_seed().unwrap_or(20_251_204)
 }
 
 /// Returns the numbers of the one place in the test that a variable names: `3/1/14/2`.
@@ -44,7 +19,7 @@ pub(crate) fn only(name: &str) -> Option<Vec<usize>> {
 
 /// How the variables must stand to run one place again.
 pub(crate) fn replay(name: &str, place: &[usize]) -> String {
-    let soak = if is_soak() { "CALLBOX_SOAK=1 " } else { "" };
+    let soak = if soaks() { "CALLBOX_SOAK=1 " } else { "" };
     let place: Vec<String> = place.iter().map(usize::to_string).collect();
     format!("{soak}CALLBOX_SEED={} {name}={}", seed(), place.join("/"))
 }

@@ -31,7 +31,7 @@ type Row = (&'static str, &'static [u8], Instead);
 const LONG: &[u8] = &[b'n'; 5000];
 
 #[rustfmt::skip]
-const ROWS: [Row; 72] = [
+const ROWS: [Row; 78] = [
     ("LOGLEVEL", b"abc", Default),
     ("LOGLEVEL", b"3.0", Default),
     ("LOGLEVEL", b"-1", Default),
@@ -66,6 +66,12 @@ const ROWS: [Row; 72] = [
     ("DUMP_MAX_COUNT", b"1,000", Default),
     ("DUMP_MAX_COUNT", b"None", Default),
     ("DUMP_MAX_COUNT", b"\x80", Default),
+    ("DUMP_LIMIT_SCOPE", b"host", Default),
+    ("DUMP_LIMIT_SCOPE", b"Session", Default),
+    ("DUMP_LIMIT_SCOPE", b"\xff", Default),
+    ("DUMP_HASH", b"md5", Default),
+    ("DUMP_HASH", b"XXH3", Default),
+    ("DUMP_HASH", b"\xff", Default),
     ("DUMP_SAFETENSORS", b"yes", Default),
     ("DUMP_SAFETENSORS", b"2", Default),
     ("DUMP_SAFETENSORS", b"true", Default),

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use callbox_core::{Bytes, CallState, DumpSource, DumpedCall, Group, Session, SourceError, TensorSerializer};
 use callbox_format_pt::PtSerializer;
-use callbox_tests::{not_run, soaks};
+use callbox_tests::{Random, given_seed, not_run, soaks};
 use rustix::fs::statfs;
 use tempfile::TempDir;
 
@@ -223,23 +223,9 @@ fn p16_u01_a_line_is_one_write_and_with_system_durability_everything_before_it_i
     }
 }
 
-/// Draws numbers from a seed, by Marsaglia's xorshift.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        for (left, shift) in [(true, 13), (false, 7), (true, 17)] {
-            self.0 ^= if left { self.0 << shift } else { self.0 >> shift };
-        }
-        self.0
-    }
-}
-
-/// The seed that `CALLBOX_SEED` names, or one that no other run has.
-#[expect(clippy::disallowed_methods, reason = "a seed replays what was seen")]
+/// The seed that is given, or one that no other run has.
 fn seed() -> u64 {
-    let given = std::env::var("CALLBOX_SEED").ok().and_then(|text| text.parse().ok());
-    given.unwrap_or_else(|| RandomState::new().hash_one(0)).max(1)
+    given_seed().unwrap_or_else(|| RandomState::new().hash_one(0))
 }
 
 /// Kills a worker after some time; gives its process id and what it said.
@@ -267,7 +253,7 @@ fn p1_to_p7_hold_when_a_process_is_killed_at_a_random_moment() {
     let kills = if soaks() { 1_000 } else { 100 };
     let seed = seed();
     println!("CALLBOX_SEED={seed}");
-    let mut random = Random(seed);
+    let mut random = Random::of(seed, &[]);
     let folders = folders("p1_to_p7_hold_when_a_process_is_killed_at_a_random_moment");
     let mut stages = BTreeMap::<Option<Stage>, usize>::new();
     for round in 0..kills / IN_ONE_SESSION {

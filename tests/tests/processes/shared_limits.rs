@@ -35,6 +35,14 @@ fn size_of(session: &Path) -> (u64, u64) {
     (folders, bytes)
 }
 
+/// Returns the calls that a session's processes have used together, as it is told in `session.limits`.
+fn counted(session: &Path) -> u64 {
+    let text = fs::read_to_string(session.join("session.limits")).unwrap();
+    let changes = text.lines().map(|line| line.split(' ').map(|number| number.parse().unwrap_or(u64::MAX)));
+    let changes = changes.map(|mut numbers| (numbers.next(), numbers.next().unwrap()));
+    changes.max().unwrap().1
+}
+
 #[test]
 fn p13_eight_processes_share_a_limit_of_calls_and_reach_it_exactly() {
     let folder = folder();
@@ -71,6 +79,15 @@ fn p13_eight_processes_share_a_limit_of_bytes_and_never_pass_it() {
 }
 
 #[test]
+fn p13_no_call_is_lost_to_limits_that_are_shared_and_synced() {
+    let folder = folder();
+    let calls = calls() / 10;
+    run_eight(folder.path(), calls, &[SHARED, ("FLASHINFER_DUMP_DURABILITY", "system")]);
+    let dumps = folder.path().join("dumps");
+    assert_eq!((size_of(&dumps).0, counted(&dumps)), (PROCESSES as u64 * calls, PROCESSES as u64 * calls));
+}
+
+#[test]
 fn p13_children_share_the_limit_of_their_parent() {
     const CHILDREN: u64 = 4;
     let folder = folder();
@@ -100,13 +117,14 @@ fn p13_what_a_killed_process_had_taken_stays_counted_and_the_limit_is_never_pass
         for worker in workers {
             worker.kill();
         }
-        assert!(size_of(&dumps).0 <= allowed, "after {number} kills");
+        assert!(size_of(&dumps).0 <= counted(&dumps), "after {number} kills");
     }
     let killed = size_of(&dumps).0;
     run_eight(folder.path(), calls(), &variables);
     let recorded = size_of(&dumps).0;
     assert!(recorded <= allowed, "{recorded} calls of {allowed}");
-    // Each process that was killed may have had one call that is not on disk.
+    assert_eq!(counted(&dumps), allowed, "calls that killed processes had taken are counted for good");
+    // Each of them may have had one that is not on disk.
     assert!(recorded >= allowed - 2 * kills, "{recorded} calls of {allowed}");
     println!(
         "figures: {} processes killed while they share a limit of {allowed}: {killed} calls by then, {recorded} at the end",

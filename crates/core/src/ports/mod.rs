@@ -14,7 +14,7 @@ pub use self::format::TensorSerializer;
 pub use self::host::{Clock, Host};
 pub use self::reading::DumpSource;
 pub use self::running::{Executor, Instance};
-pub use self::writing::{DumpSink, DumpSlot, LogSink, UsageStore};
+pub use self::writing::{DumpSink, DumpSlot, LogSink, UsageCounter, UsageStore};
 
 #[cfg(test)]
 pub use self::device::MockDeviceMemory;
@@ -27,7 +27,7 @@ pub use self::reading::MockDumpSource;
 #[cfg(test)]
 pub use self::running::{MockExecutor, MockInstance};
 #[cfg(test)]
-pub use self::writing::{MockDumpSink, MockDumpSlot, MockLogSink, MockUsageStore};
+pub use self::writing::{MockDumpSink, MockDumpSlot, MockLogSink, MockUsageCounter};
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,7 @@
 //! Where recording goes: the call log, and dumps.
 
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use crate::dump_file::{FilePlan, Line, WrittenFile};
 use crate::error::SinkError;
@@ -73,18 +74,25 @@ pub trait DumpSink: Debug + Send + Sync {
     fn free_bytes(&self) -> Result<Option<u64>, SinkError>;
 }
 
+/// Has the count of what several processes use of their limits together.
+#[cfg_attr(test, mockall::automock)]
+pub trait UsageStore: Debug + Send + Sync {
+    /// Returns the count as it is now. One that is removed, with all that was dumped, is another one the next time.
+    fn counter(&self) -> Result<Arc<dyn UsageCounter>, SinkError>;
+}
+
 /// Counts what several processes use of their limits together.
 ///
 /// ```
 /// use std::sync::Mutex;
 ///
-/// use callbox_core::{SinkError, Usage, UsageStore};
+/// use callbox_core::{SinkError, Usage, UsageCounter};
 ///
 /// /// For the recorders of one process.
 /// #[derive(Debug, Default)]
 /// struct InMemory(Mutex<Usage>);
 ///
-/// impl UsageStore for InMemory {
+/// impl UsageCounter for InMemory {
 ///     fn take(&self, amount: Usage, most: Usage) -> Result<Option<Usage>, SinkError> {
 ///         let mut used = self.0.lock().unwrap();
 ///         let sum = used.plus(amount, most);
@@ -99,11 +107,11 @@ pub trait DumpSink: Debug + Send + Sync {
 /// }
 /// ```
 #[cfg_attr(test, mockall::automock)]
-pub trait UsageStore: Debug + Send + Sync {
+pub trait UsageCounter: Debug + Send + Sync {
     /// Adds to what is used. `Ok` gives the sum, which every other process finds from here on; `None`: it would be more
-    /// than `most`, and nothing was added.
+    /// than `most`, and nothing was added. After an error nothing was added either, unless it says so.
     fn take(&self, amount: Usage, most: Usage) -> Result<Option<Usage>, SinkError>;
-    /// Takes away again what was added and is not used.
+    /// Takes away again what was added and is not used. `Ok`: others can use it; after an error it stays counted.
     fn give_back(&self, amount: Usage) -> Result<(), SinkError>;
 }
 

@@ -5,20 +5,22 @@ use std::sync::Arc;
 use time::OffsetDateTime;
 
 use super::inside::Inside;
-use super::ledger::Ledger;
 use super::pending::{PendingCall, Work};
 use super::{Inner, guarded};
+use crate::budget::Reservation;
 use crate::callsite::Callsite;
 use crate::describe::Described;
-use crate::dump::{Dump, InputsSaved, NotDumped, NotDumpedCause, keep_free, plan_inputs};
+use crate::dump::{Dump, InputsSaved, keep_free, plan_inputs};
 use crate::dump_file::Remark;
 use crate::error::chain;
 use crate::event::Event;
 use crate::gate::{Closed, Pass};
 use crate::health::{Ending, FaultKind};
 use crate::level::Level;
+use crate::limits::Limits;
 use crate::live::LiveArguments;
 use crate::name::FunctionName;
+use crate::not_dumped::{NotDumped, NotDumpedCause};
 use crate::ports::{DeviceMemory, DumpSink};
 use crate::record::{CallRecord, ExecutionStatus, Origin, TensorInfo};
 use crate::tensor::StorageBytes;
@@ -115,26 +117,28 @@ fn try_dump_inputs(
     arguments: &LiveArguments<'_>,
     at: OffsetDateTime,
 ) -> Result<Dump<InputsSaved>, Ending> {
-    let ledger = inner.ledger();
+    let (ledger, function) = (inner.ledger(), callsite.function());
     let pass = ledger.gate.enter(at).map_err(|closed| match closed {
         Closed::Resting => Ending::Resting,
         Closed::Stopped => Ending::Stopped,
     })?;
-    tell_trouble(inner, &ledger, callsite.function());
-    let taken = match ledger.budget.take_call() {
-        Ok(taken) => taken,
-        Err(error) => return Err(not_dumped(inner, callsite.function(), pass, error.into())),
+    let Limits { max_count, .. } = ledger.budget.limits();
+    let reservation = match ledger.budget.take_call() {
+        Ok(Some(reservation)) => reservation,
+        Ok(None) => {
+            inner.warn_once(
+                "core: count",
+                &format!(
+                    "{max_count} calls are dumped, the most allowed; further calls are logged, not dumped"
+                ),
+            );
+            return Err(Ending::OverCount);
+        }
+        Err(error) => return Err(not_dumped(inner, function, pass, error.into())),
     };
-    let Some(mut reservation) = taken else {
-        let max_count = ledger.budget.limits().max_count;
-        inner.warn_once(
-            "core: count",
-            &format!("{max_count} calls are dumped, the most allowed; further calls are logged, not dumped"),
-        );
-        return Err(Ending::OverCount);
-    };
+    let count = reservation.number();
     let mut record = first_record(callsite, arguments, at);
-    record.call_sequence = ledger.number(callsite.function());
+    record.call_sequence = ledger.number(function);
     record.process_id = ledger.process.id;
     record.origin = Some(Origin {
         format: Origin::FORMAT,
@@ -142,43 +146,39 @@ fn try_dump_inputs(
         process: ledger.process.token.clone(),
     });
     record.versions.clone_from(&inner.settings.versions);
-
-    let inputs = Described::arguments(arguments);
-    let plan = match plan_inputs(&**sink, &inputs) {
-        Ok(plan) => plan,
-        Err(error) => return Err(not_dumped(inner, callsite.function(), pass, error.into())),
+    let mut dump = match save_inputs(sink, record, arguments, reservation) {
+        Ok(dump) => dump,
+        Err(error) => return Err(not_dumped(inner, function, pass, error)),
     };
+    if let Some(skipped @ 1..) = pass.succeeded() {
+        inner.warn(&format!("dumping goes on; {skipped} calls were not dumped meanwhile"));
+    }
+    tell_remarks(inner, dump.take_remarks());
+    let bytes = dump.record().tensor_info.input_bytes;
+    inner.emit(|| Event::InputsDumped { location: dump.location(), bytes, count, max_count });
+    Ok(dump)
+}
+
+/// Asks for room for the inputs, and writes them.
+fn save_inputs(
+    sink: &Arc<dyn DumpSink>,
+    mut record: CallRecord,
+    arguments: &LiveArguments<'_>,
+    mut reservation: Reservation,
+) -> Result<Dump<InputsSaved>, NotDumped> {
+    let inputs = Described::arguments(arguments);
+    let plan = plan_inputs(&**sink, &inputs)?;
     if let Some(plan) = &plan {
         record.tensor_format = plan.format.name.to_owned();
     }
     add_inputs(&mut record, &inputs);
     // A file that is too large is found before a folder is made for it.
     let file_bytes = plan.as_ref().map_or(0, |plan| plan.bytes);
-    let room = match keep_free(&**sink, ledger.budget.limits().min_free_bytes, file_bytes) {
-        Err(free) => Err(NotDumpedCause::LowSpace(free)),
-        Ok(()) => match reservation.grow(file_bytes) {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(NotDumpedCause::OverSize),
-            Err(error) => Err(error.into()),
-        },
-    };
-    if let Err(cause) = room {
-        return Err(not_dumped(inner, callsite.function(), pass, NotDumped { cause, leftover: None }));
+    keep_free(&**sink, reservation.limits().min_free_bytes, file_bytes).map_err(NotDumpedCause::LowSpace)?;
+    if !reservation.grow(file_bytes)? {
+        return Err(NotDumpedCause::OverSize.into());
     }
-    let (bytes, count) = (record.tensor_info.input_bytes, reservation.number());
-    let dump = Dump::open(sink, record, inputs.arguments.clone(), reservation);
-    let dump = dump.and_then(|dump| dump.save_inputs(&inputs, plan.as_ref()));
-    let mut dump = match dump {
-        Ok(dump) => dump,
-        Err(error) => return Err(not_dumped(inner, callsite.function(), pass, error)),
-    };
-    if let Some(skipped @ 1..) = pass.succeeded() {
-        inner.warn(&format!("dumping goes on; {skipped} calls were not dumped meanwhile"));
-    }
-    tell_remarks(inner, dump.take_remarks());
-    let max_count = ledger.budget.limits().max_count;
-    inner.emit(|| Event::InputsDumped { location: dump.location(), bytes, count, max_count });
-    Ok(dump)
+    Dump::open(sink, record, inputs.arguments.clone(), reservation)?.save_inputs(&inputs, plan.as_ref())
 }
 
 fn first_record(callsite: &Callsite, arguments: &LiveArguments<'_>, at: OffsetDateTime) -> CallRecord {
@@ -248,13 +248,6 @@ fn not_dumped(inner: &Inner, function: &FunctionName, pass: Pass<'_>, error: Not
             inner.fault(FaultKind::Inputs, function, &chain(&*error));
             Ending::NotRecorded
         }
-    }
-}
-
-/// Tells what could not be given back to the budget.
-pub(super) fn tell_trouble(inner: &Inner, ledger: &Ledger, function: &FunctionName) {
-    if let Some(text) = ledger.budget.take_trouble() {
-        inner.fault(FaultKind::Cleanup, function, &text);
     }
 }
 

@@ -114,7 +114,7 @@ struct Inner {
     number: u64,
     settings: Settings,
     adapters: Adapters,
-    books: Books,
+    books: Arc<Books>,
     warnings: Warnings,
     /// Made when the first call is dumped, anew after a fork.
     ledgers: PerProcess<Arc<Process>, Arc<Ledger>>,
@@ -130,7 +130,7 @@ impl Recorder {
             number: NUMBER.fetch_add(1, Ordering::Relaxed),
             settings,
             adapters,
-            books: Books::default(),
+            books: Arc::default(),
             warnings: Warnings::default(),
             ledgers: PerProcess::new(),
             told: Mutex::default(),
@@ -208,7 +208,8 @@ impl Inner {
 
     /// Writes a warning to the log, unless there were too many in the last minute; tells whether it did.
     fn warn(&self, text: &str) -> bool {
-        let Some(held_back) = self.warnings.next(self.adapters.clock.now()) else { return false };
+        let Ok(now) = guarded(|| Ok(self.adapters.clock.now())) else { return false };
+        let Some(held_back) = self.warnings.next(now) else { return false };
         let text = format!("callbox: {text}{held_back}");
         self.emit(|| Event::Notice { text: &text });
         true
@@ -237,7 +238,12 @@ impl Inner {
     /// Returns where the usage is counted if other processes count too.
     fn shared_usage(&self, process: &Arc<Process>) -> Option<SharedUsage> {
         let store = self.adapters.usage.clone()?;
-        Some(SharedUsage { store, process: process.clone(), host: self.adapters.host.clone() })
+        Some(SharedUsage {
+            store,
+            process: process.clone(),
+            host: self.adapters.host.clone(),
+            books: self.books.clone(),
+        })
     }
 
     fn end(&self, ending: Ending) {

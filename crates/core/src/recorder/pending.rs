@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
-use super::begin::{tell_remarks, tell_trouble};
+use super::begin::tell_remarks;
 use super::inside::Inside;
 use super::{Inner, guarded, panic_text, panic_type};
 use crate::describe::Described;
@@ -186,7 +186,6 @@ impl Work {
                     tell_remarks(&inner, dump.take_remarks());
                     Ok(ending_of(&inner, &function, &mut dump))
                 });
-                tell_trouble(&inner, &inner.ledger(), &function);
                 ended.unwrap_or_else(|text| {
                     inner.fault(FaultKind::Outputs, &function, &text);
                     Ending::Unfinished

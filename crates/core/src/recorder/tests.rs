@@ -306,13 +306,13 @@ fn an_adapter_that_panics_costs_its_call_a_count_and_the_application_nothing() {
     let breaks: [(Break, Ending); 6] = [
         (
             |clock, _, _, _| {
-                clock.expect_now().times(1).returning(|| panic!("clock"));
+                clock.expect_now().returning(|| panic!("clock"));
             },
             Ending::NotRecorded,
         ),
         (
             |_, host, _, _| {
-                host.expect_process().times(1).returning(|| panic!("host"));
+                host.expect_process().returning(|| panic!("host"));
             },
             Ending::NotRecorded,
         ),

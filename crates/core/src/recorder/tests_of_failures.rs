@@ -14,7 +14,7 @@ use crate::error::FormatError;
 use crate::gate::FailurePolicy;
 use crate::limits::{Limits, Usage};
 use crate::name::Group;
-use crate::ports::{MockClock, MockDumpSink, MockDumpSlot, MockLogSink, MockUsageStore};
+use crate::ports::{MockClock, MockDumpSink, MockDumpSlot, MockLogSink, MockUsageCounter, UsageCounter};
 use crate::record::RecordedError;
 
 /// What the sink, the clock and the log have in common.
@@ -72,28 +72,49 @@ fn sink(world: &Shared) -> MockDumpSink {
     sink
 }
 
-fn usage_store(world: &Shared) -> MockUsageStore {
-    let mut store = MockUsageStore::new();
+fn counter(world: &Shared) -> MockUsageCounter {
+    let mut counter = MockUsageCounter::new();
     let (takes, gives) = (world.clone(), world.clone());
-    store.expect_take().returning(move |amount, most| {
+    counter.expect_take().returning(move |amount, most| {
         let usage = &mut takes.lock().unwrap().usage;
         let sum = usage.ok_or_else(|| full("lock"))?.plus(amount, most);
         *usage = sum.or(*usage);
         Ok(sum)
     });
-    store.expect_give_back().returning(move |amount| {
+    counter.expect_give_back().returning(move |amount| {
         let usage = &mut gives.lock().unwrap().usage;
         *usage = Some(usage.ok_or_else(|| full("lock"))?.minus(amount));
         Ok(())
     });
-    store
+    counter
+}
+
+/// Counts what all processes use.
+#[derive(Debug)]
+struct Store(Arc<MockUsageCounter>);
+
+impl UsageStore for Store {
+    fn counter(&self) -> Result<Arc<dyn UsageCounter>, SinkError> {
+        Ok(self.0.clone())
+    }
+}
+
+/// Nothing is used so far.
+fn counting(world: &Shared) -> Arc<dyn UsageStore> {
+    world.lock().unwrap().usage = Some(Usage::default());
+    Arc::new(Store(Arc::new(counter(world))))
 }
 
 fn recorder(world: &Shared, settings: Settings) -> Recorder {
-    recorder_with(world, settings, None)
+    recorder_on(world, settings, None, host())
 }
 
-fn recorder_with(world: &Shared, settings: Settings, usage: Option<Arc<dyn UsageStore>>) -> Recorder {
+fn recorder_on(
+    world: &Shared,
+    settings: Settings,
+    usage: Option<Arc<dyn UsageStore>>,
+    host: Arc<dyn Host>,
+) -> Recorder {
     let (mut log, mut clock) = (MockLogSink::new(), MockClock::new());
     let told = world.clone();
     log.expect_emit().returning(move |event| {
@@ -110,7 +131,7 @@ fn recorder_with(world: &Shared, settings: Settings, usage: Option<Arc<dyn Usage
     let settings = Settings { level: Level::Dumps, ..settings };
     Recorder::new(
         settings,
-        Adapters { log: Some(log), dumps: Some(dumps), usage, clock: Arc::new(clock), host: host() },
+        Adapters { log: Some(log), dumps: Some(dumps), usage, clock: Arc::new(clock), host },
     )
 }
 
@@ -207,9 +228,11 @@ fn outputs_that_would_take_space_that_is_to_stay_free_are_skipped() {
 
 /// Records into a session of which others have used one call.
 fn sharing(world: &Shared, max_count: u64) -> Recorder {
-    world.lock().unwrap().usage = Some(Usage { calls: 1, bytes: 100 });
     let limits = Limits { max_count, ..Limits::default() };
-    recorder_with(world, Settings { limits, ..Settings::default() }, Some(Arc::new(usage_store(world))))
+    let settings = Settings { limits, ..Settings::default() };
+    let recorder = recorder_on(world, settings, Some(counting(world)), host());
+    world.lock().unwrap().usage = Some(Usage { calls: 1, bytes: 100 });
+    recorder
 }
 
 #[test]
@@ -247,11 +270,62 @@ fn p13_what_cannot_be_given_back_stays_counted_and_is_told() {
     world.lock().unwrap().usage = None;
     call.fail(|| RecordedError { kind: "error".to_owned(), type_name: String::new(), text: "no".to_owned() });
     assert_eq!(counts(&recorder), [(Ending::Failed, 1)]);
-    let notices = world.lock().unwrap().notices.clone();
-    assert!(notices[0].contains("rms_norm: 0 calls and "), "{notices:?}");
+    let losses = recorder.health().losses().unwrap();
+    let says = "none of 1 calls is lost; giving back to the limits failed once, first: 0 calls and ";
+    assert!(losses.starts_with(says), "{losses}");
+    assert!(losses.ends_with(" bytes stay counted as used: failed to lock dumps: no space"), "{losses}");
+}
+
+/// Is another process from a moment on, as a forked child is.
+#[derive(Debug)]
+struct Forking(Mutex<Arc<Process>>);
+
+impl Host for Forking {
+    fn process(&self) -> Arc<Process> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+#[test]
+fn p13_a_child_gives_nothing_back_that_its_parent_took() {
+    let process = |id, token: &str| Arc::new(Process { id, host: "node".into(), token: token.into() });
+    let world = Shared::default();
+    let host = Arc::new(Forking(Mutex::new(process(7, "01"))));
+    let recorder = recorder_on(&world, Settings::default(), Some(counting(&world)), host.clone());
+    let call = recorder.begin(&CALLSITE, || one(tensor(&[1])));
+    let taken = world.lock().unwrap().usage;
+    *host.0.lock().unwrap() = process(8, "02");
+    call.complete(|| tensor(&[3]).into());
+    assert_eq!(counts(&recorder), [(Ending::Abandoned, 1)]);
+    assert_eq!(world.lock().unwrap().usage, taken, "the parent gives it back, or uses it");
+}
+
+#[test]
+fn p13_a_counter_that_panics_costs_the_application_nothing() {
+    #[derive(Debug)]
+    struct Panics;
+    impl UsageCounter for Panics {
+        fn take(&self, amount: Usage, _: Usage) -> Result<Option<Usage>, SinkError> {
+            Ok(Some(amount))
+        }
+        fn give_back(&self, _: Usage) -> Result<(), SinkError> {
+            panic!("counter")
+        }
+    }
+    #[derive(Debug)]
+    struct Store;
+    impl UsageStore for Store {
+        fn counter(&self) -> Result<Arc<dyn UsageCounter>, SinkError> {
+            Ok(Arc::new(Panics))
+        }
+    }
+    let world = Shared::default();
+    let recorder = recorder_on(&world, Settings::default(), Some(Arc::new(Store)), host());
+    drop(recorder.begin(&CALLSITE, || one(tensor(&[1]))));
+    calls(&recorder, &world, 1, 0.0);
+    assert_eq!(counts(&recorder), [(Ending::Recorded, 1), (Ending::Abandoned, 1)]);
     assert!(
-        notices[0].ends_with(" bytes stay counted as used: failed to lock dumps: no space"),
-        "{notices:?}"
+        recorder.health().losses().unwrap().contains("giving back to the limits failed 2 times, first: ")
     );
 }
 

@@ -353,7 +353,8 @@ fn an_index_that_failed_is_opened_anew() {
     let (_folder, root, sink) = sink();
     record(&sink, &slot(1), &["inputs_saved"]);
     assert!(Arc::ptr_eq(&sink.index().unwrap(), &sink.index().unwrap()), "it stays open");
-    let index = LineFile::that_cannot_sync(sink.folder().unwrap().open_appended(SESSION_FILE).unwrap(), b"");
+    let index =
+        LineFile::that_cannot_sync(sink.folder().unwrap().open_appended(SESSION_FILE).unwrap(), |_| {});
     *locked(&sink.open_session().index) = Some(Arc::new(index));
     assert!(sink.log(&json_line(&slot(2), "inputs_saved")).is_err());
     record(&sink, &slot(2), &["inputs_saved"]);
