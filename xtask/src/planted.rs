@@ -91,6 +91,8 @@ const ROWS: &[Row] = &[
         "unstable::u23_memory_that_changes_while_it_is_written_marks_the_dump"),
     row("check_then_act", "callbox-models", "models", "u15_calls_are_never_more_than_allowed_in_any_order"),
     row("no_line_lock", "callbox-models", "models", "p16_lines_of_processes_stay_whole_in_any_order"),
+    row("limits_synced_line_overwritten", "callbox-sink-fs", "lib",
+        "limits_file::tests::the_last_line_that_is_synced_is_never_written_over"),
     row("limits_given_back_by_a_child", "callbox-core", "lib",
         "recorder::tests_of_failures::p13_a_child_gives_nothing_back_that_its_parent_took"),
     row("limits_unlocked", "callbox-models", "models", "p13_limits_that_are_shared_are_exact_in_any_order"),
