@@ -4,7 +4,7 @@ use std::process;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{PoisonError, RwLock};
 
-use callbox_core::{Callsite, Level, LiveArguments, PendingCall, Recorder, planted};
+use callbox_core::{Callsite, Ending, Level, LiveArguments, PendingCall, Recorder, planted};
 
 use crate::environment::warn;
 
@@ -42,8 +42,8 @@ impl Drop for Guard {
         let health = self.recorder.health();
         if let Some(losses) = health.losses() {
             self.recorder.tell(&format!("callbox: {losses}"));
-            // The log may be what failed.
-            if !health.faults.is_empty() {
+            // The log may be what failed, and a floor of free space is no limit that somebody has set.
+            if !health.faults.is_empty() || health.count(Ending::LowSpace) > 0 {
                 warn(&losses);
             }
         }

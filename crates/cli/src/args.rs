@@ -10,7 +10,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 const EXIT_CODES: &str = "\
 Exit codes:
   0  at least one call passed, and none mismatched, failed or was damaged
-  1  a call mismatched, failed, ended its process or was damaged (with --strict: did not pass)
+  1  a call with a recorded result mismatched, failed or ended its process, or a call was damaged
+     (with --strict: any call that did not pass)
   2  the command line is wrong
   3  the folder cannot be read as a session or a call, or the output not be written
   4  no call passed
@@ -153,6 +154,7 @@ pub(crate) struct IsolateArgs {
     ///
     /// A crash, a hang or running out of memory is the verdict of its call, and the next one goes on: in a new
     /// process, in which the earlier calls on its object are run again. Suspected crashes are always run so.
+    /// --timeout and --memory ask for it too.
     #[arg(long)]
     pub(crate) isolate: bool,
 
@@ -160,13 +162,24 @@ pub(crate) struct IsolateArgs {
     #[arg(long, conflicts_with_all = ["isolate", "timeout", "memory"])]
     pub(crate) no_isolate: bool,
 
-    /// Longest that a call in a process of its own may take; 0: no limit.
-    #[arg(long, value_name = "SECONDS", default_value = "300", value_parser = seconds, allow_negative_numbers = true)]
-    pub(crate) timeout: Duration,
+    /// Longest that a call in a process of its own may take; 0: no limit. Default: 300.
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
+    pub(crate) timeout: Option<Duration>,
 
     /// Most memory that such a process may hold, in GiB. Default: no limit but the system's.
     #[arg(long, value_name = "GB", value_parser = gibibytes, allow_negative_numbers = true)]
     pub(crate) memory: Option<u64>,
+}
+
+impl IsolateArgs {
+    /// Tells whether every call is to run in a process of its own.
+    pub(crate) fn isolates_all(&self) -> bool {
+        self.isolate || self.timeout.is_some() || self.memory.is_some()
+    }
+
+    pub(crate) fn timeout(&self) -> Duration {
+        self.timeout.unwrap_or(Duration::from_secs(300))
+    }
 }
 
 /// How an interrupted replay goes on.
@@ -260,6 +273,18 @@ pub(crate) struct ShowArgs {
     /// Do not run the call: show only what is on disk.
     #[arg(long)]
     pub(crate) no_replay: bool,
+
+    /// Run the call in this process and not in one of its own: for a debugger.
+    #[arg(long, conflicts_with_all = ["no_replay", "timeout", "memory"])]
+    pub(crate) no_isolate: bool,
+
+    /// Longest that the call, and each that it needs before it, may take; 0: no limit.
+    #[arg(long, value_name = "SECONDS", default_value = "300", value_parser = seconds, allow_negative_numbers = true)]
+    pub(crate) timeout: Duration,
+
+    /// Most memory that its process may hold, in GiB. Default: no limit but the system's.
+    #[arg(long, value_name = "GB", value_parser = gibibytes, allow_negative_numbers = true)]
+    pub(crate) memory: Option<u64>,
 
     #[command(flatten)]
     pub(crate) compare: CompareArgs,

@@ -1,6 +1,7 @@
 //! Replaying one recorded call.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::panic::{self, AssertUnwindSafe};
 
 use callbox_core::error::chain;
@@ -89,12 +90,40 @@ impl Replayed {
 #[derive(Debug, Default)]
 pub struct Objects {
     instances: HashMap<(ProcessKey, u64), Object>,
+    /// Objects that may not be what they were: a call on them is damaged and could not be run.
+    missed: HashMap<(ProcessKey, u64), Missed>,
+}
+
+/// A damaged call on an object.
+#[derive(Debug)]
+struct Missed {
+    name: String,
+    /// It was there for what it does to the object.
+    prepares: bool,
 }
 
 #[derive(Debug)]
 struct Object {
     class: String,
     instance: Box<dyn Instance>,
+}
+
+impl Objects {
+    /// Returns the damaged call before this one, on its object.
+    fn missed_before(&self, call: &DumpedCall) -> Option<&Missed> {
+        self.missed.get(&(call.process.clone(), call.self_id?))
+    }
+
+    /// Keeps that a call on an object was not run. Of several, one that prepares the object counts most.
+    fn miss(&mut self, call: &DumpedCall) {
+        let Some(self_id) = call.self_id else { return };
+        let missed = Missed { name: call.function.name().to_owned(), prepares: call.outputs.tensors == 0 };
+        match self.missed.entry((call.process.clone(), self_id)) {
+            Entry::Vacant(entry) => drop(entry.insert(missed)),
+            Entry::Occupied(mut entry) if missed.prepares => drop(entry.insert(missed)),
+            Entry::Occupied(_) => {}
+        }
+    }
 }
 
 /// Replays one call: rebuilds its arguments, runs it, compares its result.
@@ -112,6 +141,15 @@ pub fn replay_from_dump(
     replayed.verdict = match replay(source, executor, objects, options, &mut replayed) {
         Ok(verdict) | Err(verdict) => verdict,
     };
+    let was_run = replayed.arguments.is_some();
+    match (&replayed.verdict, objects.missed_before(call)) {
+        (Verdict::Damaged { .. }, _) if !was_run => objects.miss(&replayed.call),
+        (Verdict::Mismatch | Verdict::Failed { .. }, Some(Missed { name, .. })) => {
+            let reason = format!("its object may be another than it was: {name} before it is damaged");
+            replayed.verdict = Verdict::Skipped { reason };
+        }
+        _ => {}
+    }
     replayed
 }
 
@@ -126,6 +164,7 @@ fn replay(
     let constructed = constructed_object(&replayed.call);
     if let Some(key) = &constructed {
         objects.instances.remove(key);
+        objects.missed.remove(key);
     }
     refuse_unusable(&replayed.call)?;
     let loaded = source.record(&replayed.call).map_err(damaged)?;
@@ -138,25 +177,37 @@ fn replay(
     let findings = &mut replayed.findings;
     let inputs = load(source, &call, Group::Inputs, &record.tensor_info.input_keys, findings)?;
     let compare = options.compare && call.state == CallState::Completed;
-    if compare {
-        replayed.expected_tensors =
-            load(source, &call, Group::Outputs, &record.tensor_info.output_keys, findings)?;
-    }
+    let outputs = match compare {
+        true => load(source, &call, Group::Outputs, &record.tensor_info.output_keys, findings),
+        false => Ok(TensorMap::default()),
+    };
     let contract = executor.contract(&record.function);
+    if outputs.is_err() && (record.self_id.is_none() || contract.is_none()) {
+        return outputs.map(|_| Verdict::NothingCompared);
+    }
     if options.run && contract.is_none() {
         return Err(not_run(&call.state, &ExecError::NoExecutor(record.function.clone()).to_string()));
     }
+    if let Some(Missed { name, prepares: true }) = objects.missed_before(&call) {
+        return Err(not_run(&call.state, &format!("its object was lost: {name}: damaged")));
+    }
     let mut arguments = rebuild::arguments(record, &inputs).map_err(unusable)?;
     drop(inputs);
-    if compare {
-        replayed.expected = Some(rebuild::result(record, &replayed.expected_tensors).map_err(unusable)?);
-    }
+    let outputs = outputs.and_then(|tensors| {
+        if compare {
+            replayed.expected = Some(rebuild::result(record, &tensors).map_err(unusable)?);
+        }
+        replayed.expected_tensors = tensors;
+        Ok(())
+    });
     let Some(contract) = contract.filter(|_| options.run) else {
         replayed.arguments = Some(arguments);
         return Err(not_run(&call.state, "only its arguments were asked for"));
     };
     let result = run(record, &call, executor, objects, &mut arguments);
     let arguments = replayed.arguments.insert(arguments);
+    // It was run for what it does to its object.
+    outputs?;
     let result = match (result, is_incomplete(&call.state)) {
         (Ok(result), false) => replayed.result.insert(result),
         (Ok(result), true) => {
@@ -610,6 +661,42 @@ mod tests {
         assert_eq!(after_constructors(&[("Adder", false)], "Other.add"), gone("Other".to_owned()));
         let replaced = after_constructors(&[("Adder", false), ("Adder", true)], "Adder.add");
         assert_eq!(replaced, gone("Adder".to_owned()));
+        let built_again = [("Adder", true), ("Adder", false)];
+        assert_eq!(after_constructors(&built_again, "Adder.add"), Verdict::Passed);
+    }
+
+    #[test]
+    fn a_damaged_call_costs_those_on_its_object_only_where_it_cannot_be_run() {
+        // The first value is set to 1, then to what the damaged call has, and 1 is added.
+        let check = |inputs: Option<f32>, outputs: Option<f32>| {
+            let mut source = MemorySource::default();
+            let mut push = |name: &str, inputs: Option<f32>, outputs: Option<f32>| {
+                let mut record = sample::record("toy", name);
+                record.self_id = Some(5);
+                record.tensor_info.input_keys = vec!["arg_0".to_owned()];
+                record.tensor_info.output_keys = vec!["result".to_owned()];
+                let tensors = |key, value: Option<f32>| value.map(|value| (key, f32s(&[value])));
+                let (inputs, outputs) = (tensors("arg_0", inputs), tensors("result", outputs));
+                let groups = [(Group::Inputs, inputs.as_slice()), (Group::Outputs, outputs.as_slice())];
+                let groups: Vec<_> = groups.into_iter().filter(|(_, tensors)| !tensors.is_empty()).collect();
+                source.push(record, &groups)
+            };
+            let calls = [
+                push("Adder.__init__", Some(1.0), Some(0.0)),
+                push("Adder.set", inputs, outputs),
+                push("Adder.add", Some(1.0), Some(51.0)),
+            ];
+            let (mut objects, options) = (Objects::default(), ReplayOptions::default());
+            calls.map(|call| replay_from_dump(&source, &call, &mut Toy, &mut objects, &options).verdict)
+        };
+        let [_, set, add] = check(Some(50.0), None);
+        assert!(matches!(set, Verdict::Damaged { .. }), "{set:?}");
+        assert_eq!(add, Verdict::Passed, "it was run all the same");
+        // It returns a tensor, so it may have left the object alone: the next call is tried.
+        let [_, set, add] = check(None, Some(0.0));
+        assert!(matches!(set, Verdict::Damaged { .. }), "{set:?}");
+        let reason = "its object may be another than it was: Adder.set before it is damaged";
+        assert_eq!(add, Verdict::Skipped { reason: reason.to_owned() });
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use callbox_core::error::chain;
-use callbox_core::{DumpSource, SourceError, TensorSerializer};
+use callbox_core::{DumpSource, DumpedCall, SourceError, TensorSerializer};
 use callbox_sink_fs::{FsSource, ReadOptions, SESSION_FILE};
 
 use crate::folder::{Folder, verify_folder};
@@ -20,6 +20,9 @@ pub struct VerifyOptions<'a> {
     /// How files are read.
     pub read: ReadOptions,
 }
+
+/// A call has two records.
+const LINES_OF_A_CALL: usize = 2;
 
 /// Reads every line and every file of tensors of a session, one file at a time, and compares each with whatever tells
 /// what was written: hashes, checksums, and the descriptions in the records.
@@ -39,16 +42,33 @@ pub fn verify(
         verify_folder(&source, &folder, Some(call), &mut report);
         progress(place + 1, session.calls.len());
     }
-    if let Some(listed) = listed {
-        let own = report.totals.records - listed;
-        let is_known = report.damages.iter().any(|damage| damage.file == SESSION_FILE);
-        if own > listed && !is_known {
+    compare_counts(&source, &session.calls, listed, &mut report);
+    Ok(report)
+}
+
+/// Compares the number of records in the index with those of the calls' own files.
+///
+/// A recorder that ends between the two leaves the last one out. More than that was lost since.
+fn compare_counts(source: &FsSource, calls: &[DumpedCall], listed: Option<usize>, report: &mut Report) {
+    let own = report.totals.records - listed.unwrap_or_default();
+    let is_session = calls.iter().any(|call| !source.relative(call).as_os_str().is_empty());
+    let is_known = report.damages.iter().any(|damage| damage.file == SESSION_FILE);
+    if !is_session || is_known {
+        return;
+    }
+    match listed {
+        None | Some(0) if own > LINES_OF_A_CALL => {
+            let what = if listed.is_none() { "it is missing" } else { "it is empty" };
+            let message = format!("{what}, and the calls' own files have {own} records");
+            report.damage(None, "", SESSION_FILE, message);
+        }
+        Some(listed) if own > listed => {
             let message =
                 format!("it has {listed} records, the calls' own files have {own}: some never came here");
             report.note(SESSION_FILE, message);
         }
+        None | Some(_) => {}
     }
-    Ok(report)
 }
 
 /// Reads every line of the index; returns the number of records. `None`: there is no index, as in the folder of one

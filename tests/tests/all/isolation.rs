@@ -177,6 +177,29 @@ fn a_call_that_ends_its_process_is_a_verdict_and_the_next_call_goes_on() {
 }
 
 #[test]
+fn what_a_call_was_given_is_shown_although_it_ends_its_process_again() {
+    let recorded = Recorded::functions(&["segv", "hang"]);
+    for (number, died) in [("1", "crashed (SIGSEGV)"), ("2", "timed out after 1 s")] {
+        let mut command = Command::new(CRASHER);
+        let output =
+            command.arg("show").arg(recorded.dumps()).args([number, "--timeout", "1"]).output().unwrap();
+        let page = text(&output.stdout);
+        assert!(page.contains("arg_0") && page.contains(died), "{page}{}", text(&output.stderr));
+    }
+    recorded.expect_no_process();
+}
+
+#[test]
+fn a_limit_asks_for_processes_of_their_own() {
+    let recorded = Recorded::functions(&["fine", "hang"]);
+    let expected = ["[1] fine ✅ Passed", "[2] hang ❌ Error: timed out after 1 s"];
+    assert_eq!(recorded.verdicts(&["--timeout", "1"]), expected);
+    let recorded = Recorded::functions(&["segv", "fine"]);
+    let expected = ["[1] segv ❌ Error: crashed (SIGSEGV)", "[2] fine ✅ Passed"];
+    assert_eq!(recorded.verdicts(&["--memory", "1"]), expected);
+}
+
+#[test]
 fn a_hang_is_ended_with_what_it_started() {
     let recorded = Recorded::functions(&["breed", "fine"]);
     let verdicts = recorded.verdicts(&["--isolate", "--timeout", "1"]);

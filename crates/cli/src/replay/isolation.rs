@@ -4,12 +4,13 @@ use std::env;
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
-use callbox_core::Session;
+use callbox_core::{Device, Session};
 use callbox_isolate::{Limits, Parts, serve};
 use callbox_replay::{Chain, ExecutorFactory};
 
-use crate::args::{IsolateArgs, ReplayArgs, WORKER, WorkerArgs};
+use crate::args::{IsolateArgs, ReadArgs, WORKER, WorkerArgs};
 use crate::describe;
 use crate::exit::{Exit, Failure};
 use crate::session;
@@ -18,23 +19,24 @@ use crate::session;
 /// call is that may have ended its process before.
 pub(super) fn is_isolated(chain: &Chain, session: &Session, arguments: &IsolateArgs) -> bool {
     let is_suspected = |place: usize| session.calls[place].state.is_suspected_crash();
-    !arguments.no_isolate && (arguments.isolate || chain.steps.iter().any(|step| is_suspected(step.place)))
+    !arguments.no_isolate
+        && (arguments.isolates_all() || chain.steps.iter().any(|step| is_suspected(step.place)))
 }
 
 /// What each process may take.
-pub(super) fn limits(arguments: &IsolateArgs) -> Limits {
-    let time = (!arguments.timeout.is_zero()).then_some(arguments.timeout);
-    Limits { time, memory: arguments.memory }
+pub(crate) fn limits(timeout: Duration, memory: Option<u64>) -> Limits {
+    Limits { time: (!timeout.is_zero()).then_some(timeout), memory }
 }
 
 /// Makes the command of a worker on a session's folder.
-pub(super) fn worker(
+pub(crate) fn worker(
     dir: &Path,
-    arguments: &ReplayArgs,
+    device: Device,
+    read: &ReadArgs,
 ) -> Result<impl Fn() -> Command + Sync + use<>, Failure> {
     let program = this_program()?;
-    let mut options = vec![OsString::from(WORKER), format!("--device={}", arguments.device).into()];
-    if arguments.read.mmap {
+    let mut options = vec![OsString::from(WORKER), format!("--device={}", device).into()];
+    if read.mmap {
         options.push("--mmap".into());
     }
     options.extend(["--".into(), dir.into()]);

@@ -126,7 +126,7 @@ fn binding(arguments: &ReplayArgs, dir: &Path, session: &Session) -> Binding {
     let number = |value: Option<f64>| value.map(|value| value.to_string());
     let flag = |is_set: bool| is_set.then(String::new);
     let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-    let seconds = || isolate.timeout.as_secs_f64().to_string();
+    let seconds = || isolate.timeout().as_secs_f64().to_string();
     let gibibytes = |bytes: u64| (bytes as f64 / (1u64 << 30) as f64).to_string();
     let options = [
         ("--device", Some(arguments.device.to_string())),
@@ -136,7 +136,7 @@ fn binding(arguments: &ReplayArgs, dir: &Path, session: &Session) -> Binding {
         ("--atol", number(compare.atol)),
         ("--parity", flag(compare.parity)),
         ("--nan-differs", flag(compare.nan_differs)),
-        ("--isolate", flag(isolate.isolate)),
+        ("--isolate", flag(isolate.isolates_all())),
         ("--no-isolate", flag(isolate.no_isolate)),
         ("--timeout", (!isolate.no_isolate).then(seconds)),
         ("--memory", isolate.memory.map(gibibytes)),

@@ -27,7 +27,7 @@ use crate::session::{self, Opened};
 use crate::style;
 
 pub(crate) use details::details;
-pub(crate) use isolation::work;
+pub(crate) use isolation::{limits, work, worker};
 use journal::{Interruption, Kept};
 
 /// Replays a session and reports on each call.
@@ -96,8 +96,9 @@ fn replay(
     let Opened { source, session, dir, .. } = opened;
     let comparison = session::comparison(&arguments.compare);
     let options = &ReplayOptions { comparison, ..ReplayOptions::default() };
-    let command = isolation::worker(dir, arguments)?;
-    let isolation = &Isolation { command: &command, limits: isolation::limits(&arguments.isolate) };
+    let command = isolation::worker(dir, arguments.device, &arguments.read)?;
+    let limits = isolation::limits(arguments.isolate.timeout(), arguments.isolate.memory);
+    let isolation = &Isolation { command: &command, limits };
     let death = |(place, report): (&usize, &CallReport)| Some((*place, report.verdict.death()?.clone()));
     let deaths: &BTreeMap<usize, Death> = &earlier.iter().filter_map(death).collect();
 

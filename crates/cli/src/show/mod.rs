@@ -4,14 +4,17 @@ mod object;
 mod page;
 mod table;
 
+use std::collections::BTreeMap;
 use std::io::{BufWriter, Write};
 
 use callbox_core::error::chain;
-use callbox_core::{DumpSource, DumpedCall, Finding, Group, LoadedRecord, SourceError, TensorMap};
-use callbox_replay::{CallReport, ExecutorFactory, ReplayOptions, SequenceOptions, replay_sequence};
+use callbox_core::{Device, DumpSource, DumpedCall, Finding, Group, LoadedRecord, SourceError, TensorMap};
+use callbox_isolate::{Isolation, replay_chain_isolated};
+use callbox_replay::{CallReport, ExecutorFactory, ReplayOptions, chains, replay_chain};
 
 use crate::args::ShowArgs;
 use crate::exit::{Exit, Failure};
+use crate::replay::{limits, worker};
 use crate::session::{self, Opened};
 use crate::{describe, style};
 
@@ -111,25 +114,33 @@ impl<'a> Shown<'a> {
     }
 }
 
-/// Replays the call, and first what its object needs.
+/// Replays the call, and first what its object needs: in a process of its own, since it may be what ended the last one.
 fn replay(
     opened: &Opened,
     call: &DumpedCall,
     arguments: &ShowArgs,
     executors: &ExecutorFactory<'static>,
 ) -> Result<CallReport, Failure> {
-    let executors = session::executors(callbox_core::Device::Cpu, executors)?;
-    let options = SequenceOptions {
-        replay: ReplayOptions {
-            comparison: session::comparison(&arguments.compare),
-            ..ReplayOptions::default()
-        },
-        ..SequenceOptions::default()
-    };
-    let select = |other: &DumpedCall| other.folder == call.folder;
+    let Opened { source, session, dir, .. } = opened;
+    let executors = session::executors(Device::Cpu, executors)?;
+    let comparison = session::comparison(&arguments.compare);
+    let options = ReplayOptions { comparison, ..ReplayOptions::default() };
+    let chains = chains(&session.calls, &|other| other.folder == call.folder);
+    let chain = chains.first().expect("the call is one of the session");
     let mut report = None;
-    replay_sequence(&opened.source, &opened.session, executors, &select, &options, &mut |_, replayed| {
-        report = Some(CallReport::new(replayed, &describe::result));
-    });
-    Ok(report.expect("the call is one of the session"))
+    if arguments.no_isolate {
+        replay_chain(source, session, chain, &mut *executors(), &options, &mut |_, replayed| {
+            report = Some(CallReport::new(replayed, &describe::result));
+            true
+        });
+    } else {
+        let command = worker(dir, Device::Cpu, &arguments.read)?;
+        let limits = limits(arguments.timeout, arguments.memory);
+        let (isolation, none) = (Isolation { command: &command, limits }, BTreeMap::new());
+        replay_chain_isolated(source, session, chain, &isolation, &options, &none, &mut |_, replayed| {
+            report = Some(replayed);
+            true
+        });
+    }
+    Ok(report.expect("the call is selected"))
 }

@@ -263,6 +263,26 @@ fn a_record_of_another_call_fits_neither_the_files_nor_the_index() {
 }
 
 #[test]
+fn an_index_that_is_gone_or_empty_is_named() {
+    let recorded = Recorded::two_calls(&formats()[0], Hashing::Xxh3);
+    let index = recorded.root().join("session.jsonl");
+    let reasons = || -> Vec<_> {
+        recorded.verify().damages.into_iter().map(|damage| (damage.file, damage.reason)).collect()
+    };
+    let named = |what: &str| {
+        vec![("session.jsonl".to_owned(), format!("{what}, and the calls' own files have 4 records"))]
+    };
+    fs::write(&index, "").unwrap();
+    assert_eq!(reasons(), named("it is empty"));
+    fs::remove_file(&index).unwrap();
+    assert_eq!(reasons(), named("it is missing"));
+    // As a recorder leaves it that ends between a call's own line and the session's.
+    fs::remove_dir_all(recorded.call_folder(2)).unwrap();
+    fs::write(&index, "").unwrap();
+    assert_eq!(reasons(), []);
+}
+
+#[test]
 fn a_missing_file_and_a_lost_ending_are_named() {
     let recorded = Recorded::two_calls(&formats()[1], Hashing::Xxh3);
     let metadata = recorded.call_folder(1).join("metadata.jsonl");
