@@ -259,7 +259,9 @@ fn difference(then: &BTreeMap<String, String>, now: &BTreeMap<String, String>) -
     Some(match (then.get(name), now.get(name)) {
         (Some(then), Some(now)) => format!("it has {name} {then}, this one {now}").replace("  ", " "),
         (Some(then), None) => format!("it has {name} {then}, this one has not"),
-        (None, now) => format!("it is without {name} {}", now.map_or("", String::as_str)),
+        (None, now) => {
+            format!("it is without {name} {}", now.map_or("", String::as_str)).trim_end().to_owned()
+        }
     })
 }
 
@@ -347,6 +349,7 @@ mod tests {
             (binding(&changed), &changed, "the session has changed since;"),
             (with("--atol", "3"), &session, "it has --atol 2, this one 3;"),
             (with("--rtol", "1"), &session, "it is without --rtol 1;"),
+            (with("--isolate", ""), &session, "it is without --isolate;"),
             (
                 Binding { options: BTreeMap::new(), ..good.clone() },
                 &session,

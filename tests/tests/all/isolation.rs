@@ -190,6 +190,15 @@ fn what_a_call_was_given_is_shown_although_it_ends_its_process_again() {
 }
 
 #[test]
+fn a_replay_that_died_of_a_call_goes_on_past_it_when_it_is_resumed() {
+    let recorded = Recorded::functions(&["fine", "segv", "fine"]);
+    let died = recorded.replay(&["--jobs", "1"]);
+    assert_eq!(died.status.signal(), Some(Signal::SEGV.as_raw()));
+    let expected = ["[1] fine ✅ Passed", "[2] segv ❌ Error: crashed (SIGSEGV)", "[3] fine ✅ Passed"];
+    assert_eq!(recorded.verdicts(&["--jobs", "1", "--resume"]), expected);
+}
+
+#[test]
 fn a_limit_asks_for_processes_of_their_own() {
     let recorded = Recorded::functions(&["fine", "hang"]);
     let expected = ["[1] fine ✅ Passed", "[2] hang ❌ Error: timed out after 1 s"];

@@ -10,17 +10,19 @@ use callbox_core::{Device, Session};
 use callbox_isolate::{Limits, Parts, serve};
 use callbox_replay::{Chain, ExecutorFactory};
 
-use crate::args::{IsolateArgs, ReadArgs, WORKER, WorkerArgs};
+use crate::args::{ReadArgs, ReplayArgs, WORKER, WorkerArgs};
 use crate::describe;
 use crate::exit::{Exit, Failure};
 use crate::session;
 
 /// Tells whether a chain runs in a process of its own: with `--isolate` each does, otherwise those in which a
-/// call is that may have ended its process before.
-pub(super) fn is_isolated(chain: &Chain, session: &Session, arguments: &IsolateArgs) -> bool {
+/// call is that may have ended its process before. What a replay did not come to that has stopped may be what it died
+/// of, so that runs apart as well when it is resumed.
+pub(super) fn is_isolated(chain: &Chain, session: &Session, arguments: &ReplayArgs) -> bool {
+    let (resumes, arguments) = (arguments.journal.resume, &arguments.isolate);
     let is_suspected = |place: usize| session.calls[place].state.is_suspected_crash();
     !arguments.no_isolate
-        && (arguments.isolates_all() || chain.steps.iter().any(|step| is_suspected(step.place)))
+        && (resumes || arguments.isolates_all() || chain.steps.iter().any(|step| is_suspected(step.place)))
 }
 
 /// What each process may take.

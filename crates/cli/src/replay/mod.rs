@@ -102,7 +102,7 @@ fn replay(
     let death = |(place, report): (&usize, &CallReport)| Some((*place, report.verdict.death()?.clone()));
     let deaths: &BTreeMap<usize, Death> = &earlier.iter().filter_map(death).collect();
 
-    let is_isolated = |chain: &Chain| isolation::is_isolated(chain, session, &arguments.isolate);
+    let is_isolated = |chain: &Chain| isolation::is_isolated(chain, session, arguments);
     // Asked of whole chains: the answer has to be the one that it was before an interruption.
     let isolated: BTreeSet<usize> =
         chains.iter().filter(|chain| is_isolated(chain)).map(first_place).collect();
