@@ -20,8 +20,9 @@ use crate::turn::wait_for_turn;
 pub(crate) const LIMITS_FILE: &str = "session.limits";
 /// Three numbers of twenty digits, a hash of sixteen, three spaces and a newline.
 const LINE: usize = 80;
-/// As many changes can be under way, by processes that wait for the disk, without one waiting under the lock.
-const LINES: usize = 16;
+/// As many changes can be under way, by processes that wait for the disk, without one waiting under the lock. All of them
+/// fit into a page.
+const LINES: usize = 48;
 
 /// The usage that processes share.
 #[derive(Debug)]
@@ -95,7 +96,9 @@ impl LimitsFile {
         let mut bytes = [0; LINES * LINE];
         let len = self.file.read_at(&mut bytes, 0)?;
         let (lines, _) = bytes.as_chunks::<LINE>();
-        let last = lines.iter().filter_map(Change::of_line).max_by_key(|change| change.number);
+        let mut numbered: Vec<_> = lines.iter().filter_map(|line| Some((number_of(line)?, line))).collect();
+        numbered.sort_unstable_by_key(|(number, _)| std::cmp::Reverse(*number));
+        let last = numbered.iter().find_map(|(_, line)| Change::of_line(line));
         // Of the first change there may be a part: whoever wrote it was not told that it is there. After a loss of power
         // there may be zeros.
         if last.is_none() && len > LINE && bytes != [0; LINES * LINE] {
@@ -140,6 +143,11 @@ impl UsageCounter for LimitsFile {
     fn give_back(&self, amount: Usage) -> Result<(), SinkError> {
         self.change(|usage| Some(usage.minus(amount))).map(|_| ())
     }
+}
+
+/// Returns the number that a line begins with, whole or not.
+fn number_of(line: &[u8; LINE]) -> Option<u64> {
+    str::from_utf8(line.split(|byte| *byte == b' ').next()?).ok()?.parse().ok()
 }
 
 impl Change {
