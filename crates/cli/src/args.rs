@@ -162,21 +162,30 @@ pub(crate) struct IsolateArgs {
     #[arg(long, conflicts_with_all = ["isolate", "timeout", "memory"])]
     pub(crate) no_isolate: bool,
 
+    #[command(flatten)]
+    pub(crate) limits: LimitArgs,
+}
+
+impl IsolateArgs {
+    /// Tells whether every call is to run in a process of its own.
+    pub(crate) fn isolates_all(&self) -> bool {
+        self.isolate || self.limits.timeout.is_some() || self.limits.memory.is_some()
+    }
+}
+
+/// What a process may take in which a call runs.
+#[derive(Debug, Args)]
+pub(crate) struct LimitArgs {
     /// Longest that a call in a process of its own may take; 0: no limit. Default: 300.
     #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
-    pub(crate) timeout: Option<Duration>,
+    timeout: Option<Duration>,
 
     /// Most memory that such a process may hold, in GiB. Default: no limit but the system's.
     #[arg(long, value_name = "GB", value_parser = gibibytes, allow_negative_numbers = true)]
     pub(crate) memory: Option<u64>,
 }
 
-impl IsolateArgs {
-    /// Tells whether every call is to run in a process of its own.
-    pub(crate) fn isolates_all(&self) -> bool {
-        self.isolate || self.timeout.is_some() || self.memory.is_some()
-    }
-
+impl LimitArgs {
     pub(crate) fn timeout(&self) -> Duration {
         self.timeout.unwrap_or(Duration::from_secs(300))
     }
@@ -278,13 +287,8 @@ pub(crate) struct ShowArgs {
     #[arg(long, conflicts_with_all = ["no_replay", "timeout", "memory"])]
     pub(crate) no_isolate: bool,
 
-    /// Longest that the call, and each that it needs before it, may take; 0: no limit.
-    #[arg(long, value_name = "SECONDS", default_value = "300", value_parser = seconds, allow_negative_numbers = true)]
-    pub(crate) timeout: Duration,
-
-    /// Most memory that its process may hold, in GiB. Default: no limit but the system's.
-    #[arg(long, value_name = "GB", value_parser = gibibytes, allow_negative_numbers = true)]
-    pub(crate) memory: Option<u64>,
+    #[command(flatten)]
+    pub(crate) limits: LimitArgs,
 
     #[command(flatten)]
     pub(crate) compare: CompareArgs,

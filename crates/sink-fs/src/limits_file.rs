@@ -76,6 +76,19 @@ impl LimitsFile {
         Ok(Some(change))
     }
 
+    /// Syncs what is there when this process comes to the file, so that none of its changes has to wait for that under the
+    /// lock.
+    fn sync_once(&self) -> Result<(), SinkError> {
+        let is_known = self.synced().is_some();
+        if self.durability == Durability::System && !is_known {
+            let changes = self.last()?.map_or(0, |last| last.number + 1);
+            self.file.sync()?;
+            let mut synced = self.synced();
+            *synced = (*synced).max(Some(changes));
+        }
+        Ok(())
+    }
+
     fn synced(&self) -> MutexGuard<'_, Option<u64>> {
         self.synced.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -130,6 +143,7 @@ fn is_safe(synced: Option<u64>, number: u64) -> bool {
 impl UsageCounter for LimitsFile {
     /// The lock is given back before the disk is waited for: others wait for it a moment only.
     fn take(&self, amount: Usage, most: Usage) -> Result<Option<Usage>, SinkError> {
+        self.sync_once()?;
         let Some(taken) = self.change(|usage| usage.plus(amount, most))? else { return Ok(None) };
         if self.durability == Durability::System {
             self.file.sync().map_err(|error| and_undoing(error, self.give_back(amount)))?;

@@ -161,12 +161,12 @@ impl Scenario {
     }
 
     pub(crate) fn max_count(&self) -> usize {
-        match self.is_capped {
-            _ if self.most_calls.is_some() => self.most_calls.unwrap_or_default(),
+        let most = match self.is_capped {
             false => 1000,
             true if self.shares_limits() => self.processes(),
             true => 1,
-        }
+        };
+        self.most_calls.unwrap_or(most)
     }
 
     fn processes(&self) -> usize {

@@ -4,13 +4,12 @@ use std::env;
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 use callbox_core::{Device, Session};
 use callbox_isolate::{Limits, Parts, serve};
 use callbox_replay::{Chain, ExecutorFactory};
 
-use crate::args::{ReadArgs, ReplayArgs, WORKER, WorkerArgs};
+use crate::args::{LimitArgs, ReadArgs, ReplayArgs, WORKER, WorkerArgs};
 use crate::describe;
 use crate::exit::{Exit, Failure};
 use crate::session;
@@ -26,8 +25,9 @@ pub(super) fn is_isolated(chain: &Chain, session: &Session, arguments: &ReplayAr
 }
 
 /// What each process may take.
-pub(crate) fn limits(timeout: Duration, memory: Option<u64>) -> Limits {
-    Limits { time: (!timeout.is_zero()).then_some(timeout), memory }
+pub(crate) fn limits(arguments: &LimitArgs) -> Limits {
+    let time = Some(arguments.timeout()).filter(|time| !time.is_zero());
+    Limits { time, memory: arguments.memory }
 }
 
 /// Makes the command of a worker on a session's folder.
@@ -37,7 +37,7 @@ pub(crate) fn worker(
     read: &ReadArgs,
 ) -> Result<impl Fn() -> Command + Sync + use<>, Failure> {
     let program = this_program()?;
-    let mut options = vec![OsString::from(WORKER), format!("--device={}", device).into()];
+    let mut options = vec![OsString::from(WORKER), format!("--device={device}").into()];
     if read.mmap {
         options.push("--mmap".into());
     }

@@ -126,7 +126,7 @@ fn binding(arguments: &ReplayArgs, dir: &Path, session: &Session) -> Binding {
     let number = |value: Option<f64>| value.map(|value| value.to_string());
     let flag = |is_set: bool| is_set.then(String::new);
     let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-    let seconds = || isolate.timeout().as_secs_f64().to_string();
+    let seconds = || isolate.limits.timeout().as_secs_f64().to_string();
     let gibibytes = |bytes: u64| (bytes as f64 / (1u64 << 30) as f64).to_string();
     let options = [
         ("--device", Some(arguments.device.to_string())),
@@ -139,7 +139,7 @@ fn binding(arguments: &ReplayArgs, dir: &Path, session: &Session) -> Binding {
         ("--isolate", flag(isolate.isolates_all())),
         ("--no-isolate", flag(isolate.no_isolate)),
         ("--timeout", (!isolate.no_isolate).then(seconds)),
-        ("--memory", isolate.memory.map(gibibytes)),
+        ("--memory", isolate.limits.memory.map(gibibytes)),
     ];
     let set = options.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
     Binding {

@@ -97,7 +97,7 @@ fn replay(
     let comparison = session::comparison(&arguments.compare);
     let options = &ReplayOptions { comparison, ..ReplayOptions::default() };
     let command = isolation::worker(dir, arguments.device, &arguments.read)?;
-    let limits = isolation::limits(arguments.isolate.timeout(), arguments.isolate.memory);
+    let limits = isolation::limits(&arguments.isolate.limits);
     let isolation = &Isolation { command: &command, limits };
     let death = |(place, report): (&usize, &CallReport)| Some((*place, report.verdict.death()?.clone()));
     let deaths: &BTreeMap<usize, Death> = &earlier.iter().filter_map(death).collect();

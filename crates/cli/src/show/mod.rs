@@ -135,7 +135,7 @@ fn replay(
         });
     } else {
         let command = worker(dir, Device::Cpu, &arguments.read)?;
-        let limits = limits(arguments.timeout, arguments.memory);
+        let limits = limits(&arguments.limits);
         let (isolation, none) = (Isolation { command: &command, limits }, BTreeMap::new());
         replay_chain_isolated(source, session, chain, &isolation, &options, &none, &mut |_, replayed| {
             report = Some(replayed);
