@@ -14,12 +14,23 @@ use crate::cargo::{cargo, root};
 struct Part {
     name: &'static str,
     files: &'static [&'static str],
-    /// Packages whose tests run for each change.
+    rounds: &'static [Round],
+}
+
+/// Tests that run for each change that the round before did not notice: quick ones first.
+struct Round {
+    /// Packages whose tests run.
     tests: &'static [&'static str],
+    /// Seconds after which tests that a change made endless count as failed; a run of all takes a tenth of it.
+    timeout: &'static str,
 }
 
 const PARTS: [Part; 2] = [
-    Part { name: "format-pt", files: &["crates/format-pt/src/**/*.rs"], tests: &["callbox-format-pt"] },
+    Part {
+        name: "format-pt",
+        files: &["crates/format-pt/src/**/*.rs"],
+        rounds: &[Round { tests: &["callbox-format-pt"], timeout: "60" }],
+    },
     Part {
         name: "writer",
         files: &[
@@ -38,13 +49,18 @@ const PARTS: [Part; 2] = [
             "crates/sink-fs/src/staged.rs",
             "crates/sink-fs/src/turn.rs",
         ],
-        tests: &["callbox-core", "callbox-sink-fs", "callbox-tests"],
+        rounds: &[
+            Round { tests: &["callbox-core", "callbox-sink-fs"], timeout: "60" },
+            Round { tests: &["callbox-tests"], timeout: "600" },
+        ],
     },
 ];
 /// Results of the last run of each part.
 const OUTPUT: &str = "target/mutants";
-/// Seconds after which tests that a change made endless count as failed; a run of all takes a tenth of it.
-const TIMEOUT: &str = "300";
+/// cargo-mutants' list of what no test noticed.
+const MISSED: &str = "missed.txt";
+/// Without symbols: linking is most of a change's time.
+const PROFILE: &str = "mutants";
 /// The share of changes that should be noticed, in hundredths.
 const WANTED: usize = 90;
 
@@ -53,18 +69,7 @@ pub(crate) fn command(arguments: &[String]) -> Result<(), String> {
     install()?;
     let mut too_few = Vec::new();
     for part in PARTS.iter().filter(|part| options.part.as_deref().is_none_or(|name| name == part.name)) {
-        let output = root().join(OUTPUT).join(part.name);
-        fs::create_dir_all(&output)
-            .map_err(|error| format!("failed to make {}: {error}", output.display()))?;
-        let status = part
-            .command(&output, options.shard.as_deref())
-            .status()
-            .map_err(|error| format!("failed to start cargo-mutants: {error}"))?;
-        let tally = Tally::read(&output.join("mutants.out"))?;
-        // It ends with 2 for changes that were missed, and with 3 where tests had to be stopped.
-        if !matches!(status.code(), Some(0 | 2 | 3)) {
-            return Err(format!("cargo-mutants on {} ended early: {status}; so far {tally}", part.name));
-        }
+        let tally = part.run(options.shard.as_deref())?;
         println!("{}: {tally}", part.name);
         if tally.share() < WANTED {
             too_few.push(part.name);
@@ -103,20 +108,80 @@ impl Options {
 }
 
 impl Part {
-    fn command(&self, output: &Path, shard: Option<&str>) -> Command {
+    fn run(&self, shard: Option<&str>) -> Result<Tally, String> {
+        let mut changes = Changes::Shard(shard);
+        let mut sum = Tally::default();
+        for (at, round) in self.rounds.iter().enumerate() {
+            let output = root().join(OUTPUT).join(self.name).join(format!("round{}", at + 1));
+            fs::create_dir_all(&output)
+                .map_err(|error| format!("failed to make {}: {error}", output.display()))?;
+            let status = self
+                .command(round, &changes, &output)
+                .status()
+                .map_err(|error| format!("failed to start cargo-mutants: {error}"))?;
+            let found = output.join("mutants.out");
+            sum = sum.and(Tally::read(&found)?);
+            // It ends with 2 for changes that were missed, and with 3 where tests had to be stopped.
+            if !matches!(status.code(), Some(0 | 2 | 3)) {
+                return Err(format!("cargo-mutants on {} ended early: {status}; so far {sum}", self.name));
+            }
+            println!("{}, round {}: {sum}", self.name, at + 1);
+            if sum.missed == 0 {
+                break;
+            }
+            changes = Changes::Named(lines(&found.join(MISSED))?);
+        }
+        Ok(sum)
+    }
+
+    fn command(&self, round: &Round, changes: &Changes<'_>, output: &Path) -> Command {
         let mut command = cargo(&["mutants", "--workspace", "--jobs", "1", "--no-times"]);
-        command.args(["--timeout", TIMEOUT, "--output"]).arg(output);
+        command.args(["--profile", PROFILE, "--timeout", round.timeout, "--output"]).arg(output);
         for file in self.files {
             command.args(["--file", file]);
         }
-        command.arg("--test-package").arg(self.tests.join(","));
-        if let Some(shard) = shard {
-            command.args(["--shard", shard, "--sharding", "round-robin"]);
+        command.arg("--test-package").arg(round.tests.join(","));
+        match changes {
+            Changes::Shard(None) => {}
+            Changes::Shard(Some(shard)) => {
+                command.args(["--shard", shard, "--sharding", "round-robin"]);
+            }
+            Changes::Named(names) => {
+                command.args(names.iter().flat_map(|name| ["--re".to_owned(), exactly(name)]));
+            }
         }
         // Documentation's examples take longer than all tests, and say nothing that these do not.
         command.args(["--", "--lib", "--tests"]);
         command
     }
+}
+
+/// What a round tries.
+enum Changes<'a> {
+    /// `k/n`: every n-th change, from the k-th on; all of them without.
+    Shard(Option<&'a str>),
+    /// By cargo-mutants' names: place and change.
+    Named(Vec<String>),
+}
+
+/// Returns a pattern that matches nothing but `name`.
+fn exactly(name: &str) -> String {
+    let mut pattern = String::from("^");
+    for letter in name.chars() {
+        // `\<` and `\>` are edges of words.
+        if letter.is_ascii_punctuation() && !matches!(letter, '<' | '>') {
+            pattern.push('\\');
+        }
+        pattern.push(letter);
+    }
+    pattern.push('$');
+    pattern
+}
+
+fn lines(path: &Path) -> Result<Vec<String>, String> {
+    let text =
+        fs::read_to_string(path).map_err(|error| format!("failed to read {}: {error}", path.display()))?;
+    Ok(text.lines().map(str::to_owned).collect())
 }
 
 /// Installs cargo-mutants where it is missing.
@@ -142,18 +207,23 @@ struct Tally {
 
 impl Tally {
     fn read(folder: &Path) -> Result<Tally, String> {
-        let count = |name: &str| {
-            let path = folder.join(name);
-            let text = fs::read_to_string(&path)
-                .map_err(|error| format!("failed to read {}: {error}", path.display()))?;
-            Ok::<_, String>(text.lines().count())
-        };
+        let count = |name: &str| Ok::<_, String>(lines(&folder.join(name))?.len());
         Ok(Tally {
             caught: count("caught.txt")?,
-            missed: count("missed.txt")?,
+            missed: count(MISSED)?,
             timed_out: count("timeout.txt")?,
             unviable: count("unviable.txt")?,
         })
+    }
+
+    /// Adds a later round, which tried what these missed.
+    fn and(self, later: Tally) -> Tally {
+        Tally {
+            caught: self.caught + later.caught,
+            timed_out: self.timed_out + later.timed_out,
+            unviable: self.unviable + later.unviable,
+            missed: later.missed,
+        }
     }
 
     /// Returns the share that was noticed, in hundredths, rounded down.
@@ -185,6 +255,18 @@ mod tests {
         assert_eq!(tally.share(), 90);
         assert_eq!(Tally::default().share(), 100);
         assert!(tally.to_string().starts_with("90 % of the changes are noticed: 88 caught"));
+    }
+
+    #[test]
+    fn what_a_later_round_notices_was_missed_by_the_one_before() {
+        let first = Tally { caught: 60, missed: 40, timed_out: 1, unviable: 5 };
+        let second = Tally { caught: 30, missed: 8, timed_out: 2, unviable: 0 };
+        assert_eq!(first.and(second), Tally { caught: 90, missed: 8, timed_out: 3, unviable: 5 });
+    }
+
+    #[test]
+    fn a_name_is_a_pattern_of_itself_alone() {
+        assert_eq!(exactly("a.rs:1:2: replace + with <="), r"^a\.rs\:1\:2\: replace \+ with <\=$");
     }
 
     #[test]
