@@ -9,13 +9,14 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0  at least one call passed, and none mismatched, failed or was damaged
-  1  a call with a recorded result mismatched, failed or ended its process, or a call was damaged
-     (with --strict: any call that did not pass)
+  0  nothing speaks against what was recorded
+  1  a call, a file or a conversion is not as it should be
   2  the command line is wrong
   3  the folder cannot be read as a session or a call, or the output not be written
-  4  no call passed
-  5  the device is not available";
+  4  there was nothing to judge by
+  5  the device is not available
+
+`callbox replay --help`, `verify --help` and `convert --help` say what these mean there.";
 
 /// A flight recorder for tensor calls: list, show, replay, verify and convert what FlashInfer or callbox recorded.
 ///
@@ -58,7 +59,15 @@ Examples:
   callbox replay --dir ./dumps --isolate --timeout 60 --memory 8 --resume    # after Ctrl-C
 
 A call that ends its process is told so: crashed (SIGSEGV), timed out after 60 s, out of memory.
-The exit codes are listed in `callbox --help`.";
+
+Exit codes:
+  0  at least one call passed, and none mismatched, failed or was damaged
+  1  a call with a recorded result mismatched, failed or ended its process, or a call was damaged
+     (with --strict: any call that did not pass)
+  2  the command line is wrong
+  3  the folder cannot be read as a session or a call, or the output not be written
+  4  no call passed
+  5  the device is not available";
 
 #[derive(Debug, Args)]
 #[command(after_help = REPLAY_EXAMPLES)]
@@ -340,7 +349,7 @@ Examples:
 
 Exit codes:
   0  something was there to check, and nothing is damaged
-  1  a file is damaged or missing, or a record is lost: each is listed
+  1  a file is damaged or missing or cannot be read, or a record is lost: each is listed
   2  the command line is wrong
   3  the folder cannot be read as a session or a call, or the output not be written
   4  there was nothing to check";

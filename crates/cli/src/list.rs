@@ -126,7 +126,7 @@ impl Columns {
 
 fn print_row(out: &mut dyn Write, row: &Row, columns: &Columns, status: anstyle::Style) -> io::Result<()> {
     let Columns { number, time, process, function, state, inputs, outputs, cut: is_cut } = *columns;
-    let fitted = |cell: &str, room| if is_cut { cut(cell, room) } else { cell.to_owned() };
+    let fitted = |cell: &str, room| if is_cut { cut_group(cell, room) } else { cell.to_owned() };
     let left = format!(
         "{:>number$}  {:<time$}  {:<process$}  {:<function$}",
         row.number,
@@ -145,6 +145,14 @@ fn cut(text: &str, room: usize) -> String {
     }
     let kept: String = text.chars().take(room.saturating_sub(1)).collect();
     format!("{kept}…")
+}
+
+/// Cuts what [`tensors`] wrote: where not even the size is left of it, the size stands alone.
+fn cut_group(text: &str, room: usize) -> String {
+    let mut parts = text.splitn(3, GROUP_GAP);
+    let (Some(count), Some(bytes)) = (parts.next(), parts.next()) else { return cut(text, room) };
+    let is_room = count.len() + GROUP_GAP.len() + bytes.len() < room;
+    if is_room { cut(text, room) } else { cut(bytes, room) }
 }
 
 /// Cuts a name in its middle: the method at its end tells more than the rest of its class.
@@ -187,15 +195,19 @@ fn split(call: &DumpedCall) -> (Details<'_>, Details<'_>) {
     call.tensor_details.split_at(call.inputs.tensors.min(call.tensor_details.len()))
 }
 
+/// Between the count, the size and the shapes of a group.
+const GROUP_GAP: &str = "  ";
+
 /// Writes a group in a few words: `2 tensors  24 KiB  float16 [4, 64], [64]`. A dtype stands until the next.
 fn tensors(summary: &GroupSummary, details: Details<'_>) -> String {
     if summary.tensors == 0 {
         return "-".to_owned();
     }
-    let mut text = format!("{}  {}", units::counted(summary.tensors, "tensor"), units::bytes(summary.bytes));
+    let count = units::counted(summary.tensors, "tensor");
+    let mut text = format!("{count}{GROUP_GAP}{}", units::bytes(summary.bytes));
     let mut dtype = "";
     for (place, (_, meta)) in details.iter().enumerate() {
-        text.push_str(if place == 0 { "  " } else { ", " });
+        text.push_str(if place == 0 { GROUP_GAP } else { ", " });
         if meta.dtype != dtype {
             dtype = &meta.dtype;
             text.push_str(&style::clean(dtype.trim_start_matches("torch.")));
@@ -261,11 +273,12 @@ fn print_summary(
     }
     writeln!(out, ". {}.", units::bytes(bytes))?;
     let dir = style::shell(&arguments.dir.to_string_lossy());
-    let damaged = calls.iter().rfind(|(_, call)| call.state.damage().is_some()).map(|(number, _)| *number);
-    match (suspects.last().copied().or(damaged), calls.first()) {
+    let is_damaged = calls.iter().any(|(_, call)| call.state.damage().is_some());
+    match (suspects.last(), calls.is_empty()) {
+        (_, true) => Ok(()),
         (Some(number), _) => writeln!(out, "{program} show {dir} {number}"),
-        (None, Some(_)) => writeln!(out, "{program} replay --dir {dir}"),
-        (None, None) => Ok(()),
+        (None, _) if is_damaged => writeln!(out, "{program} verify {dir}"),
+        (None, _) => writeln!(out, "{program} replay --dir {dir}"),
     }
 }
 
@@ -356,5 +369,21 @@ mod tests {
         assert_eq!(cut("abcdef", 4), "abc…");
         assert_eq!(cut("abcdef", 6), "abcdef");
         assert_eq!(cut_middle("Wrapper.plan", 10), "Wrap….plan");
+    }
+
+    #[test]
+    fn of_a_group_the_size_is_told_in_the_least_room() {
+        let text = "2 tensors  34 KiB  float16 [4, 64], [64]";
+        for (room, cell) in [
+            (40, text),
+            (22, "2 tensors  34 KiB  fl…"),
+            (18, "2 tensors  34 KiB…"),
+            (17, "34 KiB"),
+            (6, "34 KiB"),
+            (4, "34 …"),
+        ] {
+            assert_eq!(cut_group(text, room), cell, "{room}");
+        }
+        assert_eq!(cut_group("-", 1), "-");
     }
 }

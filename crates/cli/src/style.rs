@@ -105,6 +105,11 @@ pub(crate) fn red() -> Style {
     RED
 }
 
+/// Returns the style of what may be well or not.
+pub(crate) fn yellow() -> Style {
+    YELLOW
+}
+
 /// Returns the style of a verdict.
 pub(crate) fn verdict(verdict: &Verdict) -> Style {
     match verdict {

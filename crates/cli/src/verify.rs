@@ -61,7 +61,10 @@ fn print_folder(out: &mut dyn Write, damages: &[Damage], width: usize) -> io::Re
         "" => String::new(),
         folder => format!("  {}", style::clean(folder)),
     };
-    let label = style::paint(style::red().bold(), "damaged");
+    let label = match damages.iter().all(|damage| damage.is_unread) {
+        true => style::paint(style::yellow().bold(), "unreadable"),
+        false => style::paint(style::red().bold(), "damaged"),
+    };
     writeln!(out, "{label}{number}{folder}")?;
     let files: Vec<_> = damages.iter().map(|damage| style::clean(&damage.file)).collect();
     let column = files.iter().map(|file| file.chars().count()).max().unwrap_or_default().min(width / 3);
@@ -86,13 +89,7 @@ fn summary(report: &Report) -> Vec<String> {
         units::bytes(totals.bytes),
         units::counted(totals.records, "record")
     );
-    let found = match report.damaged_files() {
-        _ if !report.has_checked() && report.damages.is_empty() => "there was nothing to check".to_owned(),
-        0 => "nothing is damaged".to_owned(),
-        1 => "1 file is damaged or missing".to_owned(),
-        files => format!("{} files are damaged or missing", units::count(files)),
-    };
-    let mut lines = vec![format!("{looked_at}: {found}.")];
+    let mut lines = vec![format!("{looked_at}: {}.", found(report))];
     let counts = [
         (totals.files_without_hash, "file", "without a hash"),
         (totals.files_not_hashed, "file", "with a hash of an unknown kind"),
@@ -117,6 +114,23 @@ fn summary(report: &Report) -> Vec<String> {
     lines
 }
 
+/// Says in a few words what is damaged, and of what nothing is known.
+fn found(report: &Report) -> String {
+    let damaged = match report.damaged_files() {
+        _ if !report.has_checked() && report.damages.is_empty() => {
+            return "there was nothing to check".to_owned();
+        }
+        0 => "nothing is damaged".to_owned(),
+        1 => "1 file is damaged or missing".to_owned(),
+        files => format!("{} files are damaged or missing", units::count(files)),
+    };
+    match report.unread_files() {
+        0 => damaged,
+        1 => format!("{damaged}, 1 file cannot be read"),
+        files => format!("{damaged}, {} files cannot be read", units::count(files)),
+    }
+}
+
 #[derive(Serialize)]
 struct VerifyJson<'a> {
     callbox: &'static str,
@@ -135,6 +149,8 @@ struct DamageJson<'a> {
     folder: &'a str,
     file: &'a str,
     reason: &'a str,
+    /// It could not be read: nothing is known of what is in it.
+    is_unread: bool,
 }
 
 #[derive(Serialize)]
@@ -145,6 +161,7 @@ struct SummaryJson {
     tensors: usize,
     records: usize,
     damaged_files: usize,
+    unread_files: usize,
     files_agree: usize,
     files_without_hash: usize,
     files_not_hashed: usize,
@@ -161,11 +178,12 @@ fn print_json(out: &mut dyn Write, arguments: &VerifyArgs, report: &Report, exit
         damages: report
             .damages
             .iter()
-            .map(|Damage { call, folder, file, reason }| DamageJson {
+            .map(|Damage { call, folder, file, reason, is_unread }| DamageJson {
                 number: call.map(|call| call + 1),
                 folder,
                 file,
                 reason,
+                is_unread: *is_unread,
             })
             .collect(),
         notes: json::findings(&report.notes),
@@ -176,6 +194,7 @@ fn print_json(out: &mut dyn Write, arguments: &VerifyArgs, report: &Report, exit
             tensors: totals.tensors,
             records: totals.records,
             damaged_files: report.damaged_files(),
+            unread_files: report.unread_files(),
             files_agree: totals.files_agree,
             files_without_hash: totals.files_without_hash,
             files_not_hashed: totals.files_not_hashed,

@@ -55,6 +55,11 @@ impl Budget {
         self.limits
     }
 
+    /// Says whose calls and bytes are counted, where these are not this process's alone.
+    pub(crate) fn whose(&self) -> &'static str {
+        if self.shared.is_some() { " by all processes of the session" } else { "" }
+    }
+
     /// Returns the calls dumped, or being dumped, by this process.
     #[cfg(test)]
     pub(crate) fn calls(&self) -> u64 {
@@ -194,6 +199,7 @@ mod tests {
     fn what_is_not_spent_goes_back() {
         let budget = budget(1, 100);
         let mut first = budget.take_call().unwrap().unwrap();
+        assert_eq!((first.number(), first.limits().max_bytes), (1, 100));
         assert!(budget.take_call().unwrap().is_none());
         assert!(first.grow(100).unwrap() && !first.grow(1).unwrap());
         first.spend(30);
@@ -206,6 +212,14 @@ mod tests {
         drop(second);
         assert_eq!((budget.calls(), budget.bytes()), (1, 30));
         assert!(budget.take_call().unwrap().is_none());
+    }
+
+    #[test]
+    fn calls_are_numbered_as_they_are_taken() {
+        let budget = budget(3, 0);
+        let taken: Vec<_> = (0..3).map(|_| budget.take_call().unwrap().unwrap()).collect();
+        assert_eq!(taken.iter().map(Reservation::number).collect::<Vec<_>>(), [1, 2, 3]);
+        assert_eq!(budget.limits().max_count, 3);
     }
 
     #[test]

@@ -469,3 +469,15 @@ pub(crate) fn plan_inputs(
     }
     sink.plan(&tensor_group(Group::Inputs, inputs)).map(Some)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_may_take_itself_and_a_newline_before_it_in_both_files() {
+        let line = Line::new(b"{}\n".to_vec());
+        assert_eq!(opening_bytes(&line), 4);
+        assert_eq!(reserve_of(&line), 2 * 4 + 2 * (4 + CLOSING_EXTRA_BYTES));
+    }
+}

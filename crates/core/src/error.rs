@@ -201,6 +201,9 @@ pub enum ExecError {
         #[source]
         source: Cause,
     },
+    /// The function or its executor panicked.
+    #[error("panicked: {0}")]
+    Panicked(String),
     /// The function itself returned an error.
     #[error("an error of its own: {0}")]
     Returned(String),

@@ -266,7 +266,9 @@ fn ended(
     match last.and_then(|index| rest.steps.get(index + next)) {
         Some(step) => Attempt::Died { step: *step, death, printed },
         None => {
-            let printed = printed.lines().last().map_or(String::new(), |line| format!(": {line}"));
+            // Behind a panic's message Rust says how to learn more of it.
+            let last = printed.lines().rfind(|line| !line.starts_with("note: "));
+            let printed = last.map_or(String::new(), |line| format!(": {line}"));
             Attempt::Broken(format!("its process ended before the call: {death}{printed}"))
         }
     }

@@ -358,7 +358,7 @@ fn run(
     panic::catch_unwind(body).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
         let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-        Err(ExecError::Device(format!("the executor panicked: {}", text.unwrap_or_default()).into()))
+        Err(ExecError::Panicked(text.unwrap_or_else(|| "without a message".to_owned())))
     })
 }
 
@@ -557,7 +557,7 @@ mod tests {
     fn an_error_and_a_panic_are_verdicts_of_their_call() {
         assert_eq!(none_returned("fail", None), Verdict::Failed { error: "argument `y` is missing".into() });
         let Verdict::Failed { error } = none_returned("panic", None) else { panic!("not failed") };
-        assert!(error.ends_with("the executor panicked: out of luck"), "{error}");
+        assert!(error.ends_with("panicked: out of luck"), "{error}");
     }
 
     #[test]

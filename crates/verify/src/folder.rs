@@ -2,10 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use callbox_core::error::chain;
-use callbox_core::{
-    CallRecord, CallState, DumpSource, DumpedCall, ExecutionStatus, Finding, Group, Quoted, SourceError,
-};
+use callbox_core::{CallRecord, CallState, DumpSource, DumpedCall, ExecutionStatus, Finding, Group, Quoted};
 use callbox_sink_fs::{Entry, EntryKind, FLUSHES_FOLDER, FsSource, HashCheck, METADATA_FILE};
 
 use crate::report::Report;
@@ -33,7 +30,7 @@ pub(crate) fn verify_folder(
         Ok(entries) => look(source, folder, listed, entries, report),
         // What is no folder the session's listing tells of.
         Err(_) if listed.is_some_and(|call| call.state.damage().is_some()) => {}
-        Err(error) => report.damage(Some(folder.call), &folder.name, "", chain(&error)),
+        Err(error) => report.failed(Some(folder.call), &folder.name, "", &error),
     }
     let known = report.damages.len() > before;
     match listed.map(|call| &call.state) {
@@ -122,7 +119,7 @@ fn records(source: &FsSource, folder: &Folder, report: &mut Report) -> Vec<Findi
             return Vec::new();
         }
         Err(error) => {
-            report.damage(Some(folder.call), &folder.name, METADATA_FILE, without_path(&error));
+            report.failed(Some(folder.call), &folder.name, METADATA_FILE, &error);
             return Vec::new();
         }
     };
@@ -157,7 +154,7 @@ fn file(
         Ok(None) => {
             return report.damage(Some(folder.call), &folder.name, name, "it went away while it was read");
         }
-        Err(error) => return report.damage(Some(folder.call), &folder.name, name, without_path(&error)),
+        Err(error) => return report.failed(Some(folder.call), &folder.name, name, &error),
     };
     // What the hash of the whole file covers needs no checksum.
     let unchecked = if check == HashCheck::Agrees { &[] } else { tensors.unchecked() };
@@ -250,18 +247,5 @@ fn flushes(source: &FsSource, folder: &Folder, place: &str, report: &mut Report)
         let Some(name) = entry.name.as_deref() else { continue };
         let flush = Folder { call: folder.call, path: path.join(name), name: format!("{place}/{name}") };
         verify_folder(source, &flush, None, report);
-    }
-}
-
-/// Says what is wrong with a file whose name is told beside.
-fn without_path(error: &SourceError) -> String {
-    match error {
-        SourceError::Format { source, .. } => chain(source),
-        SourceError::NotAsWritten { what, recorded, found, .. } => {
-            format!("its {what} is {found} where {recorded} was written: damaged, or another call's file")
-        }
-        SourceError::Read { source, .. } => format!("failed to read: {source}"),
-        SourceError::UnsafePath { reason, .. } => reason.clone(),
-        other => chain(other),
     }
 }

@@ -1,8 +1,10 @@
 //! What a look at every file came to.
 
-use std::fmt;
+use std::collections::BTreeSet;
+use std::{fmt, io};
 
-use callbox_core::Finding;
+use callbox_core::error::chain;
+use callbox_core::{Finding, SourceError};
 
 /// What a look at every file came to.
 #[derive(Clone, Debug, Default)]
@@ -28,6 +30,9 @@ pub struct Damage {
     pub file: String,
     /// What is wrong, and where in the file: a line, an entry, a tensor.
     pub reason: String,
+    /// It could not be read, for want of a permission or for an error of the disk: nothing is known of what is in
+    /// it.
+    pub is_unread: bool,
 }
 
 /// Counts of what was looked at, and of what could not be told.
@@ -63,10 +68,12 @@ impl Report {
 
     /// Counts the files that are damaged or missing.
     pub fn damaged_files(&self) -> usize {
-        let mut files: Vec<_> = self.damages.iter().map(|damage| (&damage.folder, &damage.file)).collect();
-        files.sort_unstable();
-        files.dedup();
-        files.len()
+        count_files(self.damages.iter().filter(|damage| !damage.is_unread))
+    }
+
+    /// Counts the files that could not be read.
+    pub fn unread_files(&self) -> usize {
+        count_files(self.damages.iter().filter(|damage| damage.is_unread))
     }
 
     pub(crate) fn damage(
@@ -77,11 +84,44 @@ impl Report {
         reason: impl Into<String>,
     ) {
         let (folder, file, reason) = (folder.to_owned(), file.into(), reason.into());
-        self.damages.push(Damage { call, folder, file, reason });
+        self.damages.push(Damage { call, folder, file, reason, is_unread: false });
+    }
+
+    /// Says what is wrong with a file whose name is told beside.
+    pub(crate) fn failed(
+        &mut self,
+        call: Option<usize>,
+        folder: &str,
+        file: impl Into<String>,
+        error: &SourceError,
+    ) {
+        let (folder, file, reason) = (folder.to_owned(), file.into(), without_path(error));
+        let is_unread = matches!(error, SourceError::Read { .. });
+        self.damages.push(Damage { call, folder, file, reason, is_unread });
     }
 
     pub(crate) fn note(&mut self, place: impl Into<String>, message: impl Into<String>) {
         self.notes.push(Finding { place: place.into(), message: message.into() });
+    }
+}
+
+fn count_files<'a>(damages: impl Iterator<Item = &'a Damage>) -> usize {
+    let files: BTreeSet<_> = damages.map(|damage| (&damage.folder, &damage.file)).collect();
+    files.len()
+}
+
+fn without_path(error: &SourceError) -> String {
+    match error {
+        SourceError::Format { source, .. } => chain(source),
+        SourceError::NotAsWritten { what, recorded, found, .. } => {
+            format!("its {what} is {found} where {recorded} was written: damaged, or another call's file")
+        }
+        SourceError::Read { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+            format!("{source}: files are their writer's alone; read them as that user")
+        }
+        SourceError::Read { source, .. } => format!("failed to read: {source}"),
+        SourceError::UnsafePath { reason, .. } => reason.clone(),
+        other => chain(other),
     }
 }
 
@@ -91,5 +131,24 @@ impl fmt::Display for Damage {
         let parts: Vec<&str> =
             [&*self.folder, &*self.file].into_iter().filter(|part| !part.is_empty()).collect();
         write!(f, "{}: {}", parts.join("/"), self.reason)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_read_is_not_called_damaged() {
+        let mut report = Report::default();
+        let read = |kind: io::ErrorKind| SourceError::Read { path: PathBuf::new(), source: kind.into() };
+        report.failed(Some(0), "call", "inputs.pt", &read(io::ErrorKind::PermissionDenied));
+        report.failed(Some(0), "call", "outputs.pt", &read(io::ErrorKind::Other));
+        report.failed(Some(0), "call", "metadata.jsonl", &SourceError::NotASession(PathBuf::new()));
+        assert_eq!((report.damaged_files(), report.unread_files()), (1, 2));
+        let text = report.damages[0].to_string();
+        assert!(text.starts_with("call/inputs.pt: ") && text.ends_with("read them as that user"), "{text}");
     }
 }

@@ -3,7 +3,6 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use callbox_core::error::chain;
 use callbox_core::{DumpSource, DumpedCall, SourceError, TensorSerializer};
 use callbox_sink_fs::{FsSource, ReadOptions, SESSION_FILE};
 
@@ -84,7 +83,7 @@ fn verify_index(source: &FsSource, report: &mut Report) -> Option<usize> {
         }
         Ok(None) => None,
         Err(error) => {
-            report.damage(None, "", SESSION_FILE, chain(&error));
+            report.failed(None, "", SESSION_FILE, &error);
             None
         }
     }

@@ -69,10 +69,17 @@ impl Kept {
             None => default_path(&dir)?,
         };
         let binding = binding(arguments, &dir, session);
+        let is_left = arguments.journal.journal.is_none() && path.exists();
         let (journal, earlier) = match arguments.journal.resume {
             true => Journal::resume(&path, &binding, session)?,
             false => (Journal::create(&path, &binding)?, BTreeMap::new()),
         };
+        if is_left && !arguments.journal.resume && !arguments.isolate.isolates_all() {
+            style::tell(
+                "note: the last replay of this session did not end; if a call ended it, --isolate names that \
+                 call and goes on with the next",
+            );
+        }
         let is_removed = arguments.journal.journal.is_none();
         Ok((Kept { journal: Some(journal), is_removed, count: earlier.len() }, earlier))
     }

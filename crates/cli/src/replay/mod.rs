@@ -6,7 +6,7 @@ mod journal;
 mod report;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, BufWriter, IsTerminal, Write};
+use std::io::{self, BufWriter, IsTerminal};
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -148,8 +148,3 @@ trait Report {
 }
 
 type Out = BufWriter<anstream::AutoStream<io::StdoutLock<'static>>>;
-
-/// Flushes where somebody watches: a line should appear when its call is done.
-fn flush(out: &mut Out) -> io::Result<()> {
-    if io::stdout().is_terminal() { out.flush() } else { Ok(()) }
-}

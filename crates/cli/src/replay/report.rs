@@ -8,7 +8,7 @@ use callbox_replay::{CallReport, Counts, Death};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::{Out, Report, details, flush};
+use super::{Out, Report, details};
 use crate::args::ReplayArgs;
 use crate::exit::Exit;
 use crate::json::{self, CallJson, ComparisonJson};
@@ -46,7 +46,8 @@ impl Report for Lines {
                 writeln!(self.out, "    {line}")?;
             }
         }
-        flush(&mut self.out)
+        // A line should be out when its call is done: somebody watches, or the next call ends this process.
+        self.out.flush()
     }
 
     fn finish(&mut self, counts: &Counts, _: Exit) -> io::Result<()> {

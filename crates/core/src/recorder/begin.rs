@@ -129,7 +129,8 @@ fn try_dump_inputs(
             inner.warn_once(
                 "core: count",
                 &format!(
-                    "{max_count} calls are dumped, the most allowed; further calls are logged, not dumped"
+                    "{max_count} calls are dumped{}, the most allowed; further calls are logged, not dumped",
+                    ledger.budget.whose()
                 ),
             );
             return Err(Ending::OverCount);
@@ -224,10 +225,14 @@ fn not_dumped(inner: &Inner, function: &FunctionName, pass: Pass<'_>, error: Not
     match error.cause {
         NotDumpedCause::OverSize => {
             let limit = inner.settings.limits.max_bytes;
+            let whose = match inner.ledger().budget.whose() {
+                "" => String::new(),
+                whose => format!(" for what is dumped{whose}"),
+            };
             inner.warn_once(
                 "core: size",
                 &format!(
-                    "a call needs more than what is left of {limit} bytes; calls that do not fit are logged, not dumped"
+                    "a call needs more than what is left of {limit} bytes{whose}; calls that do not fit are logged, not dumped"
                 ),
             );
             Ending::OverSize
@@ -258,7 +263,7 @@ pub(super) fn tell_remarks(inner: &Inner, remarks: Vec<Remark>) {
 }
 
 /// Keeps a memory of each device of the call, so that its stream can be waited for when the call has returned.
-fn device_memories(arguments: &LiveArguments<'_>) -> Vec<Arc<dyn DeviceMemory>> {
+pub(super) fn device_memories(arguments: &LiveArguments<'_>) -> Vec<Arc<dyn DeviceMemory>> {
     let keyword = arguments.keyword.iter().map(|(_, value)| value);
     let mut found: Vec<Arc<dyn DeviceMemory>> = Vec::new();
     for value in arguments.positional.iter().chain(keyword) {

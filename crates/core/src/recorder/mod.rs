@@ -10,6 +10,8 @@ mod pending;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
+mod tests_of_details;
+#[cfg(test)]
 mod tests_of_failures;
 
 use std::any::Any;

@@ -34,8 +34,11 @@ pub(super) fn host() -> Arc<dyn Host> {
     Arc::new(host)
 }
 
-fn recorder(level: Level, log: MockLogSink, dumps: MockDumpSink) -> Recorder {
-    let settings = Settings { level, ..Settings::default() };
+pub(super) fn recorder(level: Level, log: MockLogSink, dumps: MockDumpSink) -> Recorder {
+    recorder_with(Settings { level, ..Settings::default() }, log, dumps)
+}
+
+pub(super) fn recorder_with(settings: Settings, log: MockLogSink, dumps: MockDumpSink) -> Recorder {
     let (log, dumps): (Arc<dyn LogSink>, Arc<dyn DumpSink>) = (Arc::new(log), Arc::new(dumps));
     Recorder::new(
         settings,
@@ -242,7 +245,7 @@ fn u06_a_call_whose_stream_fails_afterwards_is_never_completed() {
 }
 
 /// A sink with one slot, and room for what a test expects of the two.
-fn one_slot(slot: MockDumpSlot, mut sink: MockDumpSink) -> MockDumpSink {
+pub(super) fn one_slot(slot: MockDumpSlot, mut sink: MockDumpSink) -> MockDumpSink {
     let slot = Mutex::new(Some(slot));
     sink.expect_open().returning(move |_| Ok(Box::new(slot.lock().unwrap().take().unwrap())));
     sink
@@ -255,7 +258,7 @@ fn capturing() -> MockDeviceMemory {
     memory
 }
 
-fn device_tensor(memory: &dyn DeviceMemory) -> LiveValue<'_> {
+pub(super) fn device_tensor(memory: &dyn DeviceMemory) -> LiveValue<'_> {
     let mut view = TensorView::new(DType::UInt8, Layout::contiguous(&[4]).unwrap(), &[0; 4]).unwrap();
     view.storage.bytes = StorageBytes::Device(memory);
     Value::Tensor(view)
@@ -482,14 +485,7 @@ fn an_error_that_the_size_limit_has_no_room_for_is_cut_and_not_lost() {
     // Room for the lines of a call whose ending is short: twice the first one, and what is reserved for the last.
     let limits = Limits { max_bytes: 2 * 15 + 2 * (15 + 1024), ..Limits::default() };
     let settings = Settings { level: Level::Dumps, limits, ..Settings::default() };
-    let adapters = Adapters {
-        log: Some(Arc::new(log().0)),
-        dumps: Some(Arc::new(one_slot(slot, sink))),
-        usage: None,
-        clock: clock(),
-        host: host(),
-    };
-    let recorder = Recorder::new(settings, adapters);
+    let recorder = recorder_with(settings, log().0, one_slot(slot, sink));
     let pending = recorder.begin(&CALLSITE, || one(Value::int(1)));
     pending.fail(|| RecordedError {
         kind: "error".to_owned(),

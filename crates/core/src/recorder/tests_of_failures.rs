@@ -243,7 +243,24 @@ fn p13_what_others_used_of_a_session_s_limits_counts() {
     assert_eq!(counts(&recorder), [(Ending::Recorded, 2), (Ending::OverCount, 2)]);
     // Two calls of two files of 64 bytes and four lines of 3 bytes; what was reserved besides is given back.
     let usage = Usage { calls: 3, bytes: 100 + 2 * (2 * 64 + 4 * 3) };
-    assert_eq!(world.lock().unwrap().usage, Some(usage));
+    let world = world.lock().unwrap();
+    assert_eq!(world.usage, Some(usage));
+    let says = "callbox: 3 calls are dumped by all processes of the session, the most allowed; further calls are \
+                logged, not dumped";
+    assert_eq!(world.notices, [says]);
+}
+
+#[test]
+fn p13_the_bytes_of_a_session_are_told_to_be_those_of_all_its_processes() {
+    let world = Shared::default();
+    let limits = Limits { max_bytes: 150, ..Limits::default() };
+    let settings = Settings { limits, ..Settings::default() };
+    let recorder = recorder_on(&world, settings, Some(counting(&world)), host());
+    calls(&recorder, &world, 1, 0.0);
+    assert_eq!(counts(&recorder), [(Ending::OverSize, 1)]);
+    let says = "callbox: a call needs more than what is left of 150 bytes for what is dumped by all processes of the \
+                session; calls that do not fit are logged, not dumped";
+    assert_eq!(world.lock().unwrap().notices, [says]);
 }
 
 #[test]
