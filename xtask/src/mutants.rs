@@ -51,7 +51,7 @@ const PARTS: [Part; 2] = [
         ],
         rounds: &[
             Round { tests: &["callbox-core", "callbox-sink-fs"], timeout: "60" },
-            Round { tests: &["callbox-tests"], timeout: "600" },
+            Round { tests: &["callbox-verify", "callbox-tests"], timeout: "600" },
         ],
     },
 ];

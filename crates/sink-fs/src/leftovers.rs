@@ -46,3 +46,49 @@ impl Leftover {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::files::{Files, RealFiles};
+
+    #[test]
+    fn what_could_not_be_removed_is_removed_when_it_can_be() {
+        let dir = TempDir::new().unwrap();
+        let folder: Arc<dyn OpenFolder> = RealFiles.open_folder(dir.path()).unwrap().into();
+        let (full, file) = (dir.path().join("full"), dir.path().join("file"));
+        fs::create_dir(&full).unwrap();
+        for path in [&full.join("in_the_way"), &file] {
+            fs::write(path, b"").unwrap();
+        }
+        let leftovers = Leftovers::default();
+        leftovers.keep(&folder, "full", true);
+        leftovers.keep(&folder, "file", false);
+        leftovers.remove();
+        assert!(full.is_dir() && !file.exists(), "a folder that is not empty stays, and is not forgotten");
+        fs::remove_file(full.join("in_the_way")).unwrap();
+        leftovers.remove();
+        assert!(!full.exists());
+        // What has gone is not asked for again: somebody may have the name now.
+        fs::create_dir(&full).unwrap();
+        leftovers.remove();
+        assert!(full.is_dir());
+    }
+
+    #[test]
+    fn so_many_names_are_kept_and_no_more() {
+        let dir = TempDir::new().unwrap();
+        let folder: Arc<dyn OpenFolder> = RealFiles.open_folder(dir.path()).unwrap().into();
+        let leftovers = Leftovers::default();
+        for number in 0..=MOST {
+            fs::write(dir.path().join(number.to_string()), b"").unwrap();
+            leftovers.keep(&folder, &number.to_string(), false);
+        }
+        leftovers.remove();
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+}

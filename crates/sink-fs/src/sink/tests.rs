@@ -1,11 +1,12 @@
+use std::cell::Cell;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
 use callbox_core::error::chain;
 use callbox_core::{
-    Bytes, DType, DumpSource, Format, FormatError, Group, LoadedTensor, TensorBuf, TensorMap, TensorView,
-    WrittenFile,
+    Bytes, DType, DumpSource, Format, FormatError, Group, Layout, LoadedTensor, StorageId, TensorBuf,
+    TensorMap, TensorView, Usage, WrittenFile,
 };
 use rustix::fs::{CWD, Mode, mkfifoat};
 use tempfile::TempDir;
@@ -360,4 +361,66 @@ fn an_index_that_failed_is_opened_anew() {
     record(&sink, &slot(2), &["inputs_saved"]);
     let text = line(&slot(1), "inputs_saved") + &line(&slot(2), "inputs_saved");
     assert_eq!(fs::read_to_string(root.join("session.jsonl")).unwrap(), text);
+}
+
+#[test]
+fn what_all_processes_used_is_counted_in_one_file_until_that_is_removed() {
+    let (_folder, root, sink) = sink();
+    let most = Usage { calls: 2, bytes: 10 };
+    let take = |counter: &dyn UsageCounter| counter.take(Usage { calls: 1, bytes: 3 }, most).unwrap();
+    let first = sink.counter().unwrap();
+    assert_eq!(take(&*first), Some(Usage { calls: 1, bytes: 3 }));
+    assert!(Arc::ptr_eq(&first, &sink.counter().unwrap()), "it stays open");
+    assert_eq!(take(&*FsSink::new(options(&root)).counter().unwrap()), Some(Usage { calls: 2, bytes: 6 }));
+    assert_eq!(take(&*first), None);
+    fs::remove_file(root.join("session.limits")).unwrap();
+    assert_eq!(take(&*sink.counter().unwrap()), Some(Usage { calls: 1, bytes: 3 }));
+}
+
+#[test]
+fn the_free_space_is_that_of_the_session_s_file_system() {
+    let (folder, _, sink) = sink();
+    let system = rustix::fs::statvfs(folder.path()).unwrap();
+    let (free, told) = (system.f_bavail * system.f_frsize, sink.free_bytes().unwrap().unwrap());
+    // Others write meanwhile.
+    assert!(told / 2 <= free && free / 2 <= told, "{told} of {free}");
+}
+
+/// Memory that is another at each look, for as many looks as there are versions.
+struct Restless(Cell<usize>, Vec<[u8; 4]>);
+
+impl Restless {
+    fn new(versions: u8) -> Restless {
+        Restless(Cell::new(0), (0..versions).map(|version| [version; 4]).collect())
+    }
+}
+
+impl AsRef<[u8]> for Restless {
+    fn as_ref(&self) -> &[u8] {
+        self.0.set(self.0.get() + 1);
+        &self.1[self.0.get().min(self.1.len() - 1)]
+    }
+}
+
+#[test]
+fn u23_a_file_of_memory_that_changed_is_marked_whether_hashes_are_recorded_or_not() {
+    let (_folder, root, _) = sink();
+    for (number, hashing, versions, is_unstable) in [
+        (1, Hashing::Xxh3, 1, false),
+        (2, Hashing::Off, 1, false),
+        (3, Hashing::Xxh3, 200, true),
+        (4, Hashing::Off, 200, true),
+    ] {
+        let sink = FsSink::new(SinkOptions { hashing, ..options(&root) });
+        let (layout, id) = (Layout::contiguous(&[4]).unwrap(), StorageId::new(7));
+        let view = TensorView::held(DType::UInt8, layout, id, Restless::new(versions)).unwrap();
+        let tensors = TensorGroup { stem: Group::Inputs.stem(), tensors: vec![("arg_0", view)] };
+        let mut place = sink.open(&slot(number)).unwrap();
+        let written = place.put(Group::Inputs, &tensors, &sink.plan(&tensors).unwrap()).unwrap();
+        assert_eq!(written.is_unstable, is_unstable, "{hashing} {versions}");
+        assert_eq!(written.hash.is_some(), hashing == Hashing::Xxh3);
+    }
+    let (_, _, sink) = self::sink();
+    let mut place = sink.open(&slot(1)).unwrap();
+    assert!(!put(&sink, &mut *place, Group::Inputs, &[tensor(DType::UInt8)]).unwrap().is_unstable);
 }
