@@ -33,7 +33,7 @@ pub fn run(executors: &ExecutorFactory<'static>) -> ExitCode {
     };
     let outcome = match &cli.command {
         Command::Replay(arguments) => replay::run(arguments, executors, program),
-        Command::List(arguments) => list::run(arguments, program),
+        Command::List(arguments) => list::run(arguments, executors, program),
         Command::Show(arguments) => show::run(arguments, executors, program),
         Command::Convert(arguments) => convert::run(arguments, program),
         Command::Verify(arguments) => verify::run(arguments, program),

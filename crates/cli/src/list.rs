@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufWriter, Write};
 
-use callbox_core::{CallState, DumpedCall, GroupSummary, TensorMeta};
+use callbox_core::{CallState, DumpedCall, Executor, GroupSummary, TensorMeta};
+use callbox_replay::ExecutorFactory;
 use serde::Serialize;
 
 use crate::args::{ListArgs, ReadArgs};
@@ -13,7 +14,11 @@ use crate::session::{self, Opened};
 use crate::{style, units};
 
 /// Lists the calls of a session.
-pub(crate) fn run(arguments: &ListArgs, program: &str) -> Result<Exit, Failure> {
+pub(crate) fn run(
+    arguments: &ListArgs,
+    executors: &ExecutorFactory<'static>,
+    program: &str,
+) -> Result<Exit, Failure> {
     let opened = session::open(&arguments.dir, &ReadArgs { mmap: false })?;
     let filter = session::filter(&arguments.select);
     let calls = opened.session.calls.iter().enumerate();
@@ -27,7 +32,10 @@ pub(crate) fn run(arguments: &ListArgs, program: &str) -> Result<Exit, Failure> 
         return Ok(Exit::Good);
     }
     print_table(&mut out, &calls)?;
-    print_summary(&mut out, &calls, arguments, program)?;
+    print_summary(&mut out, &calls)?;
+    if let Some(command) = next_command(&calls, &*executors()) {
+        writeln!(out, "{program} {}", command.on(&style::shell(&arguments.dir.to_string_lossy())))?;
+    }
     out.flush()?;
     if calls.is_empty() {
         style::tell(&opened.why_nothing());
@@ -238,13 +246,8 @@ fn state_text(state: &CallState) -> &'static str {
     }
 }
 
-/// Ends with what the eye should fall on and the next command to type.
-fn print_summary(
-    out: &mut dyn Write,
-    calls: &[Numbered<'_>],
-    arguments: &ListArgs,
-    program: &str,
-) -> io::Result<()> {
+/// Ends with what the eye should fall on.
+fn print_summary(out: &mut dyn Write, calls: &[Numbered<'_>]) -> io::Result<()> {
     let completed = calls.iter().filter(|(_, call)| call.state == CallState::Completed).count();
     let bytes = calls.iter().map(|(_, call)| call.inputs.bytes.saturating_add(call.outputs.bytes));
     let bytes = bytes.fold(0, u64::saturating_add);
@@ -271,14 +274,38 @@ fn print_summary(
     if unstable > 0 {
         write!(out, ", {} unstable", units::count(unstable))?;
     }
-    writeln!(out, ". {}.", units::bytes(bytes))?;
-    let dir = style::shell(&arguments.dir.to_string_lossy());
+    writeln!(out, ". {}.", units::bytes(bytes))
+}
+
+/// What to type next.
+#[derive(Debug, PartialEq, Eq)]
+enum Next {
+    Show(usize),
+    Verify,
+    Replay,
+}
+
+impl Next {
+    fn on(&self, dir: &str) -> String {
+        match self {
+            Next::Show(number) => format!("show {dir} {number}"),
+            Next::Verify => format!("verify {dir}"),
+            Next::Replay => format!("replay --dir {dir}"),
+        }
+    }
+}
+
+/// Proposes to look at the last call that may have crashed, or else at what is damaged, or to replay what this program
+/// has functions for; where it has none, the first call can be looked at.
+fn next_command(calls: &[Numbered<'_>], executor: &dyn Executor) -> Option<Next> {
+    let suspect = calls.iter().rfind(|(_, call)| call.state.is_suspected_crash());
     let is_damaged = calls.iter().any(|(_, call)| call.state.damage().is_some());
-    match (suspects.last(), calls.is_empty()) {
-        (_, true) => Ok(()),
-        (Some(number), _) => writeln!(out, "{program} show {dir} {number}"),
-        (None, _) if is_damaged => writeln!(out, "{program} verify {dir}"),
-        (None, _) => writeln!(out, "{program} replay --dir {dir}"),
+    let is_known = |(_, call): &Numbered<'_>| executor.contract(&call.function).is_some();
+    match (suspect, calls.first()?) {
+        (Some((number, _)), _) => Some(Next::Show(*number)),
+        (None, _) if is_damaged => Some(Next::Verify),
+        (None, _) if calls.iter().any(is_known) => Some(Next::Replay),
+        (None, (first, _)) => Some(Next::Show(*first)),
     }
 }
 

@@ -1,4 +1,4 @@
-use crate::{callbox, example, text};
+use crate::{call_folder, callbox, copy, example, text};
 
 #[test]
 fn every_call_has_a_line_and_the_suspect_stands_out() {
@@ -36,4 +36,40 @@ fn json_describes_every_tensor() {
         "key": "arg_0", "dtype": "torch.float32", "shape": [4, 4], "stride": [4, 1], "device": "cpu",
     });
     assert_eq!(list["calls"][1]["inputs"], serde_json::json!({ "bytes": 64, "tensors": [tensor] }));
+}
+
+#[test]
+fn what_no_function_is_built_in_for_can_be_looked_at() {
+    let session = example("killed");
+    let ran = callbox(&["list", text(&session), "--only", "echo"]);
+    assert!(ran.stdout().ends_with(&format!("callbox show {} 1\n", text(&session))), "{}", ran.stdout());
+}
+
+#[test]
+fn a_damaged_session_ends_with_the_verify_command() {
+    let session = tempfile::tempdir().unwrap();
+    copy(&example("batch_decode"), session.path());
+    std::fs::remove_file(session.path().join("session.jsonl")).unwrap();
+    let metadata = call_folder(session.path(), "Wrapper.run_call0002").join("metadata.jsonl");
+    std::fs::write(metadata, "no record\n").unwrap();
+    let ran = callbox(&["list", text(session.path())]);
+    assert!(ran.stdout().contains("8 completed, 1 damaged. "), "{}", ran.stdout());
+    assert!(
+        ran.stdout().ends_with(&format!("callbox verify {}\n", text(session.path()))),
+        "{}",
+        ran.stdout()
+    );
+}
+
+#[test]
+fn the_help_of_a_command_says_what_its_exit_codes_mean() {
+    for (command, meaning) in [
+        (vec!["--help"], "  4  there was nothing to judge by\n"),
+        (vec!["replay", "--help"], "  4  no call passed\n"),
+        (vec!["verify", "--help"], "  4  there was nothing to check\n"),
+    ] {
+        let ran = callbox(&command);
+        assert!(ran.stdout().contains(meaning), "{command:?}: {}", ran.stdout());
+        assert_eq!(ran.code(), 0);
+    }
 }

@@ -1,6 +1,6 @@
 use std::fs;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use callbox_core::{Bytes, LoadedTensor, TensorGroup, TensorSerializer};
 use callbox_format_pt::PtSerializer;
@@ -175,8 +175,8 @@ fn the_folder_above_a_session_is_answered_with_the_session() {
 fn a_reader_that_goes_away_does_not_change_the_exit_code() {
     let session = changed_session();
     let mut command = Command::new(env!("CARGO_BIN_EXE_callbox"));
-    let mut child =
-        command.args(["replay", text(session.path())]).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    command.env("XDG_STATE_HOME", session.path().join("state")).stdout(Stdio::piped());
+    let mut child = command.args(["replay", text(session.path())]).spawn().unwrap();
     drop(child.stdout.take());
     assert_eq!(child.wait().unwrap().code(), Some(1));
 }
@@ -185,9 +185,19 @@ fn a_reader_that_goes_away_does_not_change_the_exit_code() {
 fn output_that_cannot_be_written_is_an_ending_of_its_own() {
     let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_callbox"));
-    let ran = command.args(["replay", text(&example("batch_decode"))]).stdout(full).output().unwrap();
+    let state = tempfile::tempdir().unwrap();
+    command.args(["replay", text(&example("batch_decode"))]).env("XDG_STATE_HOME", state.path());
+    let ran = command.stdout(full).output().unwrap();
     assert_eq!(ran.status.code(), Some(3));
     assert!(String::from_utf8(ran.stderr).unwrap().starts_with("callbox: error: failed to write the output"));
+    // Its verdicts were kept, and nobody has them.
+    let again = command.stdout(Stdio::piped()).output().unwrap();
+    assert_eq!(again.status.code(), Some(0));
+    let note =
+        "note: the last replay of this session did not end; if a call ended it, --isolate names that call";
+    assert!(String::from_utf8(again.stderr).unwrap().starts_with(note));
+    let third = command.output().unwrap();
+    assert_eq!(String::from_utf8(third.stderr).unwrap(), "");
 }
 
 #[test]
