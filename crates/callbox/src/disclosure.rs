@@ -24,7 +24,7 @@ fn disclosure(config: &Config, folder: &Path) -> String {
     };
     let bytes = match config.limits.max_bytes {
         u64::MAX => "of any size".to_owned(),
-        bytes => format!("and {} GiB", bytes as f64 / f64::from(1 << 30)),
+        bytes => format!("and {}", size(bytes)),
     };
     let scope = match config.limit_scope {
         LimitScope::Process => "",
@@ -37,6 +37,15 @@ fn disclosure(config: &Config, folder: &Path) -> String {
         patterns(&config.include),
         patterns(&config.exclude),
     )
+}
+
+/// Writes a size in the largest unit that it has one of, to three places.
+fn size(bytes: u64) -> String {
+    let units = [(1u64 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    match units.into_iter().find(|(unit, _)| bytes >= *unit) {
+        Some((unit, name)) => format!("{} {name}", (bytes as f64 / unit as f64 * 1e3).round() / 1e3),
+        None => format!("{bytes} bytes"),
+    }
 }
 
 #[cfg(test)]
@@ -52,5 +61,18 @@ mod tests {
             "level 10 writes the contents of tensors to disk: to dumps_7 as .safetensors files, at most 1000 calls \
              and 20 GiB; include `*norm*`, exclude (none)"
         );
+    }
+
+    #[test]
+    fn a_size_is_told_in_a_unit_that_suits_it() {
+        for (bytes, text) in [
+            (0, "0 bytes"),
+            (1023, "1023 bytes"),
+            (21_474, "20.971 KiB"),
+            (5 << 19, "2.5 MiB"),
+            (20 << 30, "20 GiB"),
+        ] {
+            assert_eq!(size(bytes), text);
+        }
     }
 }
