@@ -10,6 +10,7 @@ use super::tests::{
 use super::*;
 use crate::device::Device;
 use crate::dump_file::{FilePlan, Line, Remark, WrittenFile};
+use crate::event::Event;
 use crate::gate::FailurePolicy;
 use crate::limits::Limits;
 use crate::live::{ArgumentPlace, LiveResult};
@@ -169,4 +170,22 @@ fn a_call_of_which_one_event_is_lost_is_not_recorded() {
         recorder.begin(&CALLSITE, || one(Value::int(1))).complete(|| Value::None.into());
         assert_eq!(recorder.health().count(ending), 1, "{lost:?}");
     }
+}
+
+#[test]
+fn the_log_says_where_a_dump_lies() {
+    let (mut sink, slot) = taking();
+    sink.expect_plan().returning(|_| Ok(plan()));
+    sink.expect_encode().returning(|_| Ok(Line::new(b"{}\n".to_vec())));
+    let told: Arc<Mutex<Vec<String>>> = Arc::default();
+    let (mut log, kept) = (MockLogSink::new(), told.clone());
+    log.expect_emit().returning(move |event| {
+        if let Event::InputsDumped { location, .. } | Event::OutputsDumped { location, .. } = event {
+            kept.lock().unwrap().push((*location).to_owned());
+        }
+        Ok(())
+    });
+    let recorder = recorder(Level::Dumps, log, one_slot(slot, sink));
+    recorder.begin(&CALLSITE, || one(tensor(&[1]))).complete(|| tensor(&[3]).into());
+    assert_eq!(*told.lock().unwrap(), ["dumps/x", "dumps/x"]);
 }
