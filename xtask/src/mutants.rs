@@ -120,7 +120,7 @@ impl Part {
                 .status()
                 .map_err(|error| format!("failed to start cargo-mutants: {error}"))?;
             let found = output.join("mutants.out");
-            sum = sum.and(Tally::read(&found)?);
+            sum = sum.and(Tally::read(&found, &changes)?);
             // It ends with 2 for changes that were missed, and with 3 where tests had to be stopped.
             if !matches!(status.code(), Some(0 | 2 | 3)) {
                 return Err(format!("cargo-mutants on {} ended early: {status}; so far {sum}", self.name));
@@ -162,6 +162,16 @@ enum Changes<'a> {
     Shard(Option<&'a str>),
     /// By cargo-mutants' names: place and change.
     Named(Vec<String>),
+}
+
+impl Changes<'_> {
+    /// Tells whether a change is one of them: cargo-mutants deletes fields of structs too, whatever names it is given.
+    fn has(&self, name: &String) -> bool {
+        match self {
+            Changes::Shard(_) => true,
+            Changes::Named(names) => names.contains(name),
+        }
+    }
 }
 
 /// Returns a pattern that matches nothing but `name`.
@@ -206,8 +216,11 @@ struct Tally {
 }
 
 impl Tally {
-    fn read(folder: &Path) -> Result<Tally, String> {
-        let count = |name: &str| Ok::<_, String>(lines(&folder.join(name))?.len());
+    fn read(folder: &Path, changes: &Changes<'_>) -> Result<Tally, String> {
+        let count = |name: &str| {
+            let found = lines(&folder.join(name))?;
+            Ok::<_, String>(found.iter().filter(|name| changes.has(name)).count())
+        };
         Ok(Tally {
             caught: count("caught.txt")?,
             missed: count(MISSED)?,
@@ -262,6 +275,14 @@ mod tests {
         let first = Tally { caught: 60, missed: 40, timed_out: 1, unviable: 5 };
         let second = Tally { caught: 30, missed: 8, timed_out: 2, unviable: 0 };
         assert_eq!(first.and(second), Tally { caught: 90, missed: 8, timed_out: 3, unviable: 5 });
+    }
+
+    #[test]
+    fn what_was_not_asked_for_is_not_counted() {
+        let (asked, other) = ("a".to_owned(), "b".to_owned());
+        let named = Changes::Named(vec![asked.clone()]);
+        assert!(named.has(&asked) && !named.has(&other));
+        assert!(Changes::Shard(None).has(&other));
     }
 
     #[test]

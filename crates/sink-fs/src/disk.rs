@@ -401,3 +401,50 @@ impl OpenFile for CannotSync {
         self.file.close()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use callbox_core::error::chain;
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::files::RealFiles;
+
+    #[test]
+    fn a_folder_that_another_process_made_meanwhile_is_taken() {
+        let dir = TempDir::new().unwrap();
+        let path = dir.path().join("a/b");
+        for durability in [Durability::Process, Durability::System] {
+            create_with_parents(&RealFiles, &path, durability).unwrap();
+            assert!(path.is_dir());
+        }
+        std::fs::write(dir.path().join("file"), "").unwrap();
+        let error = create_with_parents(&RealFiles, &dir.path().join("file/c"), Durability::Process);
+        assert!(chain(&error.unwrap_err()).ends_with("file/c: Not a directory (os error 20)"));
+    }
+
+    #[test]
+    fn a_folder_syncs_as_it_was_asked_to_and_so_do_those_in_it() {
+        let dir = TempDir::new().unwrap();
+        let files: Arc<dyn Files> = Arc::new(RealFiles);
+        for durability in [Durability::Process, Durability::System] {
+            let folder = Folder::open_or_create(&files, dir.path(), durability).unwrap();
+            let inner = folder.create_folder(&format!("{durability}")).unwrap().unwrap();
+            assert_eq!((folder.durability(), inner.durability()), (durability, durability));
+        }
+    }
+
+    #[test]
+    fn what_could_not_be_removed_is_tried_again_from_the_folder_above() {
+        let dir = TempDir::new().unwrap();
+        let files: Arc<dyn Files> = Arc::new(RealFiles);
+        let folder = Folder::open_or_create(&files, dir.path(), Durability::Process).unwrap();
+        let call = folder.create_folder("call").unwrap().unwrap();
+        let full = dir.path().join("call/full");
+        std::fs::create_dir_all(full.join("in_the_way")).unwrap();
+        assert!(call.remove_folder("full").is_err());
+        std::fs::remove_dir(full.join("in_the_way")).unwrap();
+        folder.remove_leftovers();
+        assert!(!full.exists());
+    }
+}
