@@ -3,6 +3,7 @@
 //! cargo-mutants changes one thing at a time in a copy of the tree and runs the tests of the packages concerned.
 //! `.cargo/mutants.toml` says which changes are left out, and why.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
 use std::path::Path;
@@ -137,9 +138,7 @@ impl Part {
     fn command(&self, round: &Round, changes: &Changes<'_>, output: &Path) -> Command {
         let mut command = cargo(&["mutants", "--workspace", "--jobs", "1", "--no-times"]);
         command.args(["--profile", PROFILE, "--timeout", round.timeout, "--output"]).arg(output);
-        for file in self.files {
-            command.args(["--file", file]);
-        }
+        command.args(changes.files(self).iter().flat_map(|file| ["--file", file]));
         command.arg("--test-package").arg(round.tests.join(","));
         match changes {
             Changes::Shard(None) => {}
@@ -165,11 +164,20 @@ enum Changes<'a> {
 }
 
 impl Changes<'_> {
-    /// Tells whether a change is one of them: cargo-mutants deletes fields of structs too, whatever names it is given.
+    /// Tells whether a change is one of them: cargo-mutants deletes fields of structs too, in all files that it is given,
+    /// whatever names it is given.
     fn has(&self, name: &String) -> bool {
         match self {
             Changes::Shard(_) => true,
             Changes::Named(names) => names.contains(name),
+        }
+    }
+
+    /// Returns the files that hold them, or patterns of these.
+    fn files<'c>(&'c self, part: &Part) -> BTreeSet<&'c str> {
+        match self {
+            Changes::Shard(_) => part.files.iter().copied().collect(),
+            Changes::Named(names) => names.iter().filter_map(|name| name.split(':').next()).collect(),
         }
     }
 }
@@ -283,6 +291,9 @@ mod tests {
         let named = Changes::Named(vec![asked.clone()]);
         assert!(named.has(&asked) && !named.has(&other));
         assert!(Changes::Shard(None).has(&other));
+        let name = |file: &str| format!("{file}:1:2: replace a with b");
+        let named = Changes::Named(vec![name("b.rs"), name("a.rs"), name("b.rs")]);
+        assert_eq!(named.files(&PARTS[0]).into_iter().collect::<Vec<_>>(), ["a.rs", "b.rs"]);
     }
 
     #[test]
