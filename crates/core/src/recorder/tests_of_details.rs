@@ -189,3 +189,17 @@ fn the_log_says_where_a_dump_lies() {
     recorder.begin(&CALLSITE, || one(tensor(&[1]))).complete(|| tensor(&[3]).into());
     assert_eq!(*told.lock().unwrap(), ["dumps/x", "dumps/x"]);
 }
+
+#[test]
+fn a_call_s_place_has_the_moment_of_the_call_in_its_name() {
+    let (mut sink, slot) = taking();
+    sink.expect_encode().returning(|_| Ok(Line::new(b"{}\n".to_vec())));
+    let slot = Mutex::new(Some(slot));
+    sink.expect_open()
+        .withf(|name| name.to_string() == "19700101_000000_000_pid7_rms_norm_call0001")
+        .times(1)
+        .returning(move |_| Ok(Box::new(slot.lock().unwrap().take().unwrap())));
+    let recorder = recorder(Level::Dumps, log().0, sink);
+    recorder.begin(&CALLSITE, || one(Value::int(1))).complete(|| Value::None.into());
+    assert_eq!(recorder.health().count(Ending::Recorded), 1);
+}
