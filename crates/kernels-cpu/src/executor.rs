@@ -4,6 +4,9 @@ use callbox_core::{
     Arguments, Contract, Device, ExecError, Executor, FunctionName, Instance, OwnedValue, Signature,
 };
 
+use callbox_functions::FunctionExecutor;
+
+use crate::kernels::CpuKernels;
 use crate::table::{self, Function, Run, Wrapper};
 
 /// Runs the functions of FlashInfer on the CPU.
@@ -19,10 +22,15 @@ impl Executor for CpuExecutor {
     }
 
     fn contract(&self, function: &FunctionName) -> Option<Contract> {
-        find(function).map(|row| row.contract)
+        let moved = FunctionExecutor::new(CpuKernels).contract(function);
+        moved.or_else(|| find(function).map(|row| row.contract))
     }
 
     fn call(&mut self, function: &FunctionName, arguments: &mut Arguments) -> Result<OwnedValue, ExecError> {
+        let mut moved = FunctionExecutor::new(CpuKernels);
+        if moved.contract(function).is_some() {
+            return moved.call(function, arguments);
+        }
         let row = find(function).ok_or_else(|| ExecError::NoExecutor(function.clone()))?;
         match row.run {
             Run::Function(run) => run(&mut arguments.bind(&Signature::parse(row.signature))?),

@@ -8,9 +8,11 @@ mod fp4;
 mod gemm;
 #[cfg(test)]
 mod hostile;
+mod kernels;
 mod kv_layout;
 mod matmul;
 mod norm;
+mod numbers;
 mod operand;
 mod output;
 mod page;
@@ -23,3 +25,4 @@ mod table;
 mod trial;
 
 pub use executor::CpuExecutor;
+pub use kernels::CpuKernels;

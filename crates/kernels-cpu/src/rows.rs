@@ -1,8 +1,8 @@
 //! A tensor as the rows of its last dimension.
 
-use callbox_core::{Bound, DType, ExecError};
+use callbox_core::{Bound, DType, ExecError, TensorBuf};
 
-use crate::operand;
+use crate::{numbers, operand};
 
 /// The elements of a float tensor `[.., width]`, in f32.
 #[derive(Debug)]
@@ -27,6 +27,17 @@ impl Rows {
         };
         let values = arguments.f32s(name)?;
         Ok(Rows { name, dtype, shape, width, values })
+    }
+
+    /// Copies a problem's rows out.
+    pub(crate) fn of(tensor: &TensorBuf, width: usize) -> Rows {
+        let (dtype, shape) = (tensor.dtype(), tensor.shape().to_vec());
+        Rows { name: "", dtype, shape, width, values: numbers::values(tensor) }
+    }
+
+    /// Rounds the rows once to a tensor of their shape.
+    pub(crate) fn rounded(&self, dtype: DType) -> Result<TensorBuf, ExecError> {
+        numbers::rounded(dtype, &self.shape, &self.values)
     }
 
     /// Reads a tensor `[width]`: one number for each place in a row.

@@ -7,20 +7,11 @@ use std::fmt::Debug;
 
 use callbox_core::{Bound, Contract, ExecError, OwnedValue};
 
-use crate::{activation, attention, cascade, fp4, gemm, norm, page, rope, sampling};
+use crate::{attention, cascade, fp4, gemm, page, rope, sampling};
 
 /// The rows of every family.
-const FAMILIES: &[&[Function]] = &[
-    activation::ROWS,
-    attention::ROWS,
-    cascade::ROWS,
-    fp4::ROWS,
-    gemm::ROWS,
-    norm::ROWS,
-    page::ROWS,
-    rope::ROWS,
-    sampling::ROWS,
-];
+const FAMILIES: &[&[Function]] =
+    &[attention::ROWS, cascade::ROWS, fp4::ROWS, gemm::ROWS, page::ROWS, rope::ROWS, sampling::ROWS];
 
 /// One function, or one method of a wrapper class.
 #[derive(Debug)]

@@ -1,0 +1,85 @@
+//! The port: what a device computes.
+
+use std::fmt::{self, Debug, Display};
+
+use callbox_core::{Device, ExecError, TensorBuf};
+
+use crate::activation::Gate;
+use crate::norm::{AddedAndNormed, FusedAddRmsNorm, LayerNorm, RmsNorm};
+
+/// The kernels of a device: solves the problems that the functions describe.
+///
+/// One method for each kind of problem, and more of them than other ports have: a kernel that a device does not
+/// have costs it no line.
+///
+/// **What a method may trust.** A problem is made by this crate alone, which looked at it: the tensors have the
+/// shapes and the kinds of dtype that its fields name, and copying their elements out takes memory in proportion
+/// to the file that they came from. Tensors may have any strides and offset, the negative mark of
+/// [`Flags`](callbox_core::tensor::Flags), any dtype of their kind, and sizes of zero.
+///
+/// **What `Ok` promises.** Each result is a contiguous tensor that fills its storage, of the shape and the dtype
+/// that the problem asks for. Floats are read as f32, everything is computed in f32, and each number is rounded
+/// once, to nearest with ties to even ([`TensorBuf::from_f32`] does it). A dtype that a kernel does not have is
+/// [`ExecError::Unsupported`].
+pub trait Kernels: Debug + Send {
+    /// Returns the device that the kernels run on.
+    fn device(&self) -> Device;
+
+    /// Tells whether there is a kernel; a function without its kernel is none of this device's.
+    fn has(&self, kernel: Kernel) -> bool;
+
+    /// Normalises rows by their root mean square.
+    fn rms_norm(&mut self, _: &RmsNorm<'_>) -> Result<TensorBuf, ExecError> {
+        Err(Kernel::RmsNorm.missing(self.device()))
+    }
+
+    /// Adds a residual and normalises the sum.
+    fn fused_add_rms_norm(&mut self, _: &FusedAddRmsNorm<'_>) -> Result<AddedAndNormed, ExecError> {
+        Err(Kernel::FusedAddRmsNorm.missing(self.device()))
+    }
+
+    /// Normalises rows by their mean and variance.
+    fn layer_norm(&mut self, _: &LayerNorm<'_>) -> Result<TensorBuf, ExecError> {
+        Err(Kernel::LayerNorm.missing(self.device()))
+    }
+
+    /// Multiplies the activations of one half of each row by the other half.
+    fn gate(&mut self, _: &Gate<'_>) -> Result<TensorBuf, ExecError> {
+        Err(Kernel::Gate.missing(self.device()))
+    }
+}
+
+/// What a device may have: one for each kind of problem, named as its method of [`Kernels`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kernel {
+    /// [`Kernels::rms_norm`].
+    RmsNorm,
+    /// [`Kernels::fused_add_rms_norm`].
+    FusedAddRmsNorm,
+    /// [`Kernels::layer_norm`].
+    LayerNorm,
+    /// [`Kernels::gate`].
+    Gate,
+}
+
+impl Kernel {
+    /// Returns the name of the method.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kernel::RmsNorm => "rms_norm",
+            Kernel::FusedAddRmsNorm => "fused_add_rms_norm",
+            Kernel::LayerNorm => "layer_norm",
+            Kernel::Gate => "gate",
+        }
+    }
+
+    fn missing(self, device: Device) -> ExecError {
+        ExecError::NoKernel { kernel: self.name(), device }
+    }
+}
+
+impl Display for Kernel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
