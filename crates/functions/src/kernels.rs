@@ -5,7 +5,10 @@ use std::fmt::{self, Debug, Display};
 use callbox_core::{Device, ExecError, TensorBuf};
 
 use crate::activation::Gate;
+use crate::fp4::{Fp4Codes, Fp4Product, Fp4Quantize};
+use crate::gemm::Product;
 use crate::norm::{AddedAndNormed, FusedAddRmsNorm, LayerNorm, RmsNorm};
+use crate::rope::{Rope, Turned};
 
 /// The kernels of a device: solves the problems that the functions describe.
 ///
@@ -47,6 +50,26 @@ pub trait Kernels: Debug + Send {
     fn gate(&mut self, _: &Gate<'_>) -> Result<TensorBuf, ExecError> {
         Err(Kernel::Gate.missing(self.device()))
     }
+
+    /// Turns heads by their positions.
+    fn rope(&mut self, _: &Rope<'_>) -> Result<Turned, ExecError> {
+        Err(Kernel::Rope.missing(self.device()))
+    }
+
+    /// Multiplies matrices.
+    fn multiply(&mut self, _: &Product<'_>) -> Result<TensorBuf, ExecError> {
+        Err(Kernel::Multiply.missing(self.device()))
+    }
+
+    /// Multiplies matrices of four-bit codes with scales for their blocks.
+    fn multiply_fp4(&mut self, _: &Fp4Product<'_>) -> Result<TensorBuf, ExecError> {
+        Err(Kernel::MultiplyFp4.missing(self.device()))
+    }
+
+    /// Quantises to four-bit codes with scales for their blocks.
+    fn quantize_fp4(&mut self, _: &Fp4Quantize<'_>) -> Result<Fp4Codes, ExecError> {
+        Err(Kernel::QuantizeFp4.missing(self.device()))
+    }
 }
 
 /// What a device may have: one for each kind of problem, named as its method of [`Kernels`].
@@ -60,6 +83,14 @@ pub enum Kernel {
     LayerNorm,
     /// [`Kernels::gate`].
     Gate,
+    /// [`Kernels::rope`].
+    Rope,
+    /// [`Kernels::multiply`].
+    Multiply,
+    /// [`Kernels::multiply_fp4`].
+    MultiplyFp4,
+    /// [`Kernels::quantize_fp4`].
+    QuantizeFp4,
 }
 
 impl Kernel {
@@ -70,6 +101,10 @@ impl Kernel {
             Kernel::FusedAddRmsNorm => "fused_add_rms_norm",
             Kernel::LayerNorm => "layer_norm",
             Kernel::Gate => "gate",
+            Kernel::Rope => "rope",
+            Kernel::Multiply => "multiply",
+            Kernel::MultiplyFp4 => "multiply_fp4",
+            Kernel::QuantizeFp4 => "quantize_fp4",
         }
     }
 

@@ -3,17 +3,25 @@
 mod activation;
 mod executor;
 mod factors;
+mod fp4;
+mod gemm;
 mod kernels;
 mod kv_layout;
 mod norm;
 mod operand;
 mod output;
+mod rope;
 mod rows;
 mod table;
 
 pub use activation::{Activation, Gate};
 pub use executor::FunctionExecutor;
 pub use factors::Factors;
+pub use fp4::{
+    BlockScales, Fp4Codes, Fp4Product, Fp4Quantize, ScaleFormat, ScaleGrid, ScaleLayout, ScaleRule,
+};
+pub use gemm::{FactorOrder, Product, ProductSizes};
 pub use kernels::{Kernel, Kernels};
 pub use norm::{AddedAndNormed, FusedAddRmsNorm, Gain, LayerNorm, RmsNorm};
+pub use rope::{Angles, Frequencies, Pairing, Rope, Stretch, Turned};
 pub use table::function_names;

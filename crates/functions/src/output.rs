@@ -101,3 +101,9 @@ fn check_rounds(argument: &str, dtype: DType, numel: usize) -> Result<(), ExecEr
     };
     Err(ExecError::Elements { argument: argument.to_owned(), source })
 }
+
+/// Builds a tensor without elements.
+pub(crate) fn empty(dtype: DType, shape: &[usize]) -> Result<TensorBuf, ExecError> {
+    TensorBuf::from_f32(dtype, shape, &[])
+        .map_err(|source| ExecError::Elements { argument: "result".to_owned(), source })
+}

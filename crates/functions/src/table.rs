@@ -8,10 +8,10 @@ use std::fmt::Debug;
 use callbox_core::{Bound, Contract, ExecError, OwnedValue};
 
 use crate::kernels::{Kernel, Kernels};
-use crate::{activation, norm};
+use crate::{activation, fp4, gemm, norm, rope};
 
 /// The rows of every family.
-const FAMILIES: &[&[Function]] = &[activation::ROWS, norm::ROWS];
+const FAMILIES: &[&[Function]] = &[activation::ROWS, fp4::ROWS, gemm::ROWS, norm::ROWS, rope::ROWS];
 
 /// One function, or one method of a wrapper class.
 #[derive(Debug)]

@@ -1,9 +1,12 @@
 //! The kernels of the CPU: each problem goes to the file of its family.
 
 use callbox_core::{Device, ExecError, TensorBuf};
-use callbox_functions::{AddedAndNormed, FusedAddRmsNorm, Gate, Kernel, Kernels, LayerNorm, RmsNorm};
+use callbox_functions::{
+    AddedAndNormed, Fp4Codes, Fp4Product, Fp4Quantize, FusedAddRmsNorm, Gate, Kernel, Kernels, LayerNorm,
+    Product, RmsNorm, Rope, Turned,
+};
 
-use crate::{activation, norm};
+use crate::{activation, fp4, gemm, norm, rope};
 
 /// The kernels of the CPU: all there are.
 ///
@@ -34,5 +37,21 @@ impl Kernels for CpuKernels {
 
     fn gate(&mut self, problem: &Gate<'_>) -> Result<TensorBuf, ExecError> {
         activation::gate(problem)
+    }
+
+    fn rope(&mut self, problem: &Rope<'_>) -> Result<Turned, ExecError> {
+        rope::rope(problem)
+    }
+
+    fn multiply(&mut self, problem: &Product<'_>) -> Result<TensorBuf, ExecError> {
+        gemm::multiply(problem)
+    }
+
+    fn multiply_fp4(&mut self, problem: &Fp4Product<'_>) -> Result<TensorBuf, ExecError> {
+        fp4::multiply(problem)
+    }
+
+    fn quantize_fp4(&mut self, problem: &Fp4Quantize<'_>) -> Result<Fp4Codes, ExecError> {
+        fp4::quantize(problem)
     }
 }

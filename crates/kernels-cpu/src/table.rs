@@ -7,11 +7,10 @@ use std::fmt::Debug;
 
 use callbox_core::{Bound, Contract, ExecError, OwnedValue};
 
-use crate::{attention, cascade, fp4, gemm, page, rope, sampling};
+use crate::{attention, cascade, page, sampling};
 
 /// The rows of every family.
-const FAMILIES: &[&[Function]] =
-    &[attention::ROWS, cascade::ROWS, fp4::ROWS, gemm::ROWS, page::ROWS, rope::ROWS, sampling::ROWS];
+const FAMILIES: &[&[Function]] = &[attention::ROWS, cascade::ROWS, page::ROWS, sampling::ROWS];
 
 /// One function, or one method of a wrapper class.
 #[derive(Debug)]

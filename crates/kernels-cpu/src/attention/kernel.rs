@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use callbox_core::ExecError;
+use callbox_functions::{Frequencies, Pairing, Stretch};
 use rayon::prelude::*;
 
 use super::options::{Encoding, alibi_slope};
@@ -10,7 +11,7 @@ use super::problem::{Problem, Sequence};
 use super::softmax::Rows;
 use super::vectors::{Place, Vectors};
 use crate::matmul::{Matrix, sgemm};
-use crate::rope::{self, Pairing, Turn};
+use crate::rope::Turn;
 
 /// Keys of a block, unless their vectors are very long.
 const BLOCK_KEYS: usize = 512;
@@ -141,8 +142,7 @@ impl Job<'_> {
             return;
         };
         let (width, _) = self.widths();
-        let mut frequencies = rope::frequencies(width, theta);
-        frequencies.iter_mut().for_each(|frequency| *frequency /= scale);
+        let frequencies = Frequencies { theta, stretch: Stretch::Divided { scale } }.of_pairs(width);
         for (index, vector) in vectors.chunks_exact_mut(width).enumerate() {
             Turn::at(position(index), &frequencies).apply(vector, Pairing::Halves);
         }
