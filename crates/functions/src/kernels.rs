@@ -5,6 +5,7 @@ use std::fmt::{self, Debug, Display};
 use callbox_core::{Device, ExecError, TensorBuf};
 
 use crate::activation::Gate;
+use crate::attention::{Attended, Attention};
 use crate::fp4::{Fp4Codes, Fp4Product, Fp4Quantize};
 use crate::gemm::Product;
 use crate::norm::{AddedAndNormed, FusedAddRmsNorm, LayerNorm, RmsNorm};
@@ -70,6 +71,11 @@ pub trait Kernels: Debug + Send {
     fn quantize_fp4(&mut self, _: &Fp4Quantize<'_>) -> Result<Fp4Codes, ExecError> {
         Err(Kernel::QuantizeFp4.missing(self.device()))
     }
+
+    /// Attends queries to keys and values.
+    fn attend(&mut self, _: &Attention<'_>) -> Result<Attended, ExecError> {
+        Err(Kernel::Attend.missing(self.device()))
+    }
 }
 
 /// What a device may have: one for each kind of problem, named as its method of [`Kernels`].
@@ -91,6 +97,8 @@ pub enum Kernel {
     MultiplyFp4,
     /// [`Kernels::quantize_fp4`].
     QuantizeFp4,
+    /// [`Kernels::attend`].
+    Attend,
 }
 
 impl Kernel {
@@ -105,6 +113,7 @@ impl Kernel {
             Kernel::Multiply => "multiply",
             Kernel::MultiplyFp4 => "multiply_fp4",
             Kernel::QuantizeFp4 => "quantize_fp4",
+            Kernel::Attend => "attend",
         }
     }
 

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod activation;
+mod attention;
 mod executor;
 mod factors;
 mod fp4;
@@ -15,6 +16,10 @@ mod rows;
 mod table;
 
 pub use activation::{Activation, Gate};
+pub use attention::{
+    Attended, Attention, Bounds, HeadScales, MaskBits, Operands, Place, PositionEncoding, Sequence, Tokens,
+    Vectors,
+};
 pub use executor::FunctionExecutor;
 pub use factors::Factors;
 pub use fp4::{

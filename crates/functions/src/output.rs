@@ -2,7 +2,7 @@
 
 use callbox_core::elements::ElementError;
 use callbox_core::tensor::Flags;
-use callbox_core::{Bound, DType, DTypeKind, ExecError, OwnedValue, TensorBuf, Value};
+use callbox_core::{Bound, DType, DTypeKind, ExecError, Layout, OwnedValue, TensorBuf, Value};
 
 use crate::operand;
 
@@ -102,8 +102,15 @@ fn check_rounds(argument: &str, dtype: DType, numel: usize) -> Result<(), ExecEr
     Err(ExecError::Elements { argument: argument.to_owned(), source })
 }
 
-/// Builds a tensor without elements.
-pub(crate) fn empty(dtype: DType, shape: &[usize]) -> Result<TensorBuf, ExecError> {
-    TensorBuf::from_f32(dtype, shape, &[])
+/// Rounds row-major f32 values once to a new tensor, where no kernel is needed for it.
+pub(crate) fn rounded(dtype: DType, shape: &[usize], values: &[f32]) -> Result<TensorBuf, ExecError> {
+    TensorBuf::from_f32(dtype, shape, values)
         .map_err(|source| ExecError::Elements { argument: "result".to_owned(), source })
+}
+
+/// Gives a contiguous tensor other sizes of the same product.
+pub(crate) fn reshaped(tensor: &TensorBuf, shape: &[usize]) -> TensorBuf {
+    Layout::contiguous(shape)
+        .and_then(|layout| tensor.with_layout(layout))
+        .expect("a reshaped tensor has the same elements")
 }

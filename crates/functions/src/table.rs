@@ -8,10 +8,11 @@ use std::fmt::Debug;
 use callbox_core::{Bound, Contract, ExecError, OwnedValue};
 
 use crate::kernels::{Kernel, Kernels};
-use crate::{activation, fp4, gemm, norm, rope};
+use crate::{activation, attention, fp4, gemm, norm, rope};
 
 /// The rows of every family.
-const FAMILIES: &[&[Function]] = &[activation::ROWS, fp4::ROWS, gemm::ROWS, norm::ROWS, rope::ROWS];
+const FAMILIES: &[&[Function]] =
+    &[activation::ROWS, attention::ROWS, fp4::ROWS, gemm::ROWS, norm::ROWS, rope::ROWS];
 
 /// One function, or one method of a wrapper class.
 #[derive(Debug)]

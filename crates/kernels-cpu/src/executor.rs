@@ -43,6 +43,10 @@ impl Executor for CpuExecutor {
         constructor: &FunctionName,
         arguments: &mut Arguments,
     ) -> Result<Box<dyn Instance>, ExecError> {
+        let mut moved = FunctionExecutor::new(CpuKernels);
+        if moved.contract(constructor).is_some() {
+            return moved.construct(constructor, arguments);
+        }
         let row = find(constructor).ok_or_else(|| ExecError::NoExecutor(constructor.clone()))?;
         let (Run::Constructor(run), Some((class, _))) = (row.run, row.name.rsplit_once('.')) else {
             return Err(ExecError::NoExecutor(constructor.clone()));

@@ -2,11 +2,11 @@
 
 use callbox_core::{Device, ExecError, TensorBuf};
 use callbox_functions::{
-    AddedAndNormed, Fp4Codes, Fp4Product, Fp4Quantize, FusedAddRmsNorm, Gate, Kernel, Kernels, LayerNorm,
-    Product, RmsNorm, Rope, Turned,
+    AddedAndNormed, Attended, Attention, Fp4Codes, Fp4Product, Fp4Quantize, FusedAddRmsNorm, Gate, Kernel,
+    Kernels, LayerNorm, Product, RmsNorm, Rope, Turned,
 };
 
-use crate::{activation, fp4, gemm, norm, rope};
+use crate::{activation, attention, fp4, gemm, norm, rope};
 
 /// The kernels of the CPU: all there are.
 ///
@@ -53,5 +53,9 @@ impl Kernels for CpuKernels {
 
     fn quantize_fp4(&mut self, problem: &Fp4Quantize<'_>) -> Result<Fp4Codes, ExecError> {
         fp4::quantize(problem)
+    }
+
+    fn attend(&mut self, problem: &Attention<'_>) -> Result<Attended, ExecError> {
+        attention::attend(problem)
     }
 }

@@ -7,10 +7,10 @@ use std::fmt::Debug;
 
 use callbox_core::{Bound, Contract, ExecError, OwnedValue};
 
-use crate::{attention, cascade, page, sampling};
+use crate::{cascade, page, sampling};
 
 /// The rows of every family.
-const FAMILIES: &[&[Function]] = &[attention::ROWS, cascade::ROWS, page::ROWS, sampling::ROWS];
+const FAMILIES: &[&[Function]] = &[cascade::ROWS, page::ROWS, sampling::ROWS];
 
 /// One function, or one method of a wrapper class.
 #[derive(Debug)]

@@ -73,7 +73,7 @@ fn apply_rope(
     let (k, k_heads) = heads(arguments, "k", tokens, width)?;
     if q.numel() == 0 && k.numel() == 0 {
         // The other sizes may be of any magnitude: nothing is computed for them.
-        let empty = |tensor: &TensorBuf| output::empty(tensor.dtype(), tensor.shape());
+        let empty = |tensor: &TensorBuf| output::rounded(tensor.dtype(), tensor.shape(), &[]);
         return Ok(Value::tuple(vec![Value::Tensor(empty(q)?), Value::Tensor(empty(k)?)]));
     }
     let rotary_dim = match arguments.optional_int("rotary_dim")? {
