@@ -6,10 +6,13 @@ use callbox_core::{Device, ExecError, TensorBuf};
 
 use crate::activation::Gate;
 use crate::attention::{Attended, Attention};
+use crate::cascade::{Merge, Merged};
 use crate::fp4::{Fp4Codes, Fp4Product, Fp4Quantize};
 use crate::gemm::Product;
 use crate::norm::{AddedAndNormed, FusedAddRmsNorm, LayerNorm, RmsNorm};
+use crate::page::PageAppend;
 use crate::rope::{Rope, Turned};
+use crate::sampling::{MaskLogits, Renormalise, Softmax};
 
 /// The kernels of a device: solves the problems that the functions describe.
 ///
@@ -76,6 +79,31 @@ pub trait Kernels: Debug + Send {
     fn attend(&mut self, _: &Attention<'_>) -> Result<Attended, ExecError> {
         Err(Kernel::Attend.missing(self.device()))
     }
+
+    /// Merges states of attention.
+    fn merge(&mut self, _: &Merge<'_>) -> Result<Merged, ExecError> {
+        Err(Kernel::Merge.missing(self.device()))
+    }
+
+    /// Writes rows into a paged cache; returns its elements, of its shape and dtype.
+    fn append(&mut self, _: &PageAppend<'_>) -> Result<TensorBuf, ExecError> {
+        Err(Kernel::Append.missing(self.device()))
+    }
+
+    /// Makes probabilities of logits.
+    fn softmax(&mut self, _: &Softmax<'_>) -> Result<TensorBuf, ExecError> {
+        Err(Kernel::Softmax.missing(self.device()))
+    }
+
+    /// Divides the likely tokens' probabilities by their sum.
+    fn renormalise(&mut self, _: &Renormalise<'_>) -> Result<TensorBuf, ExecError> {
+        Err(Kernel::Renormalise.missing(self.device()))
+    }
+
+    /// Keeps the likely tokens' logits.
+    fn mask_logits(&mut self, _: &MaskLogits<'_>) -> Result<TensorBuf, ExecError> {
+        Err(Kernel::MaskLogits.missing(self.device()))
+    }
 }
 
 /// What a device may have: one for each kind of problem, named as its method of [`Kernels`].
@@ -99,6 +127,16 @@ pub enum Kernel {
     QuantizeFp4,
     /// [`Kernels::attend`].
     Attend,
+    /// [`Kernels::merge`].
+    Merge,
+    /// [`Kernels::append`].
+    Append,
+    /// [`Kernels::softmax`].
+    Softmax,
+    /// [`Kernels::renormalise`].
+    Renormalise,
+    /// [`Kernels::mask_logits`].
+    MaskLogits,
 }
 
 impl Kernel {
@@ -114,6 +152,11 @@ impl Kernel {
             Kernel::MultiplyFp4 => "multiply_fp4",
             Kernel::QuantizeFp4 => "quantize_fp4",
             Kernel::Attend => "attend",
+            Kernel::Merge => "merge",
+            Kernel::Append => "append",
+            Kernel::Softmax => "softmax",
+            Kernel::Renormalise => "renormalise",
+            Kernel::MaskLogits => "mask_logits",
         }
     }
 

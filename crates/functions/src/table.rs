@@ -8,11 +8,20 @@ use std::fmt::Debug;
 use callbox_core::{Bound, Contract, ExecError, OwnedValue};
 
 use crate::kernels::{Kernel, Kernels};
-use crate::{activation, attention, fp4, gemm, norm, rope};
+use crate::{activation, attention, cascade, fp4, gemm, norm, page, rope, sampling};
 
 /// The rows of every family.
-const FAMILIES: &[&[Function]] =
-    &[activation::ROWS, attention::ROWS, fp4::ROWS, gemm::ROWS, norm::ROWS, rope::ROWS];
+const FAMILIES: &[&[Function]] = &[
+    activation::ROWS,
+    attention::ROWS,
+    cascade::ROWS,
+    fp4::ROWS,
+    gemm::ROWS,
+    norm::ROWS,
+    page::ROWS,
+    rope::ROWS,
+    sampling::ROWS,
+];
 
 /// One function, or one method of a wrapper class.
 #[derive(Debug)]

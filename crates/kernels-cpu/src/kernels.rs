@@ -3,10 +3,11 @@
 use callbox_core::{Device, ExecError, TensorBuf};
 use callbox_functions::{
     AddedAndNormed, Attended, Attention, Fp4Codes, Fp4Product, Fp4Quantize, FusedAddRmsNorm, Gate, Kernel,
-    Kernels, LayerNorm, Product, RmsNorm, Rope, Turned,
+    Kernels, LayerNorm, MaskLogits, Merge, Merged, PageAppend, Product, Renormalise, RmsNorm, Rope, Softmax,
+    Turned,
 };
 
-use crate::{activation, attention, fp4, gemm, norm, rope};
+use crate::{activation, attention, cascade, fp4, gemm, norm, page, rope, sampling};
 
 /// The kernels of the CPU: all there are.
 ///
@@ -57,5 +58,25 @@ impl Kernels for CpuKernels {
 
     fn attend(&mut self, problem: &Attention<'_>) -> Result<Attended, ExecError> {
         attention::attend(problem)
+    }
+
+    fn merge(&mut self, problem: &Merge<'_>) -> Result<Merged, ExecError> {
+        cascade::merge(problem)
+    }
+
+    fn append(&mut self, problem: &PageAppend<'_>) -> Result<TensorBuf, ExecError> {
+        page::append(problem)
+    }
+
+    fn softmax(&mut self, problem: &Softmax<'_>) -> Result<TensorBuf, ExecError> {
+        sampling::softmax(problem)
+    }
+
+    fn renormalise(&mut self, problem: &Renormalise<'_>) -> Result<TensorBuf, ExecError> {
+        sampling::renormalise(problem)
+    }
+
+    fn mask_logits(&mut self, problem: &MaskLogits<'_>) -> Result<TensorBuf, ExecError> {
+        sampling::mask_logits(problem)
     }
 }

@@ -9,18 +9,14 @@ mod gemm;
 #[cfg(test)]
 mod hostile;
 mod kernels;
-mod kv_layout;
 mod matmul;
 mod norm;
 mod numbers;
-mod operand;
-mod output;
 mod page;
 mod rope;
 mod rows;
 mod sampling;
 mod sum;
-mod table;
 #[cfg(test)]
 mod trial;
 

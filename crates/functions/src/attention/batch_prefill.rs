@@ -7,7 +7,6 @@ use callbox_core::{Bound, ExecError, OwnedValue, Value};
 use super::indptr::{self, PageArguments, PageTable};
 use super::paged;
 use super::plan::Plan;
-use super::problem::Tokens;
 use super::result::LseForm;
 use crate::kernels::Kernels;
 use crate::kv_layout::KvLayout;
