@@ -9,12 +9,13 @@ use callbox_functions::{
 
 use crate::{activation, attention, cascade, fp4, gemm, norm, page, rope, sampling};
 
-/// The kernels of the CPU: all there are.
+/// The kernels of the CPU: all there are, without state.
 ///
-/// They have no state; [`CpuExecutor`](crate::CpuExecutor) runs FlashInfer's functions on them.
+/// [`CpuExecutor`](crate::CpuExecutor) runs FlashInfer's functions on them.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CpuKernels;
 
+#[deny(clippy::missing_trait_methods, reason = "the CPU says that it has every kernel")]
 impl Kernels for CpuKernels {
     fn device(&self) -> Device {
         Device::Cpu
