@@ -1,0 +1,63 @@
+// The table of emulated kernels: one row each, from the very sources that the device's compiler gets.
+#include "kernels.h"
+
+#include <utility>
+
+#include "scheduler.h"
+#include "shim.h"
+
+#include "../kernels/convert.cu"
+#include "../kernels/norm.cu"
+
+namespace {
+
+// Unpacks the parameters of a kernel.
+template <auto kernel>
+struct Unpacked;
+
+template <class... Parameters, void (*kernel)(Parameters...)>
+struct Unpacked<kernel> {
+    static constexpr size_t count = sizeof...(Parameters);
+    static constexpr size_t sizes[] = {sizeof(Parameters)...};
+
+    static void call(void** parameters) { call(parameters, std::index_sequence_for<Parameters...>{}); }
+
+    template <size_t... places>
+    static void call(void** parameters, std::index_sequence<places...>) {
+        kernel(*static_cast<Parameters*>(parameters[places])...);
+    }
+};
+
+}  // namespace
+
+#define ROW(kernel)                                                                                           \
+    CallboxKernel {                                                                                           \
+#kernel,                                                                                              \
+            [](const unsigned* grid, const unsigned* block, unsigned shared_bytes, void** parameters) {       \
+                callbox::run({#kernel, grid, block, shared_bytes, Unpacked<kernel>::call, parameters});       \
+            },                                                                                                \
+            Unpacked<kernel>::sizes, Unpacked<kernel>::count                                                  \
+    }
+
+static const CallboxKernel rows[] = {
+    ROW(decode_f16),
+    ROW(decode_bf16),
+    ROW(decode_e4m3),
+    ROW(decode_e5m2),
+    ROW(decode_e2m1),
+    ROW(encode_f16),
+    ROW(encode_bf16),
+    ROW(encode_e4m3),
+    ROW(encode_e5m2),
+    ROW(encode_e2m1),
+    ROW(rmsnorm_f16),
+    ROW(rmsnorm_bf16),
+    ROW(rmsnorm_f32),
+};
+
+extern "C" const CallboxKernel* callbox_kernels(size_t* count) {
+    *count = sizeof rows / sizeof rows[0];
+    return rows;
+}
+
+extern "C" const char* callbox_last_fault(void) { return callbox::last_fault(); }

@@ -1,0 +1,9 @@
+#![doc = include_str!("../README.md")]
+
+mod argument;
+mod library;
+mod memory;
+
+pub use argument::Argument;
+pub use library::{LIBRARY_VARIABLE, Launch, Library, emulated};
+pub use memory::Memory;

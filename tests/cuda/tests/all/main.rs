@@ -1,0 +1,5 @@
+//! Each kernel, emulated, against the reference.
+
+mod conversions;
+mod norm;
+mod trial;
