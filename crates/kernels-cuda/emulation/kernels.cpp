@@ -6,8 +6,12 @@
 #include "scheduler.h"
 #include "shim.h"
 
+#include "../kernels/activation.cu"
+#include "../kernels/attention.cu"
 #include "../kernels/convert.cu"
 #include "../kernels/norm.cu"
+#include "../kernels/rope.cu"
+#include "../kernels/statistics.cu"
 
 namespace {
 
@@ -53,6 +57,42 @@ static const CallboxKernel rows[] = {
     ROW(rmsnorm_f16),
     ROW(rmsnorm_bf16),
     ROW(rmsnorm_f32),
+    ROW(silu_and_mul_f16),
+    ROW(silu_and_mul_bf16),
+    ROW(silu_and_mul_f32),
+    ROW(gelu_and_mul_f16),
+    ROW(gelu_and_mul_bf16),
+    ROW(gelu_and_mul_f32),
+    ROW(gelu_tanh_and_mul_f16),
+    ROW(gelu_tanh_and_mul_bf16),
+    ROW(gelu_tanh_and_mul_f32),
+    ROW(apply_rope_f16),
+    ROW(apply_rope_bf16),
+    ROW(apply_rope_f32),
+    ROW(apply_rope_pos_ids_f16),
+    ROW(apply_rope_pos_ids_bf16),
+    ROW(apply_rope_pos_ids_f32),
+    ROW(apply_rope_with_cos_sin_cache_f16),
+    ROW(apply_rope_with_cos_sin_cache_bf16),
+    ROW(apply_rope_with_cos_sin_cache_f32),
+    ROW(attention_f16),
+    ROW(attention_bf16),
+    ROW(attention_f32),
+    ROW(attention_e4m3),
+    ROW(attention_e5m2),
+    ROW(statistics_partial_f64),
+    ROW(statistics_partial_f32),
+    ROW(statistics_partial_f16),
+    ROW(statistics_partial_bf16),
+    ROW(statistics_partial_e4m3),
+    ROW(statistics_partial_e5m2),
+    ROW(statistics_partial_i64),
+    ROW(statistics_partial_i32),
+    ROW(statistics_partial_i16),
+    ROW(statistics_partial_i8),
+    ROW(statistics_partial_u8),
+    ROW(statistics_finish_float),
+    ROW(statistics_finish_integer),
 };
 
 extern "C" const CallboxKernel* callbox_kernels(size_t* count) {

@@ -8,6 +8,18 @@ use callbox_kernels_cpu::CpuExecutor;
 pub(crate) const FLOATS: [(DType, &str); 3] =
     [(DType::Float16, "f16"), (DType::BFloat16, "bf16"), (DType::Float32, "f32")];
 
+/// The number of a dtype that a kernel is told when it runs: `Type` in `types.cuh`.
+pub(crate) fn type_code(dtype: DType) -> u32 {
+    match dtype {
+        DType::Float32 => 0,
+        DType::Float16 => 1,
+        DType::BFloat16 => 2,
+        DType::Float8E4M3Fn => 3,
+        DType::Float8E5M2 => 4,
+        other => panic!("kernels have no {other}"),
+    }
+}
+
 /// A generator of numbers that follow from a seed: the multiplier of Knuth's MMIX, of which the high bits are good.
 #[derive(Clone, Debug)]
 pub(crate) struct Numbers(u64);
