@@ -149,6 +149,7 @@ void report_divergence(const Fiber& one, const Fiber& other) {
 }
 
 bool waits_with(const Fiber& one, const Fiber& other) {
+    if (one.state == State::ended) return other.state == State::ended;
     return one.state == other.state && one.place.line() == other.place.line() &&
            strcmp(one.place.file_name(), other.place.file_name()) == 0;
 }

@@ -9,6 +9,8 @@
 #include "../kernels/activation.cu"
 #include "../kernels/attention.cu"
 #include "../kernels/convert.cu"
+#include "../kernels/fp4.cu"
+#include "../kernels/gemm.cu"
 #include "../kernels/norm.cu"
 #include "../kernels/rope.cu"
 #include "../kernels/statistics.cu"
@@ -80,6 +82,18 @@ static const CallboxKernel rows[] = {
     ROW(attention_f32),
     ROW(attention_e4m3),
     ROW(attention_e5m2),
+    ROW(gemm_e4m3_e4m3),
+    ROW(gemm_e4m3_e5m2),
+    ROW(gemm_e5m2_e4m3),
+    ROW(gemm_e5m2_e5m2),
+    ROW(gemm_bf16_bf16),
+    ROW(gemm_f16_f16),
+    ROW(gemm_f32_f32),
+    ROW(fp4_quantize_f16),
+    ROW(fp4_quantize_bf16),
+    ROW(fp4_quantize_f32),
+    ROW(fp4_quantize_e4m3),
+    ROW(mm_fp4),
     ROW(statistics_partial_f64),
     ROW(statistics_partial_f32),
     ROW(statistics_partial_f16),

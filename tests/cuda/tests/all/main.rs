@@ -3,6 +3,8 @@
 mod activation;
 mod attention;
 mod conversions;
+mod fp4;
+mod gemm;
 mod norm;
 mod rope;
 mod statistics;
