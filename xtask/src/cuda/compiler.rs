@@ -97,7 +97,7 @@ impl Build {
     fn sources(self) -> impl Iterator<Item = &'static str> {
         let sources: &[&str] = match self {
             Build::Plain | Build::Addresses => &["kernels.cpp", "fibers.cpp"],
-            Build::Threads => &["kernels.cpp", "threads.cpp", "races.cpp"],
+            Build::Threads => &["races.cpp", "threads.cpp"],
         };
         sources.iter().copied()
     }

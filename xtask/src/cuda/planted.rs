@@ -32,6 +32,18 @@ const ROWS: &[Row] = &[
         "conversions::values_are_rounded_as_the_reference_does_it",
         " as f16",
     ),
+    row(
+        "BUG_WRONG_HEAD",
+        Build::Plain,
+        "attention::each_query_head_reads_its_own_kv_head",
+        "the reference has",
+    ),
+    row(
+        "BUG_PAGE_OUT_OF_RANGE",
+        Build::Addresses,
+        "attention::pages_are_found_by_their_indices",
+        "AddressSanitizer: heap-buffer-overflow",
+    ),
     row("BUG_FORGOTTEN_ARGUMENT", Build::Plain, NORM, "kernel rmsnorm_f16 has parameters of"),
     row("BUG_DIVERGENT_BARRIER", Build::Plain, NORM, "divergent barrier in kernel rmsnorm_f16"),
     row("BUG_MISSING_BARRIER", Build::Threads, "", "data race"),
