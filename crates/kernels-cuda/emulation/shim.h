@@ -16,6 +16,7 @@
 #define __device__
 #define __shared__ static
 #define __launch_bounds__(...)
+#define __noinline__
 
 #ifdef CALLBOX_THREADS
 #define CALLBOX_OWN thread_local

@@ -9,10 +9,13 @@ constexpr u32 all_lanes = 0xffffffffu;
 
 #ifdef CALLBOX_EMULATION
 #define UNROLL
+#define KEEP_LOOP
 #define DYNAMIC_SHARED(T, name) T* const name = static_cast<T*>(callbox::dynamic_shared())
 #else
 // Before a loop of few rounds over an array: only then can the array lie in registers.
 #define UNROLL _Pragma("unroll")
+// Before a loop whose rounds are long: code that is not repeated compiles sooner.
+#define KEEP_LOOP _Pragma("unroll 1")
 // Memory whose size the launch says, as elements of T.
 #define DYNAMIC_SHARED(T, name)                                  \
     extern __shared__ __align__(16) unsigned char name##_bytes[]; \

@@ -19,6 +19,7 @@ template <class Element>
 __device__ void fill_tile(ProductTile& tile, u32 first_line, u32 n_lines, u32 first_k, u32 k, bool k_first,
                           Element element) {
     const u32 thread = threadIdx.y * product_threads + threadIdx.x;
+    KEEP_LOOP
     for (u32 item = thread; item < product_tile * product_depth; item += product_threads * product_threads) {
         const u32 line = k_first ? item / product_depth : item % product_tile;
         const u32 depth = k_first ? item % product_depth : item / product_tile;

@@ -164,8 +164,9 @@ __device__ inline float e8m0_to_float(u32 code) {
     return code == 0 ? from_bits(1u << 22) : from_bits(code << 23);
 }
 
-// Reads an element of a type that is known when the kernel runs.
-__device__ inline float load(const void* elements, i64 place, Type type) {
+// Reads an element of a type that is known when the kernel runs. A call, as `store` is: where sixteen elements of a
+// product are written one after the other, all conversions sixteen times over would take minutes to compile.
+__device__ __noinline__ float load(const void* elements, i64 place, Type type) {
     switch (type) {
         case Type::f16: return to_float(static_cast<const f16*>(elements)[place]);
         case Type::bf16: return to_float(static_cast<const bf16*>(elements)[place]);
@@ -176,7 +177,7 @@ __device__ inline float load(const void* elements, i64 place, Type type) {
 }
 
 // Rounds a value once to an element of a type that is known when the kernel runs.
-__device__ inline void store(void* elements, i64 place, Type type, float value) {
+__device__ __noinline__ void store(void* elements, i64 place, Type type, float value) {
     switch (type) {
         case Type::f16: static_cast<f16*>(elements)[place] = from_float<f16>(value); break;
         case Type::bf16: static_cast<bf16*>(elements)[place] = from_float<bf16>(value); break;

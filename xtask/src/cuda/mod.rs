@@ -2,9 +2,11 @@
 //!
 //! The sources are compiled as C++ for the host, each CUDA thread a fiber, and compared with the kernels for the CPU:
 //! as they are, under the sanitizers for addresses and undefined behaviour, and, a thread of the host for each CUDA
-//! thread, under the one for threads. Then each bug of a list is planted, and its test has to fail.
+//! thread, under the one for threads. NVIDIA's compiler says what it makes of them. Then each bug of a list is planted,
+//! and its test has to fail.
 
 mod compiler;
+mod nvrtc;
 mod planted;
 
 use std::path::Path;
@@ -19,18 +21,25 @@ pub(crate) const PACKAGE: &str = "callbox-cuda-tests";
 /// Tells the tests where the library is.
 const LIBRARY_VARIABLE: &str = "CALLBOX_EMULATED_KERNELS";
 
-/// Runs every step up to the first failure, and prints their times.
-pub(crate) fn command() -> Result<(), String> {
+/// Runs every step up to the first failure, and prints their times; `arguments` may be `--update-ptx`.
+pub(crate) fn command(arguments: &[String]) -> Result<(), String> {
+    let update = match arguments {
+        [] => false,
+        [flag] if flag == "--update-ptx" => true,
+        _ => return Err("`cuda` takes `--update-ptx` and nothing else".to_owned()),
+    };
     let compiler = Compiler::find()?;
     let mut steps = Steps::default();
-    let done = every_step(&compiler, &mut steps);
+    let done = every_step(&compiler, update, &mut steps);
     println!("\n{}", steps.table());
     done
 }
 
-fn every_step(compiler: &Compiler, steps: &mut Steps) -> Result<(), String> {
+fn every_step(compiler: &Compiler, update: bool, steps: &mut Steps) -> Result<(), String> {
     let plain = steps.run("build", || compiler.build(Build::Plain, None))?;
     steps.run("tests", || run(tests(&plain, None, None), "the tests of the kernels"))?;
+    let nvrtc = steps.run("install NVIDIA's compiler", nvrtc::library)?;
+    steps.run("PTX", || run(nvrtc::tests(&nvrtc, &plain, update), "the tests of the PTX"))?;
     let checked = steps.run("build for addresses", || compiler.build(Build::Addresses, None))?;
     let runtime = compiler.address_runtime()?;
     steps.run("tests, addresses", || {
