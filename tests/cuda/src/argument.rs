@@ -1,5 +1,7 @@
 //! Values of a kernel's parameters.
 
+#![expect(clippy::host_endian_bytes, reason = "the kernel that reads them runs on this machine")]
+
 use std::marker::PhantomData;
 
 use crate::memory::Memory;
