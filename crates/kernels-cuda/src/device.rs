@@ -6,6 +6,7 @@ use std::sync::Arc;
 use callbox_core::{Device, Layout, TensorBuf};
 use cudarc::driver::{CudaContext, CudaSlice, CudaStream};
 
+use crate::departed::Departed;
 use crate::element::Element;
 use crate::error::CudaError;
 use crate::guest::{quietly, refuse_capturing};
@@ -31,8 +32,9 @@ pub struct CudaDevice(Arc<Inner>);
 
 struct Inner {
     index: u32,
-    context: Arc<CudaContext>,
+    departed: Departed,
     staging: Staging,
+    context: Arc<CudaContext>,
 }
 
 /// How a device is used.
@@ -68,7 +70,12 @@ impl CudaDevice {
     pub fn of_context(context: &Arc<CudaContext>, options: Options) -> Result<CudaDevice, CudaError> {
         let staging = Staging::new(context, options.staging_bytes).map_err(CudaError::of)?;
         let index = u32::try_from(context.ordinal()).unwrap_or(u32::MAX);
-        Ok(CudaDevice(Arc::new(Inner { index, context: context.clone(), staging })))
+        Ok(CudaDevice(Arc::new(Inner {
+            index,
+            departed: Departed::default(),
+            staging,
+            context: context.clone(),
+        })))
     }
 
     /// Returns the device as records name it.
@@ -115,6 +122,10 @@ impl CudaDevice {
 
     pub(crate) fn staging(&self) -> &Staging {
         &self.0.staging
+    }
+
+    pub(crate) fn departed(&self) -> &Departed {
+        &self.0.departed
     }
 
     fn check_context(&self, context: &CudaContext) -> Result<(), CudaError> {

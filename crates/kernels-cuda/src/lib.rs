@@ -7,6 +7,7 @@ mod tensor;
 mod element;
 mod guards;
 
+mod departed;
 mod device_memory;
 mod storage;
 
