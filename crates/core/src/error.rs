@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use crate::device::Device;
 use crate::elements::ElementError;
 use crate::layout::LayoutError;
 use crate::name::FunctionName;
@@ -258,6 +259,14 @@ pub enum ExecError {
     /// A size computed from the arguments is beyond this machine.
     #[error("the result would have {0} elements")]
     TooLarge(String),
+    /// The device has no kernel for what the function asks of it.
+    #[error("no kernel `{kernel}` on {device}")]
+    NoKernel {
+        /// Name of the kernel.
+        kernel: &'static str,
+        /// The device.
+        device: Device,
+    },
     /// The device refused or failed.
     #[error("the device failed")]
     Device(#[source] Cause),

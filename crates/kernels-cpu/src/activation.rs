@@ -1,61 +1,40 @@
-//! Gated activations: the first half of the last dimension goes through a function and is multiplied by the
-//! second (Shazeer, "GLU Variants Improve Transformer", 2020).
-//!
-//! `input` `[.., 2h]`, result `[.., h]` in the dtype of `input`. Both steps are in f32, with one rounding at
-//! the end.
+//! Gated activations.
 
 use std::f32::consts::FRAC_1_SQRT_2;
 
-use callbox_core::{Bound, Contract, ExecError, OwnedValue, ResultRule};
+use callbox_core::{ExecError, TensorBuf};
+use callbox_functions::{Activation, Gate};
 
+use crate::numbers;
 use crate::rows::Rows;
-use crate::table::Function;
-use crate::{operand, output};
 
-const TO_OUT: Contract = Contract { writes: &["out"], results: &[ResultRule::Values] };
-const SIGNATURE: &str = "input, out=None, enable_pdl=None";
-
-pub(crate) const ROWS: &[Function] = &[
-    Function::new(TO_OUT, "silu_and_mul", SIGNATURE, |arguments| gate(arguments, silu)),
-    Function::new(TO_OUT, "gelu_and_mul", SIGNATURE, |arguments| gate(arguments, gelu)),
-    Function::new(TO_OUT, "gelu_tanh_and_mul", SIGNATURE, |arguments| gate(arguments, gelu_tanh)),
-];
-
-fn gate(arguments: &mut Bound<'_>, activation: fn(f32) -> f32) -> Result<OwnedValue, ExecError> {
-    let input = Rows::read(arguments, "input")?;
-    let half = input.width / 2;
-    if input.width != 2 * half {
-        return Err(operand::wrong_shape(
-            "input",
-            &input.shape,
-            "[.., 2h]: an even last dimension".to_owned(),
-        ));
-    }
-    let mut gated = Vec::with_capacity(input.values.len() / 2);
-    for row in input.iter() {
-        let (gates, values) = row.split_at(half);
+/// Solves [`Gate`].
+pub(crate) fn gate(problem: &Gate<'_>) -> Result<TensorBuf, ExecError> {
+    let activation = match problem.activation {
+        Activation::Silu => silu,
+        Activation::Gelu => gelu,
+        Activation::GeluTanh => gelu_tanh,
+    };
+    let mut rows = Rows::of(problem.input, 2 * problem.half);
+    let mut gated = Vec::with_capacity(rows.values.len() / 2);
+    for row in rows.iter() {
+        let (gates, values) = row.split_at(problem.half);
         gated.extend(gates.iter().zip(values).map(|(&x, y)| activation(x) * y));
     }
-    let mut shape = input.shape;
-    shape.splice(shape.len() - 1.., [half]);
-    output::finish(arguments, "out", input.dtype, &shape, &gated)
+    rows.shape.splice(rows.shape.len() - 1.., [problem.half]);
+    numbers::rounded(problem.dtype, &rows.shape, &gated)
 }
 
-/// `x / (1 + e^-x)` (Elfwing, Uchibe and Doya, "Sigmoid-Weighted Linear Units", 2017).
 fn silu(x: f32) -> f32 {
     x / (1.0 + (-x).exp())
 }
 
-/// `x/2 (1 + erf(x / sqrt 2))` (Hendrycks and Gimpel, "Gaussian Error Linear Units", 2016).
-///
 /// Written with `erfc(-z) = 1 + erf(z)`, which keeps the digits that the sum loses where `x` is negative.
 fn gelu(x: f32) -> f32 {
     0.5 * x * libm::erfcf(-x * FRAC_1_SQRT_2)
 }
 
-/// `x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))`: the approximation of [`gelu`] from the same paper.
-///
-/// Written with `2 / (1 + e^-2z) = 1 + tanh z`, for the same reason.
+/// Written with `2 / (1 + e^-2z) = 1 + tanh z`, for the reason that [`gelu`] has.
 fn gelu_tanh(x: f32) -> f32 {
     const SQRT_2_OVER_PI: f32 = 0.797_884_6;
     let z = SQRT_2_OVER_PI * (x + 0.044715 * x * x * x);

@@ -1,75 +1,49 @@
-//! Merging attention states: each is a weighted mean `v` with the base-2 logarithm `s` of its weight (Ye et
-//! al., "Cascade Inference", 2024; the sums are those of Milakov and Gimelshein, "Online normalizer
-//! calculation for softmax", 2018).
+//! Merging attention states.
 
-use callbox_core::{Bound, Contract, DType, ExecError, OwnedValue, ResultRule, Value};
+use callbox_core::{DType, ExecError};
+use callbox_functions::{Merge, Merged, States};
 
-use crate::table::Function;
-use crate::{operand, output};
+use crate::numbers;
 
-const STATE: Contract = Contract { writes: &[], results: &[ResultRule::Values, ResultRule::LogSumExp] };
-
-pub(crate) const ROWS: &[Function] = &[
-    Function::new(STATE, "merge_state", "v_a, s_a, v_b, s_b", merge_state),
-    Function::new(STATE, "merge_states", "v, s", merge_states),
-];
-
-/// Merges two states; returns `(v, s)`.
-///
-/// `v_a`, `v_b` `[n, heads, d]`, `s_a`, `s_b` `[n, heads]` f32, base 2. With `m = max(s_a, s_b)` and
-/// `w = 2^(s - m)`: `v = (w_a v_a + w_b v_b) / (w_a + w_b)` in the dtype of `v_a`, `s = m + log2(w_a + w_b)`
-/// in f32. Two empty states (`s = -inf`) give `v = 0` and `s = -inf`.
-fn merge_state(arguments: &mut Bound<'_>) -> Result<OwnedValue, ExecError> {
-    let shape: [usize; 3] = operand::sizes(arguments, "v_a", "[n, heads, d]")?;
-    let [n, heads, width] = shape;
-    let dtype = arguments.tensor("v_a")?.dtype();
-    let v_a = operand::values(arguments, "v_a")?;
-    let v_b = operand::values_of(arguments, "v_b", &shape, "the shape of `v_a`")?;
-    let s_a = operand::values_of(arguments, "s_a", &shape[..2], "[n, heads] of `v_a`")?;
-    let s_b = operand::values_of(arguments, "s_b", &shape[..2], "[n, heads] of `v_a`")?;
-
-    let mut merged = Merged::new(v_a.len(), s_a.len());
-    for (place, (s_a, s_b)) in s_a.into_iter().zip(s_b).enumerate() {
-        let at = place * width..(place + 1) * width;
-        merged.push([(s_a, &v_a[at.clone()]), (s_b, &v_b[at])].into_iter(), width);
+/// Solves [`Merge`].
+pub(crate) fn merge(problem: &Merge<'_>) -> Result<Merged, ExecError> {
+    let Merge { heads, width, .. } = *problem;
+    let mut rows = Rows::new(problem);
+    match problem.states {
+        States::Pair(states) => {
+            let [(v_a, s_a), (v_b, s_b)] =
+                states.map(|state| (numbers::values(state.v), numbers::values(state.s)));
+            for place in 0..problem.rows * heads {
+                let at = place * width..(place + 1) * width;
+                let states = [(s_a[place], &v_a[at.clone()]), (s_b[place], &v_b[at])];
+                rows.push(states.into_iter(), width);
+            }
+        }
+        States::Stacked { count, v, s } => {
+            let (v, s) = (numbers::values(v), numbers::values(s));
+            for row_and_head in 0..problem.rows * heads {
+                let (row, head) = (row_and_head / heads, row_and_head % heads);
+                let parts = (0..count).map(|state| {
+                    let place = (row * count + state) * heads + head;
+                    (s[place], &v[place * width..(place + 1) * width])
+                });
+                rows.push(parts, width);
+            }
+        }
     }
-    merged.finish(dtype, [n, heads, width])
-}
-
-/// Merges any number of states over dimension 1; returns `(v, s)`.
-///
-/// `v` `[n, states, heads, d]`, `s` `[n, states, heads]`; the results are `[n, heads, d]` and `[n, heads]`, as
-/// [`merge_state`] has them.
-fn merge_states(arguments: &mut Bound<'_>) -> Result<OwnedValue, ExecError> {
-    let shape: [usize; 4] = operand::sizes(arguments, "v", "[n, states, heads, d]")?;
-    let [n, states, heads, width] = shape;
-    let dtype = arguments.tensor("v")?.dtype();
-    let v = operand::values(arguments, "v")?;
-    let s = operand::values_of(arguments, "s", &shape[..3], "[n, states, heads] of `v`")?;
-
-    let merged_numel = operand::result_numel(&[n, heads, width], v.len())?;
-    let merged_rows = operand::result_numel(&[n, heads], v.len())?;
-    let mut merged = Merged::new(merged_numel, merged_rows);
-    for row_and_head in 0..merged_rows {
-        let (row, head) = (row_and_head / heads, row_and_head % heads);
-        let parts = (0..states).map(|state| {
-            let place = (row * states + state) * heads + head;
-            (s[place], &v[place * width..(place + 1) * width])
-        });
-        merged.push(parts, width);
-    }
-    merged.finish(dtype, [n, heads, width])
+    rows.finish(problem)
 }
 
 /// Merged states, row after row.
-struct Merged {
+struct Rows {
     v: Vec<f32>,
     s: Vec<f32>,
 }
 
-impl Merged {
-    fn new(numel: usize, rows: usize) -> Merged {
-        Merged { v: Vec::with_capacity(numel), s: Vec::with_capacity(rows) }
+impl Rows {
+    fn new(problem: &Merge<'_>) -> Rows {
+        let rows = problem.rows * problem.heads;
+        Rows { v: Vec::with_capacity(rows * problem.width), s: Vec::with_capacity(rows) }
     }
 
     /// Merges the states `(s, v)` of one head, `v` of `width` elements.
@@ -91,10 +65,12 @@ impl Merged {
         self.s.push(greatest + total.log2());
     }
 
-    fn finish(self, dtype: DType, shape: [usize; 3]) -> Result<OwnedValue, ExecError> {
-        let v = output::rounded(dtype, &shape, &self.v)?;
-        let s = output::rounded(DType::Float32, &shape[..2], &self.s)?;
-        Ok(Value::tuple(vec![Value::Tensor(v), Value::Tensor(s)]))
+    fn finish(self, problem: &Merge<'_>) -> Result<Merged, ExecError> {
+        let shape = [problem.rows, problem.heads, problem.width];
+        Ok(Merged {
+            v: numbers::rounded(problem.dtype, &shape, &self.v)?,
+            s: numbers::rounded(DType::Float32, &shape[..2], &self.s)?,
+        })
     }
 }
 

@@ -1,33 +1,34 @@
-//! The executor: finds a function's row, binds the recorded arguments to its signature, runs it.
+//! The executor: FlashInfer's functions over the kernels of the CPU.
 
-use callbox_core::{
-    Arguments, Contract, Device, ExecError, Executor, FunctionName, Instance, OwnedValue, Signature,
-};
+use callbox_core::{Arguments, Contract, Device, ExecError, Executor, FunctionName, Instance, OwnedValue};
+use callbox_functions::FunctionExecutor;
 
-use crate::table::{self, Function, Run, Wrapper};
+use crate::kernels::CpuKernels;
 
 /// Runs the functions of FlashInfer on the CPU.
 ///
-/// A function is found by its name in any module of the `flashinfer` package: modules move between releases,
-/// names do not.
+/// It is a [`FunctionExecutor`] over [`CpuKernels`], which have no state: a new one is made for each call.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CpuExecutor;
 
+impl CpuExecutor {
+    fn functions(self) -> FunctionExecutor<CpuKernels> {
+        FunctionExecutor::new(CpuKernels)
+    }
+}
+
+#[deny(clippy::missing_trait_methods, reason = "whatever an executor is asked, the functions answer")]
 impl Executor for CpuExecutor {
     fn device(&self) -> Device {
-        Device::Cpu
+        self.functions().device()
     }
 
     fn contract(&self, function: &FunctionName) -> Option<Contract> {
-        find(function).map(|row| row.contract)
+        self.functions().contract(function)
     }
 
     fn call(&mut self, function: &FunctionName, arguments: &mut Arguments) -> Result<OwnedValue, ExecError> {
-        let row = find(function).ok_or_else(|| ExecError::NoExecutor(function.clone()))?;
-        match row.run {
-            Run::Function(run) => run(&mut arguments.bind(&Signature::parse(row.signature))?),
-            Run::Constructor(_) | Run::Method(_) => Err(ExecError::NotConstructed(row.name.to_owned())),
-        }
+        self.functions().call(function, arguments)
     }
 
     fn construct(
@@ -35,61 +36,13 @@ impl Executor for CpuExecutor {
         constructor: &FunctionName,
         arguments: &mut Arguments,
     ) -> Result<Box<dyn Instance>, ExecError> {
-        let row = find(constructor).ok_or_else(|| ExecError::NoExecutor(constructor.clone()))?;
-        let (Run::Constructor(run), Some((class, _))) = (row.run, row.name.rsplit_once('.')) else {
-            return Err(ExecError::NoExecutor(constructor.clone()));
-        };
-        let wrapper = run(&mut arguments.bind(&Signature::parse(row.signature))?)?;
-        Ok(Box::new(CpuInstance { class, wrapper }))
+        self.functions().construct(constructor, arguments)
     }
-}
-
-/// An object of one of FlashInfer's wrapper classes.
-#[derive(Debug)]
-struct CpuInstance {
-    class: &'static str,
-    wrapper: Box<dyn Wrapper>,
-}
-
-impl Instance for CpuInstance {
-    fn duplicate(&self) -> Box<dyn Instance> {
-        Box::new(CpuInstance { class: self.class, wrapper: self.wrapper.duplicate() })
-    }
-
-    fn call(&mut self, method: &str, arguments: &mut Arguments) -> Result<OwnedValue, ExecError> {
-        let name = format!("{}.{method}", self.class);
-        match table::find(&name) {
-            Some(Function { signature, run: Run::Method(run), .. }) => {
-                run(&mut *self.wrapper, &mut arguments.bind(&Signature::parse(signature))?)
-            }
-            Some(_) | None => Err(ExecError::NoExecutor(FunctionName::new("flashinfer", name))),
-        }
-    }
-}
-
-fn find(function: &FunctionName) -> Option<&'static Function> {
-    let module = function.module();
-    if module != "flashinfer" && !module.starts_with("flashinfer.") {
-        return None;
-    }
-    table::find(function.name())
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashSet;
-
     use super::*;
-
-    #[test]
-    fn every_signature_of_the_table_can_be_read_and_no_name_stands_twice() {
-        let mut names = HashSet::new();
-        for row in table::rows() {
-            let signature = Signature::parse(row.signature);
-            assert!(!signature.parameters().is_empty(), "{}", row.name);
-            assert!(names.insert(row.name), "{} stands twice", row.name);
-        }
-    }
 
     #[test]
     fn a_function_is_found_in_any_module_of_flashinfer_and_in_no_other() {

@@ -1,214 +1,78 @@
 //! Products of matrices in 16 and 8 bits.
-//!
-//! Factors are converted to f32, sums are taken in f32, and the result is rounded once, to nearest with ties to
-//! even. Factors may lie row-major or column-major: a transposed view gives the same result as a copy.
-//!
-//! Formulas, shapes and defaults are those of FlashInfer's documentation, page `flashinfer.gemm`. What it leaves
-//! open and a tolerance would show is said where it is decided: when a scale or a bias comes in.
 
-use callbox_core::{Bound, Contract, DType, DTypeKind, ExecError, OwnedValue, ResultRule};
+use callbox_core::{ExecError, TensorBuf};
+use callbox_functions::{FactorOrder, Product, ProductSizes};
 use rayon::prelude::*;
 
 use crate::matmul::{Matrix, sgemm};
-use crate::table::Function;
-use crate::{operand, output};
-
-pub(crate) const ROWS: &[Function] = &[
-    Function::new(
-        PRODUCT_TO_OUT,
-        "bmm_fp8",
-        "A, B, A_scale, B_scale, dtype, out=None, backend='cublas'",
-        bmm_fp8,
-    ),
-    Function::new(
-        PRODUCT_TO_OUT,
-        "mm_fp8",
-        "a, b, alpha=None, out_dtype='bfloat16', out=None, backend='trtllm_low_latency'",
-        mm_fp8,
-    ),
-    Function::new(
-        PRODUCT_TO_OUT,
-        "mm_bf16",
-        "a, b, bias=None, pdl=False, out=None, out_dtype='bfloat16', backend='cudnn'",
-        mm_bf16,
-    ),
-    Function::new(
-        PRODUCT_TO_OUT,
-        "bmm_bf16",
-        "A, B, out=None, out_dtype='bfloat16', backend='cudnn'",
-        bmm_bf16,
-    ),
-];
+use crate::numbers;
 
 /// Rows of a product that one thread computes at a time.
 const PANEL: usize = 128;
 
-/// The contract of every product.
-pub(crate) const PRODUCT_TO_OUT: Contract = Contract { writes: &["out"], results: &[ResultRule::Products] };
-
-/// `out[b] = (A[b] * A_scale) (B[b] * B_scale)`; the scales are multiplied in before the sum.
-///
-/// `A` `[batch, m, k]`, `B` `[batch, k, n]`, in e4m3 or e5m2 each; the scales are numbers. The result is
-/// `[batch, m, n]` in `dtype`, any float; with `out`, in the dtype of `out`. Source: FlashInfer's documentation,
-/// `flashinfer.gemm.bmm_fp8`.
-fn bmm_fp8(arguments: &mut Bound<'_>) -> Result<OwnedValue, ExecError> {
-    let sizes = Sizes::of_batches(arguments)?;
-    let (a_scale, b_scale) = (arguments.float("A_scale")?, arguments.float("B_scale")?);
-    let mut a = operand::values(arguments, "A")?;
-    let mut b = operand::values(arguments, "B")?;
-    a.iter_mut().for_each(|x| *x *= a_scale);
-    b.iter_mut().for_each(|x| *x *= b_scale);
-    let product = sizes.product(&a, &b, Order::KByN);
-    let dtype = float_dtype(arguments, "dtype")?;
-    output::finish(arguments, "out", dtype, &[sizes.batch, sizes.m, sizes.n], &product)
-}
-
-/// `out = (a b^T) * alpha`.
-///
-/// `a` `[m, k]`, `b` `[n, k]` (not transposed), in e4m3 or e5m2 each; `alpha` is None (1) or a number, and the
-/// sum in f32 is multiplied by it before the rounding. The result is `[m, n]` in `out_dtype`, any float; with
-/// `out`, in the dtype of `out`. Source: FlashInfer's documentation, `flashinfer.gemm.mm_fp8`.
-fn mm_fp8(arguments: &mut Bound<'_>) -> Result<OwnedValue, ExecError> {
-    if let shape @ [_, _, _] = arguments.tensor("b")?.shape() {
-        let expected = "[n, k]: a weight shuffled for `trtllm_low_latency` cannot be read".to_owned();
-        return Err(operand::wrong_shape("b", shape, expected));
-    }
-    let [m, k] = operand::sizes(arguments, "a", "[m, k]")?;
-    let [n, b_k] = operand::sizes(arguments, "b", "[n, k]")?;
-    if b_k != k {
-        return Err(operand::wrong_shape("b", &[n, b_k], format!("[n, {k}], k as in `a`")));
-    }
-    let sizes = Sizes { batch: 1, m, k, n }.checked(arguments, "a", "b")?;
-    let alpha = arguments.optional_float("alpha")?.unwrap_or(1.0);
-    let a = operand::values(arguments, "a")?;
-    let b = operand::values(arguments, "b")?;
-    let mut product = sizes.product(&a, &b, Order::NByK);
-    product.iter_mut().for_each(|x| *x *= alpha);
-    let dtype = float_dtype(arguments, "out_dtype")?;
-    output::finish(arguments, "out", dtype, &[m, n], &product)
-}
-
-/// `out = a b + bias`, the bias added before the rounding.
-///
-/// `a` `[m, k]`, `b` `[k, n]`, `bias` None or `[n]`, of bf16 (any float is read). The result is `[m, n]` in
-/// `out_dtype`, any float; with `out`, in the dtype of `out`. Source: FlashInfer's documentation,
-/// `flashinfer.gemm.mm_bf16`.
-fn mm_bf16(arguments: &mut Bound<'_>) -> Result<OwnedValue, ExecError> {
-    let [m, k] = operand::sizes(arguments, "a", "[m, k]")?;
-    let [b_k, n] = operand::sizes(arguments, "b", "[k, n]")?;
-    if b_k != k {
-        return Err(operand::wrong_shape("b", &[b_k, n], format!("[{k}, n], k as in `a`")));
-    }
-    let sizes = Sizes { batch: 1, m, k, n }.checked(arguments, "a", "b")?;
-    let a = operand::values(arguments, "a")?;
-    let b = operand::values(arguments, "b")?;
-    let mut product = sizes.product(&a, &b, Order::KByN);
-    if arguments.optional_tensor("bias")?.is_some() {
-        let bias = operand::values_of(arguments, "bias", &[n], "one number for each column of `b`")?;
+/// Solves [`Product`].
+pub(crate) fn multiply(problem: &Product<'_>) -> Result<TensorBuf, ExecError> {
+    let mut a = numbers::values(problem.a);
+    let mut b = numbers::values(problem.b);
+    scale(&mut a, problem.a_scale);
+    scale(&mut b, problem.b_scale);
+    let mut product = product(problem.sizes, &a, &b, problem.order);
+    scale(&mut product, problem.alpha);
+    let ProductSizes { batch, m, n, .. } = problem.sizes;
+    if let Some(bias) = problem.bias {
+        let bias = numbers::values(bias);
         for row in product.chunks_exact_mut(n.max(1)) {
             row.iter_mut().zip(&bias).for_each(|(x, bias)| *x += bias);
         }
     }
-    let dtype = float_dtype(arguments, "out_dtype")?;
-    output::finish(arguments, "out", dtype, &[m, n], &product)
+    let shape = [batch, m, n];
+    numbers::rounded(problem.dtype, &shape[3 - problem.a.shape().len()..], &product)
 }
 
-/// `out[b] = A[b] B[b]`.
+/// Most products are not scaled: they are not walked through for a factor of 1.
+fn scale(values: &mut [f32], factor: f32) {
+    if factor != 1.0 {
+        values.iter_mut().for_each(|x| *x *= factor);
+    }
+}
+
+/// Multiplies `a` `[batch, m, k]` by `b`; returns `[batch, m, n]`.
 ///
-/// `A` `[batch, m, k]`, `B` `[batch, k, n]`, of bf16 (any float is read). The result is `[batch, m, n]` in
-/// `out_dtype`, any float; with `out`, in the dtype of `out`. Source: FlashInfer's documentation,
-/// `flashinfer.gemm.bmm_bf16`.
-fn bmm_bf16(arguments: &mut Bound<'_>) -> Result<OwnedValue, ExecError> {
-    let sizes = Sizes::of_batches(arguments)?;
-    let a = operand::values(arguments, "A")?;
-    let b = operand::values(arguments, "B")?;
-    let product = sizes.product(&a, &b, Order::KByN);
-    let dtype = float_dtype(arguments, "out_dtype")?;
-    output::finish(arguments, "out", dtype, &[sizes.batch, sizes.m, sizes.n], &product)
-}
-
-/// Reads a dtype that a product can be rounded to.
-pub(crate) fn float_dtype(arguments: &Bound<'_>, name: &str) -> Result<DType, ExecError> {
-    let dtype = arguments.dtype(name)?;
-    if dtype.kind() == DTypeKind::Float {
-        return Ok(dtype);
+/// The result does not depend on the number of threads: each element is summed by one.
+///
+/// # Panics
+///
+/// If a factor has too few values.
+pub(crate) fn product(sizes: ProductSizes, a: &[f32], b: &[f32], order: FactorOrder) -> Vec<f32> {
+    let ProductSizes { batch, m, k, n } = sizes;
+    let mut product = vec![0.0; batch * m * n];
+    if product.is_empty() || k == 0 {
+        return product;
     }
-    Err(operand::wrong_value(name, dtype, "a product is rounded to floats"))
-}
-
-/// The sizes of a batch of products.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Sizes {
-    pub(crate) batch: usize,
-    pub(crate) m: usize,
-    pub(crate) k: usize,
-    pub(crate) n: usize,
-}
-
-/// How the second factor lies in its values.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Order {
-    /// `[k, n]`, row-major.
-    KByN,
-    /// `[n, k]`, row-major.
-    NByK,
-}
-
-impl Sizes {
-    /// Reads the sizes of `A` `[batch, m, k]` and `B` `[batch, k, n]`.
-    fn of_batches(arguments: &Bound<'_>) -> Result<Sizes, ExecError> {
-        let [batch, m, k] = operand::sizes(arguments, "A", "[batch, m, k]")?;
-        let [b_batch, b_k, n] = operand::sizes(arguments, "B", "[batch, k, n]")?;
-        if (b_batch, b_k) != (batch, k) {
-            let expected = format!("[{batch}, {k}, n], batch and k as in `A`");
-            return Err(operand::wrong_shape("B", &[b_batch, b_k, n], expected));
-        }
-        Sizes { batch, m, k, n }.checked(arguments, "A", "B")
-    }
-
-    /// Fails where the result is out of proportion to the factors.
-    pub(crate) fn checked(self, arguments: &Bound<'_>, a: &str, b: &str) -> Result<Sizes, ExecError> {
-        let inputs = arguments.tensor(a)?.numel().saturating_add(arguments.tensor(b)?.numel());
-        operand::result_numel(&[self.batch, self.m, self.n], inputs)?;
-        Ok(self)
-    }
-
-    /// Multiplies `a` `[batch, m, k]` by `b`; returns `[batch, m, n]`.
-    ///
-    /// The result does not depend on the number of threads: each element is summed by one.
-    ///
-    /// # Panics
-    ///
-    /// If a factor has too few values.
-    pub(crate) fn product(self, a: &[f32], b: &[f32], order: Order) -> Vec<f32> {
-        let Sizes { batch, m, k, n } = self;
-        let mut product = vec![0.0; batch * m * n];
-        if product.is_empty() || k == 0 {
-            return product;
-        }
-        let matrices = product.par_chunks_mut(m * n).zip(a.par_chunks(m * k));
-        matrices.zip(b.par_chunks(k * n)).for_each(|((product, a), b)| {
-            let b = match order {
-                Order::KByN => Matrix::row_major(b, k, n),
-                Order::NByK => Matrix::row_major(b, n, k).transposed(),
-            };
-            let panels = product.par_chunks_mut(PANEL * n).zip(a.par_chunks(PANEL * k));
-            panels.for_each(|(product, a)| sgemm(Matrix::row_major(a, a.len() / k, k), b, product));
-        });
-        product
-    }
+    let matrices = product.par_chunks_mut(m * n).zip(a.par_chunks(m * k));
+    matrices.zip(b.par_chunks(k * n)).for_each(|((product, a), b)| {
+        let b = match order {
+            FactorOrder::KByN => Matrix::row_major(b, k, n),
+            FactorOrder::NByK => Matrix::row_major(b, n, k).transposed(),
+        };
+        let panels = product.par_chunks_mut(PANEL * n).zip(a.par_chunks(PANEL * k));
+        panels.for_each(|(product, a)| sgemm(Matrix::row_major(a, a.len() / k, k), b, product));
+    });
+    product
 }
 
 #[cfg(test)]
 mod tests {
-    use callbox_core::TensorBuf;
+    use callbox_core::{DType, TensorBuf};
     use proptest::prelude::*;
 
     use super::*;
-    use crate::trial::{call, check_rounded_within, exact, float_dtype, random, scalar, scattered, tensor};
+    use crate::trial::{
+        call, check_rounded_within, exact, float_dtype, random, scalar, scattered, tensor, transposed,
+    };
 
     /// `a` `[batch, m, k]` times `b` `[batch, k, n]`, in f64.
-    fn naive(a: &[f64], b: &[f64], Sizes { batch, m, k, n }: Sizes) -> Vec<f64> {
+    fn naive(a: &[f64], b: &[f64], ProductSizes { batch, m, k, n }: ProductSizes) -> Vec<f64> {
         let mut product = Vec::new();
         for i in 0..batch * m {
             let b = &b[i / m * k * n..];
@@ -217,8 +81,13 @@ mod tests {
         product
     }
 
-    fn sizes() -> impl Strategy<Value = Sizes> {
-        (1usize..4, 1usize..12, 0usize..40, 1usize..12).prop_map(|(batch, m, k, n)| Sizes { batch, m, k, n })
+    fn sizes() -> impl Strategy<Value = ProductSizes> {
+        (1usize..4, 1usize..12, 0usize..40, 1usize..12).prop_map(|(batch, m, k, n)| ProductSizes {
+            batch,
+            m,
+            k,
+            n,
+        })
     }
 
     fn fp8() -> impl Strategy<Value = DType> {
@@ -237,7 +106,7 @@ mod tests {
             scales in (0.1f32..2.0, 0.1f32..2.0),
             seed: u64,
         ) {
-            let Sizes { batch, m, k, n } = sizes;
+            let ProductSizes { batch, m, k, n } = sizes;
             let (a, b) = (random(a_dtype, &[batch, m, k], seed), random(b_dtype, &[batch, k, n], !seed));
             let scale = f64::from(scales.0) * f64::from(scales.1);
             let expected: Vec<_> = naive(&exact(&a), &exact(&b), sizes).iter().map(|x| x * scale).collect();
@@ -259,9 +128,9 @@ mod tests {
             alpha in prop::option::of(0.1f32..2.0),
             seed: u64,
         ) {
-            let sizes @ Sizes { m, k, n, .. } = Sizes { batch: 1, ..sizes };
+            let sizes @ ProductSizes { m, k, n, .. } = ProductSizes { batch: 1, ..sizes };
             let (a, b) = (random(a_dtype, &[m, k], seed), random(b_dtype, &[n, k], !seed));
-            let b_transposed = exact(&operand::transposed(&b));
+            let b_transposed = exact(&transposed(&b));
             let factor = f64::from(alpha.unwrap_or(1.0));
             let expected: Vec<_> = naive(&exact(&a), &b_transposed, sizes).iter().map(|x| x * factor).collect();
             let mut product = call("mm_fp8").with(scattered(&a)).with(b).named("backend", "cublas");
@@ -280,13 +149,13 @@ mod tests {
             has_bias: bool,
             seed: u64,
         ) {
-            let Sizes { batch, m, k, n } = sizes;
+            let ProductSizes { batch, m, k, n } = sizes;
             let (a, b) = (random(DType::BFloat16, &[batch, m, k], seed), random(DType::BFloat16, &[batch, k, n], !seed));
             let product = call("bmm_bf16").with(scattered(&a)).with(b.clone()).named("out_dtype", dtype).tensor();
             check_rounded_within(&product, &naive(&exact(&a), &exact(&b), sizes), ERROR);
 
             let (a, b) = (random(DType::BFloat16, &[m, k], seed), random(DType::BFloat16, &[k, n], !seed));
-            let mut expected = naive(&exact(&a), &exact(&b), Sizes { batch: 1, ..sizes });
+            let mut expected = naive(&exact(&a), &exact(&b), ProductSizes { batch: 1, ..sizes });
             let mut product = call("mm_bf16").with(a).with(scattered(&b));
             if has_bias {
                 let bias = random(DType::BFloat16, &[n], seed ^ 1);
@@ -324,7 +193,7 @@ mod tests {
 
     #[test]
     fn products_of_many_rows_are_computed_in_panels() {
-        let sizes @ Sizes { m, k, n, .. } = Sizes { batch: 2, m: 2 * PANEL + 44, k: 5, n: 3 };
+        let sizes @ ProductSizes { m, k, n, .. } = ProductSizes { batch: 2, m: 2 * PANEL + 44, k: 5, n: 3 };
         let (a, b) = (random(DType::BFloat16, &[2, m, k], 1), random(DType::BFloat16, &[2, k, n], 2));
         let product = call("bmm_bf16").with(a.clone()).with(b.clone()).named("out_dtype", "float32").tensor();
         check_rounded_within(&product, &naive(&exact(&a), &exact(&b), sizes), ERROR);
@@ -338,7 +207,7 @@ mod tests {
         let out = scattered(&random(DType::Float16, &[1, 2, 3], 3));
         let filled = scaled().with(out.clone()).tensor();
         assert_eq!((filled.dtype(), filled.layout()), (out.dtype(), out.layout()));
-        let sizes = Sizes { batch: 1, m: 2, k: 4, n: 3 };
+        let sizes = ProductSizes { batch: 1, m: 2, k: 4, n: 3 };
         check_rounded_within(&filled, &naive(&exact(&a()), &exact(&b()), sizes), ERROR);
         assert_eq!(
             scaled().with(random(DType::Float16, &[2, 3], 3)).error(),

@@ -1,11 +1,16 @@
 //! Calls in which something does not fit: whatever it is, the answer is an error and never a panic, and sizes
 //! that no memory could hold are refused before anything is allocated for them.
 
-use callbox_core::{Arguments, Bytes, DType, Executor, FunctionName, Layout, OwnedValue, TensorBuf, Value};
+use std::sync::{Arc, Mutex};
+
+use callbox_core::{
+    Arguments, Bytes, DType, Device, Executor, FunctionName, Layout, OwnedValue, TensorBuf, Value,
+};
+use callbox_functions::{FunctionExecutor, Kernel, Kernels, function_names};
 use proptest::prelude::*;
 
+use crate::CpuExecutor;
 use crate::trial::{Trial, byte_tensor, call, ints, random, scalar};
-use crate::{CpuExecutor, table};
 
 /// A call of each function that succeeds.
 fn good_calls() -> Vec<Trial> {
@@ -170,9 +175,8 @@ fn name_and_arguments(trial: Trial) -> (FunctionName, Arguments) {
 
 #[test]
 fn good_calls_succeed_and_leave_no_function_out() {
-    let mut left = table::rows()
-        .filter(|row| matches!(row.run, table::Run::Function(_)) && !row.name.starts_with("single_"))
-        .map(|row| row.name)
+    let mut left = function_names()
+        .filter(|name| !name.contains('.') && !name.starts_with("single_"))
         .collect::<Vec<_>>();
     for trial in good_calls() {
         let (name, mut arguments) = name_and_arguments(trial);
@@ -182,6 +186,34 @@ fn good_calls_succeed_and_leave_no_function_out() {
         }
     }
     assert_eq!(left, [""; 0]);
+}
+
+/// Says that it has every kernel, and has none.
+#[derive(Clone, Debug, Default)]
+struct Bluff {
+    asked: Arc<Mutex<Option<Kernel>>>,
+}
+
+impl Kernels for Bluff {
+    fn device(&self) -> Device {
+        Device::Cuda(1)
+    }
+
+    fn has(&self, kernel: Kernel) -> bool {
+        *self.asked.lock().unwrap() = Some(kernel);
+        true
+    }
+}
+
+#[test]
+fn a_function_asks_for_the_kernel_that_its_row_names() {
+    for trial in good_calls() {
+        let (name, mut arguments) = name_and_arguments(trial);
+        let kernels = Bluff::default();
+        let error = FunctionExecutor::new(kernels.clone()).call(&name, &mut arguments).unwrap_err();
+        let asked = kernels.asked.lock().unwrap().unwrap();
+        assert_eq!(error.to_string(), format!("no kernel `{asked}` on cuda:1"), "{name}");
+    }
 }
 
 proptest! {

@@ -8,18 +8,17 @@ mod fp4;
 mod gemm;
 #[cfg(test)]
 mod hostile;
-mod kv_layout;
+mod kernels;
 mod matmul;
 mod norm;
-mod operand;
-mod output;
+mod numbers;
 mod page;
 mod rope;
 mod rows;
 mod sampling;
 mod sum;
-mod table;
 #[cfg(test)]
 mod trial;
 
 pub use executor::CpuExecutor;
+pub use kernels::CpuKernels;

@@ -1,77 +1,32 @@
-//! Normalisation over the last dimension, which has `d` elements.
-//!
-//! Leading dimensions are free. Everything is computed in f32 and rounded once to the dtype of `input`.
+//! Normalisation of rows.
 
-use callbox_core::{Bound, Contract, ExecError, OwnedValue, ResultRule, Value};
+use callbox_core::{ExecError, TensorBuf};
+use callbox_functions::{AddedAndNormed, FusedAddRmsNorm, Gain, LayerNorm, RmsNorm};
 
+use crate::numbers;
 use crate::rows::Rows;
-use crate::table::{Function, Run};
-use crate::{operand, output, sum};
+use crate::sum;
 
-pub(crate) const ROWS: &[Function] = &[
-    Function {
-        name: "rmsnorm",
-        signature: "input, weight, eps=1e-6, out=None, enable_pdl=None",
-        contract: writing(&["out"]),
-        run: Run::Function(rmsnorm),
-    },
-    Function {
-        name: "gemma_rmsnorm",
-        signature: "input, weight, eps=1e-6, out=None, enable_pdl=None",
-        contract: writing(&["out"]),
-        run: Run::Function(gemma_rmsnorm),
-    },
-    Function {
-        name: "fused_add_rmsnorm",
-        signature: "input, residual, weight, eps=1e-6, enable_pdl=None",
-        contract: writing(&["input", "residual"]),
-        run: Run::Function(fused_add_rmsnorm),
-    },
-    Function {
-        name: "layernorm",
-        signature: "input, gemma, beta, eps=1e-6",
-        contract: writing(&[]),
-        run: Run::Function(layernorm),
-    },
-];
-
-const fn writing(writes: &'static [&'static str]) -> Contract {
-    Contract { writes, results: &[ResultRule::Values] }
+/// Solves [`RmsNorm`].
+pub(crate) fn rms_norm(problem: &RmsNorm<'_>) -> Result<TensorBuf, ExecError> {
+    let mut rows = Rows::of(problem.input, problem.width);
+    let mut weight = numbers::values(problem.weight);
+    match problem.gain {
+        Gain::Weight => {}
+        Gain::OnePlusWeight => weight.iter_mut().for_each(|weight| *weight += 1.0),
+    }
+    rows.iter_mut().for_each(|row| divide_by_root_mean_square(row, &weight, problem.eps));
+    rows.rounded(problem.dtype)
 }
 
-/// `x / sqrt(mean(x^2) + eps) * weight` (Zhang and Sennrich, "Root Mean Square Layer Normalization", 2019).
-///
-/// `input` `[.., d]`, `weight` `[d]`; the result is like `input`.
-fn rmsnorm(arguments: &mut Bound<'_>) -> Result<OwnedValue, ExecError> {
-    scaled_rmsnorm(arguments, |weight| weight)
-}
-
-/// [`rmsnorm`] with `1 + weight` for `weight`, as the Gemma models store it.
-fn gemma_rmsnorm(arguments: &mut Bound<'_>) -> Result<OwnedValue, ExecError> {
-    scaled_rmsnorm(arguments, |weight| 1.0 + weight)
-}
-
-fn scaled_rmsnorm(arguments: &mut Bound<'_>, factor: fn(f32) -> f32) -> Result<OwnedValue, ExecError> {
-    let mut input = Rows::read(arguments, "input")?;
-    let weight: Vec<f32> = input.weights(arguments, "weight")?.into_iter().map(factor).collect();
-    let eps = arguments.float("eps")?;
-    input.iter_mut().for_each(|row| divide_by_root_mean_square(row, &weight, eps));
-    output::finish(arguments, "out", input.dtype, &input.shape, &input.values)
-}
-
-/// `s = input + residual; residual = s; input = rmsnorm(s)`, in place; returns None.
-///
-/// `input` and `residual` `[.., d]`, `weight` `[d]`. The norm is taken of the sum before that is rounded.
-fn fused_add_rmsnorm(arguments: &mut Bound<'_>) -> Result<OwnedValue, ExecError> {
-    let mut input = Rows::read(arguments, "input")?;
-    let residual = operand::values_of(arguments, "residual", &input.shape, "the shape of `input`")?;
-    let weight = input.weights(arguments, "weight")?;
-    let eps = arguments.float("eps")?;
-    input.values.iter_mut().zip(&residual).for_each(|(x, r)| *x += r);
-    output::overwrite(arguments, "residual", &input.values)?;
-    input.iter_mut().for_each(|row| divide_by_root_mean_square(row, &weight, eps));
-    output::overwrite(arguments, "input", &input.values)?;
-    Ok(Value::None)
+/// Solves [`FusedAddRmsNorm`].
+pub(crate) fn fused_add_rms_norm(problem: &FusedAddRmsNorm<'_>) -> Result<AddedAndNormed, ExecError> {
+    let mut rows = Rows::of(problem.input, problem.width);
+    let weight = numbers::values(problem.weight);
+    rows.values.iter_mut().zip(numbers::values(problem.residual)).for_each(|(x, r)| *x += r);
+    let sum = rows.rounded(problem.residual.dtype())?;
+    rows.iter_mut().for_each(|row| divide_by_root_mean_square(row, &weight, problem.eps));
+    Ok(AddedAndNormed { sum, normed: rows.rounded(problem.input.dtype())? })
 }
 
 fn divide_by_root_mean_square(row: &mut [f32], weight: &[f32], eps: f32) {
@@ -80,33 +35,27 @@ fn divide_by_root_mean_square(row: &mut [f32], weight: &[f32], eps: f32) {
     row.iter_mut().zip(weight).for_each(|(x, w)| *x = *x * scale * w);
 }
 
-/// `(x - mean) / sqrt(variance + eps) * gemma + beta` (Ba, Kiros and Hinton, "Layer Normalization", 2016).
-///
-/// `input` `[.., d]`, `gemma` (the weight) and `beta` `[d]`; the result is like `input`.
-fn layernorm(arguments: &mut Bound<'_>) -> Result<OwnedValue, ExecError> {
-    let mut input = Rows::read(arguments, "input")?;
-    let gemma = input.weights(arguments, "gemma")?;
-    let beta = input.weights(arguments, "beta")?;
-    let eps = arguments.float("eps")?;
-    for row in input.iter_mut() {
+/// Solves [`LayerNorm`].
+pub(crate) fn layer_norm(problem: &LayerNorm<'_>) -> Result<TensorBuf, ExecError> {
+    let mut rows = Rows::of(problem.input, problem.width);
+    let (gamma, beta) = (numbers::values(problem.gamma), numbers::values(problem.beta));
+    for row in rows.iter_mut() {
         let width = row.len() as f32;
         let mean = sum::sum(row, |x| x) / width;
         let variance = sum::sum(row, |x| (x - mean) * (x - mean)) / width;
-        let scale = 1.0 / (variance + eps).sqrt();
-        for ((x, gemma), beta) in row.iter_mut().zip(&gemma).zip(&beta) {
-            *x = (*x - mean) * scale * gemma + beta;
+        let scale = 1.0 / (variance + problem.eps).sqrt();
+        for ((x, gamma), beta) in row.iter_mut().zip(&gamma).zip(&beta) {
+            *x = (*x - mean) * scale * gamma + beta;
         }
     }
-    let normed = output::rounded(input.dtype, &input.shape, &input.values)?;
-    Ok(Value::Tensor(normed))
+    rows.rounded(problem.dtype)
 }
 
 #[cfg(test)]
 mod tests {
-    use callbox_core::{DType, TensorBuf};
+    use callbox_core::{DType, TensorBuf, Value};
     use proptest::prelude::*;
 
-    use super::*;
     use crate::trial::{
         call, check_rounded, check_rounded_within, exact, float_dtype, random, scattered, tensor, vector,
     };

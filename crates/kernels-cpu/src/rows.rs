@@ -1,38 +1,27 @@
 //! A tensor as the rows of its last dimension.
 
-use callbox_core::{Bound, DType, ExecError};
+use callbox_core::{DType, ExecError, TensorBuf};
 
-use crate::operand;
+use crate::numbers;
 
 /// The elements of a float tensor `[.., width]`, in f32.
 #[derive(Debug)]
 pub(crate) struct Rows {
-    /// Name of the argument.
-    name: &'static str,
-    pub(crate) dtype: DType,
     pub(crate) shape: Vec<usize>,
-    /// Elements of a row.
-    pub(crate) width: usize,
     /// All elements, row-major.
     pub(crate) values: Vec<f32>,
+    width: usize,
 }
 
 impl Rows {
-    /// Reads a tensor of at least one dimension.
-    pub(crate) fn read(arguments: &Bound<'_>, name: &'static str) -> Result<Rows, ExecError> {
-        let tensor = operand::floats(arguments, name)?;
-        let (dtype, shape) = (tensor.dtype(), tensor.shape().to_vec());
-        let Some(&width) = shape.last() else {
-            return Err(operand::wrong_shape(name, &shape, "at least one dimension".to_owned()));
-        };
-        let values = arguments.f32s(name)?;
-        Ok(Rows { name, dtype, shape, width, values })
+    /// Copies a problem's rows out.
+    pub(crate) fn of(tensor: &TensorBuf, width: usize) -> Rows {
+        Rows { shape: tensor.shape().to_vec(), values: numbers::values(tensor), width }
     }
 
-    /// Reads a tensor `[width]`: one number for each place in a row.
-    pub(crate) fn weights(&self, arguments: &Bound<'_>, name: &str) -> Result<Vec<f32>, ExecError> {
-        let meaning = format!("the last dimension of `{}`", self.name);
-        operand::values_of(arguments, name, &[self.width], &meaning)
+    /// Rounds the rows once to a tensor of their shape.
+    pub(crate) fn rounded(&self, dtype: DType) -> Result<TensorBuf, ExecError> {
+        numbers::rounded(dtype, &self.shape, &self.values)
     }
 
     /// Iterates over the rows; there is none where a row has no elements.

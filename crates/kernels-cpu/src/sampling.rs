@@ -1,42 +1,19 @@
-//! Probabilities before sampling: softmax, and keeping only the likely tokens.
-//!
-//! Logits and probabilities are `[batch, vocab]` of any float; each row is on its own. Everything is computed in
-//! f32 and rounded once, to nearest with ties to even.
-//!
-//! Shapes and defaults are those of FlashInfer's documentation, page `flashinfer.sampling`;
-//! top-k is from Fan, Lewis and Dauphin, "Hierarchical Neural Story Generation" (2018), top-p (nucleus sampling)
-//! from Holtzman et al., "The Curious Case of Neural Text Degeneration" (2020).
+//! Probabilities before sampling.
 
-use callbox_core::{Bound, Contract, DType, ExecError, OwnedValue, ResultRule, Value};
+use callbox_core::{ExecError, TensorBuf};
+use callbox_functions::{Kept, MaskLogits, Renormalise, Softmax};
 
-use crate::operand::PerRow;
+use crate::numbers::FactorValues;
 use crate::rows::Rows;
-use crate::table::Function;
-use crate::{operand, output, sum};
-
-const VALUES: Contract = Contract { writes: &[], results: &[ResultRule::Values] };
-
-pub(crate) const ROWS: &[Function] = &[
-    Function::new(VALUES, "softmax", "logits, temperature=None, enable_pdl=None", softmax),
-    Function::new(VALUES, "top_k_renorm_probs", "probs, top_k, is_deterministic=False", top_k_renorm_probs),
-    Function::new(VALUES, "top_k_mask_logits", "logits, top_k", top_k_mask_logits),
-    Function::new(VALUES, "top_p_renorm_probs", "probs, top_p, is_deterministic=False", top_p_renorm_probs),
-];
+use crate::sum;
 
 /// A sum of kept probabilities counts as at least this much, so that a row of zeros stays zero.
 const SMALLEST_SUM: f32 = 1e-8;
 
-/// `e^(x - max) / sum e^(x - max)` with `x = logits / temperature`.
-///
-/// `logits` is `[batch, vocab]`, `temperature` None, a number or `[batch]`. The result is `[batch, vocab]` in f32
-/// for every dtype of `logits`, so nothing is rounded at the end. A temperature of zero makes every finite logit
-/// zero, which gives equal probabilities. Source: FlashInfer's documentation, `flashinfer.sampling.softmax`.
-fn softmax(arguments: &mut Bound<'_>) -> Result<OwnedValue, ExecError> {
-    let mut logits = read(arguments, "logits")?;
-    let temperature = match arguments.value("temperature") {
-        Value::None => PerRow::Same(1.0),
-        _ => operand::per_row(arguments, "temperature", logits.shape[0])?,
-    };
+/// Solves [`Softmax`].
+pub(crate) fn softmax(problem: &Softmax<'_>) -> Result<TensorBuf, ExecError> {
+    let mut logits = Rows::of(problem.logits, problem.vocab);
+    let temperature = FactorValues::read(problem.temperature);
     for (place, row) in logits.iter_mut().enumerate() {
         match temperature.of(place) {
             0.0 => row.iter_mut().for_each(|x| *x *= 0.0),
@@ -47,101 +24,40 @@ fn softmax(arguments: &mut Bound<'_>) -> Result<OwnedValue, ExecError> {
         let total = sum::sum(row, |x| x);
         row.iter_mut().for_each(|x| *x /= total);
     }
-    let probs = output::rounded(DType::Float32, &logits.shape, &logits.values)?;
-    Ok(Value::Tensor(probs))
+    logits.rounded(problem.dtype)
 }
 
-/// Keeps the `top_k` largest of each row and divides them by their sum; the others become 0 (Fan et al., 2018).
-///
-/// `probs` is `[batch, vocab]`; `top_k` is an integer or integers `[batch]`, at least 1; from `vocab` on
-/// everything stays. All values equal to the smallest kept one stay too. The result has the shape and dtype of
-/// `probs`. Source: FlashInfer's documentation, `flashinfer.sampling.top_k_renorm_probs`.
-fn top_k_renorm_probs(arguments: &mut Bound<'_>) -> Result<OwnedValue, ExecError> {
-    let mut probs = read(arguments, "probs")?;
-    let top_k = TopK::read(arguments, probs.shape[0])?;
-    for (place, row) in probs.iter_mut().enumerate() {
-        let threshold = kth_largest(row, top_k.of(place));
-        renormalise(row, threshold);
+/// Solves [`Renormalise`].
+pub(crate) fn renormalise(problem: &Renormalise<'_>) -> Result<TensorBuf, ExecError> {
+    let mut probs = Rows::of(problem.probs, problem.vocab);
+    match problem.kept {
+        Kept::TopK(top_k) => {
+            for (place, row) in probs.iter_mut().enumerate() {
+                let threshold = kth_largest(row, top_k.of(place));
+                renormalise_row(row, threshold);
+            }
+        }
+        Kept::TopP(top_p) => {
+            let top_p = FactorValues::read(top_p);
+            for (place, row) in probs.iter_mut().enumerate() {
+                let threshold = nucleus_threshold(row, top_p.of(place));
+                renormalise_row(row, threshold);
+            }
+        }
     }
-    like(&probs)
+    probs.rounded(problem.dtype)
 }
 
-/// Keeps the `top_k` largest logits of each row unchanged; the others become -inf (Fan et al., 2018).
-///
-/// `logits` is `[batch, vocab]`; `top_k` and ties as [`top_k_renorm_probs`] has them. The result has the shape
-/// and dtype of `logits`. Source: FlashInfer's documentation,
-/// `flashinfer.sampling.top_k_mask_logits`.
-fn top_k_mask_logits(arguments: &mut Bound<'_>) -> Result<OwnedValue, ExecError> {
-    let mut logits = read(arguments, "logits")?;
-    let top_k = TopK::read(arguments, logits.shape[0])?;
+/// Solves [`MaskLogits`].
+pub(crate) fn mask_logits(problem: &MaskLogits<'_>) -> Result<TensorBuf, ExecError> {
+    let mut logits = Rows::of(problem.logits, problem.vocab);
     for (place, row) in logits.iter_mut().enumerate() {
-        let threshold = kth_largest(row, top_k.of(place));
+        let threshold = kth_largest(row, problem.top_k.of(place));
         for logit in row.iter_mut().filter(|logit| **logit < threshold) {
             *logit = f32::NEG_INFINITY;
         }
     }
-    like(&logits)
-}
-
-/// Keeps the largest probabilities of each row until their sum reaches `top_p`, and divides them by their sum;
-/// the others become 0 (Holtzman et al., 2020).
-///
-/// `probs` is `[batch, vocab]`; `top_p` is a number or `[batch]`; from 1 on everything stays. The probability
-/// that crosses `top_p` stays, with all that are equal to it. The result has the shape of `probs` and is f32,
-/// whatever their dtype: FlashInfer converts them before its kernel runs.
-/// Source: FlashInfer's documentation, `flashinfer.sampling.top_p_renorm_probs`.
-fn top_p_renorm_probs(arguments: &mut Bound<'_>) -> Result<OwnedValue, ExecError> {
-    let mut probs = read(arguments, "probs")?;
-    let top_p = operand::per_row(arguments, "top_p", probs.shape[0])?;
-    for (place, row) in probs.iter_mut().enumerate() {
-        let threshold = nucleus_threshold(row, top_p.of(place));
-        renormalise(row, threshold);
-    }
-    Ok(Value::Tensor(output::rounded(DType::Float32, &probs.shape, &probs.values)?))
-}
-
-fn read(arguments: &Bound<'_>, name: &'static str) -> Result<Rows, ExecError> {
-    let [_, _] = operand::sizes(arguments, name, "[batch, vocab]")?;
-    Rows::read(arguments, name)
-}
-
-fn like(rows: &Rows) -> Result<OwnedValue, ExecError> {
-    let tensor = output::rounded(rows.dtype, &rows.shape, &rows.values)?;
-    Ok(Value::Tensor(tensor))
-}
-
-/// How many of each row to keep.
-enum TopK {
-    Same(i64),
-    Each(Vec<i64>),
-}
-
-impl TopK {
-    fn read(arguments: &Bound<'_>, rows: usize) -> Result<TopK, ExecError> {
-        let top_k = match arguments.value("top_k") {
-            Value::Tensor(tensor) if tensor.numel() != 1 => {
-                let each = operand::integers_of(arguments, "top_k", &[rows], "one integer for each row")?;
-                TopK::Each(each)
-            }
-            _ => TopK::Same(arguments.int("top_k")?),
-        };
-        let smallest = match &top_k {
-            TopK::Same(k) => Some(*k),
-            TopK::Each(each) => each.iter().copied().min(),
-        };
-        match smallest {
-            Some(k) if k < 1 => Err(operand::wrong_value("top_k", k, "at least one token must stay")),
-            Some(_) | None => Ok(top_k),
-        }
-    }
-
-    fn of(&self, row: usize) -> usize {
-        let k = match self {
-            TopK::Same(k) => *k,
-            TopK::Each(each) => each[row],
-        };
-        usize::try_from(k).unwrap_or(usize::MAX)
-    }
+    logits.rounded(problem.dtype)
 }
 
 /// Returns the `k`-th largest value of a row, counted from 1, or -inf where the row is no longer than `k`.
@@ -154,10 +70,8 @@ fn kth_largest(row: &[f32], k: usize) -> f32 {
     *kth
 }
 
-/// Returns the smallest probability that stays: the sum of all larger ones is below `top_p`.
-///
-/// The sum runs in f64 and is compared in f32: over a long row a sum in f32 drifts by more than the smallest
-/// probabilities, and an f64 comparison would tell sums apart that are equal as far as `top_p` can say.
+/// Returns the smallest probability that stays: the sum of all larger ones, which [`Kept::TopP`] describes, is below
+/// `top_p`.
 fn nucleus_threshold(row: &[f32], top_p: f32) -> f32 {
     if top_p >= 1.0 {
         return f32::NEG_INFINITY;
@@ -177,7 +91,7 @@ fn nucleus_threshold(row: &[f32], top_p: f32) -> f32 {
 }
 
 /// Divides the values from `threshold` on by their sum; the others become 0.
-fn renormalise(row: &mut [f32], threshold: f32) {
+fn renormalise_row(row: &mut [f32], threshold: f32) {
     for value in row.iter_mut().filter(|value| **value < threshold) {
         *value = 0.0;
     }
@@ -187,9 +101,9 @@ fn renormalise(row: &mut [f32], threshold: f32) {
 
 #[cfg(test)]
 mod tests {
+    use callbox_core::{DType, OwnedValue, Value};
     use proptest::prelude::*;
 
-    use super::*;
     use crate::trial::{
         call, check_rounded, exact, float_dtype, ints, longs, random, scattered, tensor, vector,
     };

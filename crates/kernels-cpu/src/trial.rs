@@ -186,6 +186,16 @@ pub(crate) fn scattered(tensor: &TensorBuf) -> TensorBuf {
     scattered
 }
 
+/// Exchanges the last two dimensions, without moving an element.
+pub(crate) fn transposed(tensor: &TensorBuf) -> TensorBuf {
+    let layout = tensor.layout();
+    let (mut shape, mut strides) = (layout.shape().to_vec(), layout.strides().to_vec());
+    let last = shape.len() - 1;
+    shape.swap(last - 1, last);
+    strides.swap(last - 1, last);
+    tensor.with_layout(Layout::new(&shape, &strides, layout.offset()).unwrap()).unwrap()
+}
+
 /// Returns the elements in f64.
 pub(crate) fn exact(tensor: &TensorBuf) -> Vec<f64> {
     tensor.to_f64().unwrap()

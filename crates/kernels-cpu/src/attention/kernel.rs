@@ -2,15 +2,14 @@
 
 use std::ops::Range;
 
-use callbox_core::ExecError;
+use callbox_core::{DType, ExecError};
+use callbox_functions::{Attended, Attention, Pairing, Place, PositionEncoding, Sequence, Vectors};
 use rayon::prelude::*;
 
-use super::options::{Encoding, alibi_slope};
-use super::problem::{Problem, Sequence};
 use super::softmax::Rows;
-use super::vectors::{Place, Vectors};
 use crate::matmul::{Matrix, sgemm};
-use crate::rope::{self, Pairing, Turn};
+use crate::numbers::{self, FactorValues};
+use crate::rope::Turn;
 
 /// Keys of a block, unless their vectors are very long.
 const BLOCK_KEYS: usize = 512;
@@ -21,34 +20,26 @@ const TILE_ROWS: usize = 128;
 /// Jobs whose results are kept before they go to their places.
 const JOBS_AT_A_TIME: usize = 1024;
 
-/// The output and the log-sum-exp of each query row and head.
-#[derive(Debug)]
-pub(crate) struct Attention {
-    /// `[rows, qo_heads, d_vo]`, row-major.
-    pub(crate) output: Vec<f32>,
-    /// `[rows, qo_heads]`, row-major; base 2.
-    pub(crate) lse: Vec<f32>,
-}
-
-/// Computes scaled dot-product attention (Vaswani et al., "Attention Is All You Need", 2017); the module
-/// [`super`] has the formula.
+/// Solves [`Attention`].
 ///
 /// Products, softmax and sums are taken in f32, by blocks of keys. Keys that no row sees by the bounds are not
 /// read. Kv heads of sequences run in parallel; the result does not depend on how many run at a time.
-///
-/// A key that a row does not see never reaches the row's result, not even where it is infinite or NaN. A row
-/// without keys has the output 0 and the log-sum-exp -inf.
-pub(crate) fn attend(problem: &Problem<'_>) -> Result<Attention, ExecError> {
+pub(crate) fn attend(problem: &Attention<'_>) -> Result<Attended, ExecError> {
     let operands = problem.operands;
-    let mut output = vec![0.0; operands.output_numel()?];
+    let factors = Factors::read(problem);
     let [n_rows, heads, width] = operands.output_shape();
+    let mut output = vec![0.0; n_rows * heads * width];
     let mut lse = vec![f32::NEG_INFINITY; n_rows * heads];
 
     let (group, kv_heads) = (operands.group(), operands.keys().heads());
     let sequences: Vec<&Sequence<'_>> =
         problem.sequences.iter().filter(|sequence| !sequence.rows.is_empty()).collect();
-    let job =
-        |index: usize| Job { problem, sequence: sequences[index / kv_heads], kv_head: index % kv_heads };
+    let job = |index: usize| Job {
+        problem,
+        factors: &factors,
+        sequence: sequences[index / kv_heads],
+        kv_head: index % kv_heads,
+    };
     let n_jobs = sequences.len() * kv_heads;
     for start in (0..n_jobs).step_by(JOBS_AT_A_TIME) {
         let jobs = start..n_jobs.min(start + JOBS_AT_A_TIME);
@@ -61,7 +52,31 @@ pub(crate) fn attend(problem: &Problem<'_>) -> Result<Attention, ExecError> {
             }
         }
     }
-    Ok(Attention { output, lse })
+    Ok(Attended {
+        output: numbers::rounded(problem.dtype, &[n_rows, heads, width], &output)?,
+        lse: numbers::rounded(DType::Float32, &[n_rows, heads], &lse)?,
+    })
+}
+
+/// What heads are multiplied by, copied out once for all jobs.
+#[derive(Debug)]
+struct Factors {
+    q: FactorValues,
+    k: FactorValues,
+    v: FactorValues,
+    sinks: Option<Vec<f32>>,
+}
+
+impl Factors {
+    fn read(problem: &Attention<'_>) -> Factors {
+        let scales = problem.head_scales;
+        Factors {
+            q: FactorValues::read(scales.q),
+            k: FactorValues::read(scales.k),
+            v: FactorValues::read(scales.v),
+            sinks: problem.sinks.map(numbers::values),
+        }
+    }
 }
 
 /// One kv head of one sequence, with the query heads that share it.
@@ -69,7 +84,8 @@ pub(crate) fn attend(problem: &Problem<'_>) -> Result<Attention, ExecError> {
 /// Row `r` is query `r / group`, head `r % group` of the group.
 #[derive(Debug)]
 struct Job<'a> {
-    problem: &'a Problem<'a>,
+    problem: &'a Attention<'a>,
+    factors: &'a Factors,
     sequence: &'a Sequence<'a>,
     kv_head: usize,
 }
@@ -112,10 +128,10 @@ impl Job<'_> {
         let mut rows = vec![0.0; self.sequence.rows.len() * group * width];
         for (row, out) in rows.chunks_exact_mut(width).enumerate() {
             let slot = self.sequence.rows.start + row / group;
-            vectors.read(Place { page: 0, slot }, self.kv_head * group + row % group, out);
+            read(vectors, Place { page: 0, slot }, self.kv_head * group + row % group, out);
         }
         // A query stands at the place of a key, the last at the last; before the first key it is negative.
-        let first = self.sequence.keys.len() as i64 - self.sequence.rows.len() as i64;
+        let first = self.sequence.keys.count() as i64 - self.sequence.rows.len() as i64;
         self.turn(&mut rows, |row| (first + (row / group) as i64) as f32);
         rows
     }
@@ -131,18 +147,17 @@ impl Job<'_> {
         let width = vectors.width();
         out.resize(block.len() * width, 0.0);
         for (token, out) in block.zip(out.chunks_exact_mut(width)) {
-            vectors.read(self.sequence.keys.place(token), self.kv_head, out);
+            read(vectors, self.sequence.keys.place(token), self.kv_head, out);
         }
     }
 
     /// Applies the rotary embedding to vectors of `d` elements, if there is one.
     fn turn(&self, vectors: &mut [f32], position: impl Fn(usize) -> f32) {
-        let Encoding::RopeLlama { scale, theta } = self.problem.encoding else {
+        let PositionEncoding::RopeLlama(frequencies) = self.problem.encoding else {
             return;
         };
         let (width, _) = self.widths();
-        let mut frequencies = rope::frequencies(width, theta);
-        frequencies.iter_mut().for_each(|frequency| *frequency /= scale);
+        let frequencies = frequencies.of_pairs(width);
         for (index, vector) in vectors.chunks_exact_mut(width).enumerate() {
             Turn::at(position(index), &frequencies).apply(vector, Pairing::Halves);
         }
@@ -150,7 +165,7 @@ impl Job<'_> {
 
     /// Returns the keys that any of these rows sees by the bounds.
     fn seen(&self, rows: Range<usize>) -> Range<usize> {
-        let (queries, keys) = (self.sequence.rows.len(), self.sequence.keys.len());
+        let (queries, keys) = (self.sequence.rows.len(), self.sequence.keys.count());
         let of = |row: usize| self.problem.bounds.of(row / self.group(), queries, keys);
         of(rows.start).start..of(rows.end - 1).end
     }
@@ -190,7 +205,7 @@ impl Job<'_> {
     fn logits(&self, row: usize, keys: Range<usize>, products: &mut [f32]) {
         let problem = self.problem;
         let (query, head) = (row / self.group(), self.query_head(row));
-        let (queries, n_keys) = (self.sequence.rows.len(), self.sequence.keys.len());
+        let (queries, n_keys) = (self.sequence.rows.len(), self.sequence.keys.count());
         let bounds = problem.bounds.of(query, queries, n_keys);
         let start = bounds.start.clamp(keys.start, keys.end);
         let end = bounds.end.clamp(start, keys.end);
@@ -199,11 +214,10 @@ impl Job<'_> {
         before.fill(f32::NEG_INFINITY);
         behind.fill(f32::NEG_INFINITY);
 
-        let scales = &problem.head_scales;
-        let scale = problem.sm_scale * scales.q.of(head) * scales.k.of(self.kv_head);
+        let scale = problem.sm_scale * self.factors.q.of(head) * self.factors.k.of(self.kv_head);
         logits.iter_mut().for_each(|logit| *logit *= scale);
-        if problem.encoding == Encoding::Alibi {
-            let slope = alibi_slope(head, problem.operands.queries().heads());
+        if problem.encoding == PositionEncoding::Alibi {
+            let slope = problem.alibi_slope(head);
             for (key, logit) in (start..end).zip(&mut *logits) {
                 *logit += slope * (key as f32 - query as f32);
             }
@@ -222,9 +236,9 @@ impl Job<'_> {
 
     /// Adds the sinks, and finishes all rows.
     fn finish(&self, rows: &mut Rows, n_rows: usize) {
-        let scale = self.problem.v_scale * self.problem.head_scales.v.of(self.kv_head);
+        let scale = self.problem.v_scale * self.factors.v.of(self.kv_head);
         for row in 0..n_rows {
-            if let Some(sinks) = &self.problem.sinks {
+            if let Some(sinks) = &self.factors.sinks {
                 rows.weigh(row, &mut [sinks[self.query_head(row)]]);
             }
             rows.finish(row, scale);
@@ -244,4 +258,10 @@ impl Job<'_> {
         let operands = self.problem.operands;
         (operands.queries().width(), operands.values().width())
     }
+}
+
+/// Converts one vector to f32.
+fn read(vectors: &Vectors, place: Place, head: usize, out: &mut [f32]) {
+    let read = vectors.tensor().read_run_f32(vectors.run(place, head), out);
+    read.expect("the vectors of a problem are floats");
 }

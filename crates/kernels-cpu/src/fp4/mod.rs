@@ -1,44 +1,7 @@
 //! Four-bit floats with a scale for each block: quantising to them, and multiplying them.
-//!
-//! An e2m1 code has a sign in bit 3 and one of eight magnitudes in the others (OCP Microscaling Formats
-//! Specification 1.0). A byte holds two neighbours of the last dimension, the even one in the low nibble. The
-//! scale of a block of neighbours is a byte too: an e4m3 number (NVFP4, blocks of 16) or a power of two in
-//! e8m0 (MXFP4, blocks of 32). [`scale_layout`] says in which order the scales lie.
 
 mod product;
 mod quantize;
-mod scale_layout;
 
-use callbox_core::{Contract, ResultRule};
-
-use crate::gemm::PRODUCT_TO_OUT;
-use crate::table::{Function, Run};
-
-pub(crate) const ROWS: &[Function] = &[
-    Function {
-        name: "mm_fp4",
-        signature: "a, b, a_descale, b_descale, alpha=None, out_dtype='bfloat16', out=None, block_size=16, \
-                    use_8x4_sf_layout=False, backend='auto', use_nvfp4=True, enable_pdl=True",
-        contract: PRODUCT_TO_OUT,
-        run: Run::Function(product::mm_fp4),
-    },
-    Function {
-        name: "nvfp4_quantize",
-        signature: "a, a_global_sf, sfLayout=0, do_shuffle=False, sf_vec_size=16, enable_pdl=None, \
-                    backend='cuda', per_token_activation=False, expanded_idx_to_permuted_idx=None, \
-                    out_scale=None, nvfp4_4over6=None",
-        contract: CODES_AND_SCALES,
-        run: Run::Function(quantize::nvfp4_quantize),
-    },
-    Function {
-        name: "fp4_quantize",
-        signature: "input, global_scale=None, sf_vec_size=16, sf_use_ue8m0=False, is_sf_swizzled_layout=True, \
-                    is_sf_8x4_layout=False, is_global_scale_inversed=False, enable_pdl=None, backend='cuda', \
-                    nvfp4_4over6=None",
-        contract: CODES_AND_SCALES,
-        run: Run::Function(quantize::fp4_quantize),
-    },
-];
-
-const CODES_AND_SCALES: Contract =
-    Contract { writes: &[], results: &[ResultRule::PackedFp4, ResultRule::Values] };
+pub(crate) use self::product::multiply;
+pub(crate) use self::quantize::quantize;

@@ -1,134 +1,42 @@
 //! Multiplying matrices of e2m1 codes.
 
 use callbox_core::narrow_float::{E2M1_VALUES, E4M3FN_VALUES, decode_e8m0};
-use callbox_core::{Bound, ExecError, OwnedValue, Value};
+use callbox_core::{ExecError, TensorBuf};
+use callbox_functions::{BlockScales, FactorOrder, Fp4Product, ScaleFormat};
 
-use super::scale_layout::{ScaleGrid, ScaleLayout};
-use crate::gemm::{Order, Sizes, float_dtype};
-use crate::{operand, output};
+use crate::gemm;
+use crate::numbers::{self, FactorValues};
 
-/// `out = (sum_k a * a_scale * b * b_scale) * alpha`.
-///
-/// `a` `[m, k / 2]` and `b` `[k / 2, n]` are bytes of two codes; `b` is the transpose of what the quantising
-/// functions return. `a_descale` and `b_descale` are the scale bytes of blocks of `block_size` neighbours along
-/// k, in the order of 128x4 tiles: as many as `[m, k / block_size]`, padded to whole tiles, and the transpose of
-/// `[n, k / block_size]`, padded. `use_8x4_sf_layout` says that `a_descale` lies in 8x4 tiles. Scales are e4m3
-/// numbers, or powers of two (e8m0) where `use_nvfp4` is false.
-///
-/// `alpha` is None (1), a number, or `[m]`. The result is `[m, n]` in `out_dtype`.
-pub(super) fn mm_fp4(arguments: &mut Bound<'_>) -> Result<OwnedValue, ExecError> {
-    if arguments.text("backend")? == "trtllm" {
-        return Err(ExecError::Unsupported {
-            argument: "backend".to_owned(),
-            reason: "`b` is shuffled for the trtllm kernel".to_owned(),
-        });
+/// Solves [`Fp4Product`].
+pub(crate) fn multiply(problem: &Fp4Product<'_>) -> Result<TensorBuf, ExecError> {
+    let sizes = problem.sizes;
+    let blocks = sizes.k / problem.block;
+    let a = decode(problem.a, &problem.a_scales, blocks, problem.block);
+    let b = decode(problem.b, &problem.b_scales, blocks, problem.block);
+    let mut product = gemm::product(sizes, &a, &b, FactorOrder::NByK);
+    let alpha = FactorValues::read(problem.alpha);
+    for (row, values) in product.chunks_exact_mut(sizes.n.max(1)).enumerate() {
+        let alpha = alpha.of(row);
+        values.iter_mut().for_each(|x| *x *= alpha);
     }
-    let [m, k_bytes] = operand::sizes(arguments, "a", "[m, k / 2]")?;
-    let [b_k_bytes, n] = operand::sizes(arguments, "b", "[k / 2, n]")?;
-    if b_k_bytes != k_bytes {
-        let expected = format!("[{k_bytes}, n], k / 2 as in `a`");
-        return Err(operand::wrong_shape("b", &[b_k_bytes, n], expected));
-    }
-    let block = arguments.size("block_size")?;
-    if block != 16 && block != 32 {
-        return Err(operand::wrong_value("block_size", block, "expected 16 or 32"));
-    }
-    let k = k_bytes
-        .checked_mul(2)
-        .filter(|k| k.is_multiple_of(block))
-        .ok_or_else(|| operand::wrong_shape("a", &[m, k_bytes], format!("k in whole blocks of {block}")))?;
-    let sizes = Sizes { batch: 1, m, k, n }.checked(arguments, "a", "b")?;
-    let scale: fn(u8) -> f32 = match arguments.flag("use_nvfp4")? {
-        true => |byte| E4M3FN_VALUES[usize::from(byte)],
-        false => decode_e8m0,
-    };
-    let a_layout = match arguments.flag("use_8x4_sf_layout")? {
-        true => ScaleLayout::Tiles8x4,
-        false => ScaleLayout::Tiles128x4,
-    };
-
-    let a = decode(
-        &operand::bytes("a", arguments.tensor("a")?)?,
-        &Scales::read(arguments, "a_descale", Side::Left, a_layout, [m, k / block])?,
-        block,
-        scale,
-    );
-    let b = decode(
-        &operand::bytes("b", &operand::transposed(arguments.tensor("b")?))?,
-        &Scales::read(arguments, "b_descale", Side::Right, ScaleLayout::Tiles128x4, [n, k / block])?,
-        block,
-        scale,
-    );
-    let mut product = sizes.product(&a, &b, Order::NByK);
-    if !matches!(arguments.value("alpha"), Value::None) {
-        let alpha = operand::per_row(arguments, "alpha", m)?;
-        for (row, values) in product.chunks_exact_mut(n.max(1)).enumerate() {
-            let alpha = alpha.of(row);
-            values.iter_mut().for_each(|x| *x *= alpha);
-        }
-    }
-    let dtype = float_dtype(arguments, "out_dtype")?;
-    output::finish(arguments, "out", dtype, &[m, n], &product)
+    numbers::rounded(problem.dtype, &[sizes.m, sizes.n], &product)
 }
 
 /// Decodes rows of codes, each code times the scale of its block.
-fn decode(codes: &[u8], scales: &Scales, block: usize, value: fn(u8) -> f32) -> Vec<f32> {
+fn decode(codes: &TensorBuf, scales: &BlockScales<'_>, blocks_in_a_row: usize, block: usize) -> Vec<f32> {
+    let (codes, bytes) = (codes.to_bytes(), scales.bytes.to_bytes());
+    let value: fn(u8) -> f32 = match scales.format {
+        ScaleFormat::E4m3 => |byte| E4M3FN_VALUES[usize::from(byte)],
+        ScaleFormat::E8m0 => decode_e8m0,
+    };
     let mut values = Vec::with_capacity(2 * codes.len());
-    let blocks = scales.blocks_in_a_row.max(1);
+    let blocks = blocks_in_a_row.max(1);
     for (place, codes) in codes.chunks_exact(block / 2).enumerate() {
-        let scale = value(scales.byte(place / blocks, place % blocks));
+        let scale = value(bytes[scales.grid.place(place / blocks, place % blocks)]);
         let nibbles = codes.iter().flat_map(|byte| [byte & 15, byte >> 4]);
         values.extend(nibbles.map(|code| E2M1_VALUES[usize::from(code)] * scale));
     }
     values
-}
-
-/// The scales of a factor's blocks.
-struct Scales {
-    bytes: Vec<u8>,
-    grid: ScaleGrid,
-    blocks_in_a_row: usize,
-}
-
-/// Which factor: the second one comes transposed, and so do its scales.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Side {
-    Left,
-    Right,
-}
-
-impl Scales {
-    fn read(
-        arguments: &Bound<'_>,
-        name: &str,
-        side: Side,
-        layout: ScaleLayout,
-        [rows, blocks]: [usize; 2],
-    ) -> Result<Scales, ExecError> {
-        let [_, _] = operand::sizes(arguments, name, "two dimensions")?;
-        let given = arguments.tensor(name)?;
-        let by_rows = match side {
-            Side::Left => given.clone(),
-            Side::Right => operand::transposed(given),
-        };
-        let grid = ScaleGrid::new(layout, rows, blocks).ok_or_else(|| {
-            operand::wrong_shape(name, given.shape(), format!("scales for {rows} rows of {blocks} blocks"))
-        })?;
-        let mut padded = grid.shape();
-        if by_rows.shape() != padded {
-            if side == Side::Right {
-                padded.reverse();
-            }
-            let expected =
-                format!("{padded:?}: one scale for each of {blocks} blocks in {rows} rows, in whole tiles");
-            return Err(operand::wrong_shape(name, given.shape(), expected));
-        }
-        Ok(Scales { bytes: operand::bytes(name, &by_rows)?, grid, blocks_in_a_row: blocks })
-    }
-
-    fn byte(&self, row: usize, block: usize) -> u8 {
-        self.bytes[self.grid.place(row, block)]
-    }
 }
 
 #[cfg(test)]
@@ -139,7 +47,7 @@ mod tests {
     use super::*;
     use crate::trial::{
         Trial, byte_tensor, call, check_rounded, check_rounded_within, float_dtype, random, scalar,
-        scattered, tensor, vector,
+        scattered, tensor, transposed, vector,
     };
 
     /// Quantised rows with their scales, in a layout and row-major.
@@ -206,9 +114,9 @@ mod tests {
             let alpha = if by_row { vector(DType::Float32, &alphas[..m]) } else { scalar(alphas[0]) };
             let product = call("mm_fp4")
                 .with(scattered(&a.codes))
-                .with(operand::transposed(&b.codes))
+                .with(transposed(&b.codes))
                 .with(a.tiled)
-                .with(scattered(&operand::transposed(&b.tiled)))
+                .with(scattered(&transposed(&b.tiled)))
                 .with(alpha)
                 .with(dtype)
                 .named("block_size", block as i64)
@@ -229,7 +137,7 @@ mod tests {
             .with(byte_tensor(&[1, 8], a))
             .with(byte_tensor(&[8, 1], b))
             .with(byte_tensor(&[128, 4], &a_scales))
-            .with(operand::transposed(&byte_tensor(&[128, 4], &a_scales)))
+            .with(transposed(&byte_tensor(&[128, 4], &a_scales)))
     }
 
     #[test]
@@ -253,7 +161,7 @@ mod tests {
             .with(byte_tensor(&[1, 8], &ones))
             .with(byte_tensor(&[8, 1], &ones))
             .with(scales.clone())
-            .with(operand::transposed(&scales))
+            .with(transposed(&scales))
             .named("out_dtype", "float32")
             .tensor();
         check_rounded(&product, &[16.0 * 1.5 * 1.5], 0.0);

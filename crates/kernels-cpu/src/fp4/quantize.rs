@@ -1,140 +1,36 @@
 //! Quantising to e2m1 codes.
 
 use callbox_core::narrow_float::{E4M3FN, decode_e8m0, encode_e2m1};
-use callbox_core::{Bound, DType, ExecError, OwnedValue, TensorBuf, Value};
+use callbox_core::{DType, ExecError, LayoutError, TensorBuf};
+use callbox_functions::{Fp4Codes, Fp4Quantize, ScaleRule};
 
-use super::scale_layout::{ScaleGrid, ScaleLayout};
-use crate::operand;
+use crate::numbers;
 
 /// The largest magnitude of an e2m1 code.
 const LARGEST: f32 = 6.0;
 
-/// Quantises blocks of 16 neighbours (NVFP4); returns `(codes, scales)`.
-///
-/// `a` `[.., m, k]` in f16, bf16 or e4m3; `a_global_sf` a number. `sfLayout` is 0 (128x4 tiles), 1 (8x4) or 2
-/// (linear). Codes and scales as [`fp4_quantize`] has them.
-pub(super) fn nvfp4_quantize(arguments: &mut Bound<'_>) -> Result<OwnedValue, ExecError> {
-    arguments.refuse("do_shuffle", "rows shuffled for a kernel")?;
-    arguments.refuse("per_token_activation", "a scale for each token")?;
-    arguments.refuse("expanded_idx_to_permuted_idx", "rows in another order")?;
-    arguments.refuse("out_scale", "scales written to an argument")?;
-    arguments.refuse("nvfp4_4over6", "blocks scaled to 4 in place of 6")?;
-    let layout = match arguments.int("sfLayout")? {
-        0 => ScaleLayout::Tiles128x4,
-        1 => ScaleLayout::Tiles8x4,
-        2 => ScaleLayout::Linear,
-        other => {
-            let reason = "expected 0 (128x4), 1 (8x4) or 2 (linear)";
-            return Err(operand::wrong_value("sfLayout", other, reason));
-        }
+/// Solves [`Fp4Quantize`].
+pub(crate) fn quantize(problem: &Fp4Quantize<'_>) -> Result<Fp4Codes, ExecError> {
+    let (codes, scales) = quantize_rows(&numbers::values(problem.input), problem);
+    let mut codes_shape = problem.input.shape().to_vec();
+    codes_shape.splice(codes_shape.len() - 1.., [problem.width / 2]);
+    let tensor = |shape: &[usize], bytes| {
+        TensorBuf::from_elements(DType::UInt8, shape, bytes)
+            .map_err(|source: LayoutError| ExecError::Device(source.into()))
     };
-    let recipe = Recipe {
-        block: block_size(arguments)?,
-        scale: Scale::E4m3 { global: arguments.float("a_global_sf")? },
-        layout,
-    };
-    quantize(arguments, "a", &recipe)
+    Ok(Fp4Codes { codes: tensor(&codes_shape, codes)?, scales: tensor(&problem.grid.shape(), scales)? })
 }
 
-/// Quantises blocks of `sf_vec_size` neighbours of the last dimension; returns `(codes, scales)`.
-///
-/// `input` `[.., m, k]` in f16, bf16 or e4m3. The codes are u8 `[.., m, k / 2]`, two in a byte. The scales are
-/// u8, one for each block: `[rows, k / sf_vec_size]`, leading dimensions flattened into rows, padded to whole
-/// tiles unless `is_sf_swizzled_layout` is false. With `amax` the largest magnitude of a block and `g` the
-/// global scale (1 if None; its inverse with `is_global_scale_inversed`):
-///
-/// - e4m3 scales: `scale = e4m3(amax * g / 6)`, `code = e2m1(x * (g * (1 / scale)))`, in this order of f32
-///   roundings, since 16-bit inputs hit exact ties; code 0 with the sign of `x` where the scale is 0.
-/// - `sf_use_ue8m0`: `scale = 2^ceil(log2(amax / 6))`, `code = e2m1(x / scale)`; `g` is not used.
-///
-/// An input whose dimension before the last is the contiguous one is quantised along that, and both results
-/// come back transposed.
-pub(super) fn fp4_quantize(arguments: &mut Bound<'_>) -> Result<OwnedValue, ExecError> {
-    arguments.refuse("nvfp4_4over6", "blocks scaled to 4 in place of 6")?;
-    let global = arguments.optional_float("global_scale")?.unwrap_or(1.0);
-    let global = match arguments.flag("is_global_scale_inversed")? {
-        true => 1.0 / global,
-        false => global,
-    };
-    let tiled = arguments.flag("is_sf_swizzled_layout")?;
-    let recipe = Recipe {
-        block: block_size(arguments)?,
-        scale: match arguments.flag("sf_use_ue8m0")? {
-            true => Scale::E8m0,
-            false => Scale::E4m3 { global },
-        },
-        layout: match (tiled, arguments.flag("is_sf_8x4_layout")?) {
-            (true, false) => ScaleLayout::Tiles128x4,
-            (true, true) => ScaleLayout::Tiles8x4,
-            (false, _) => ScaleLayout::Linear,
-        },
-    };
-    quantize(arguments, "input", &recipe)
-}
-
-fn block_size(arguments: &Bound<'_>) -> Result<usize, ExecError> {
-    match arguments.size("sf_vec_size")? {
-        size @ (16 | 32) => Ok(size),
-        other => Err(operand::wrong_value("sf_vec_size", other, "expected 16 or 32")),
-    }
-}
-
-/// What to quantise to.
-struct Recipe {
-    /// Elements that share a scale.
-    block: usize,
-    scale: Scale,
-    layout: ScaleLayout,
-}
-
-#[derive(Clone, Copy)]
-enum Scale {
-    E4m3 { global: f32 },
-    E8m0,
-}
-
-fn quantize(arguments: &Bound<'_>, name: &str, recipe: &Recipe) -> Result<OwnedValue, ExecError> {
-    let given = operand::floats(arguments, name)?;
-    let (tensor, column_major) = match given.layout().strides() {
-        [.., 1, _] => (operand::transposed(given), true),
-        [.., _, _] => (given.clone(), false),
-        _ => return Err(operand::wrong_shape(name, given.shape(), "[.., m, k]".to_owned())),
-    };
-    let width = tensor.shape().last().copied().unwrap_or_default();
-    if width == 0 || !width.is_multiple_of(recipe.block) {
-        let expected = format!("blocks of {} along the dimension that is quantised", recipe.block);
-        return Err(operand::wrong_shape(name, given.shape(), expected));
-    }
-    let elements = |source| ExecError::Elements { argument: name.to_owned(), source };
-    let values = tensor.to_f32().map_err(elements)?;
-    let grid = ScaleGrid::new(recipe.layout, values.len() / width, width / recipe.block)
-        .ok_or_else(|| operand::wrong_shape(name, given.shape(), "fewer rows".to_owned()))?;
-    let (codes, scales) = quantize_rows(&values, width, recipe, &grid);
-
-    let mut codes_shape = tensor.shape().to_vec();
-    codes_shape.splice(codes_shape.len() - 1.., [width / 2]);
-    let results = [(codes_shape, codes), (grid.shape().to_vec(), scales)].map(|(shape, bytes)| {
-        let tensor = TensorBuf::from_elements(DType::UInt8, &shape, bytes)
-            .map_err(|_| operand::wrong_shape(name, given.shape(), "fewer elements".to_owned()))?;
-        Ok(Value::Tensor(match column_major {
-            true => operand::transposed(&tensor),
-            false => tensor,
-        }))
-    });
-    let [codes, scales] = results;
-    Ok(Value::tuple(vec![codes?, scales?]))
-}
-
-/// Quantises rows of `width` values; returns the codes, row-major, and the scales in the order of `grid`.
-fn quantize_rows(values: &[f32], width: usize, recipe: &Recipe, grid: &ScaleGrid) -> (Vec<u8>, Vec<u8>) {
+/// Returns the codes of all rows, row-major, and the scales in the order of the grid.
+fn quantize_rows(values: &[f32], problem: &Fp4Quantize<'_>) -> (Vec<u8>, Vec<u8>) {
     let mut codes = Vec::with_capacity(values.len() / 2);
-    let mut scales = vec![0; grid.len()];
-    for (row, values) in values.chunks_exact(width).enumerate() {
-        for (column, block) in values.chunks_exact(recipe.block).enumerate() {
+    let mut scales = vec![0; problem.grid.byte_len()];
+    for (row, values) in values.chunks_exact(problem.width).enumerate() {
+        for (column, block) in values.chunks_exact(problem.block).enumerate() {
             let largest = block.iter().fold(0.0, |largest: f32, x| largest.max(x.abs()));
-            let scale = recipe.scale.byte(largest);
-            let factor = recipe.scale.factor(scale);
-            scales[grid.place(row, column)] = scale;
+            let scale = scale_byte(problem.rule, largest);
+            let factor = factor(problem.rule, scale);
+            scales[problem.grid.place(row, column)] = scale;
             let (pairs, _) = block.as_chunks();
             codes.extend(
                 pairs.iter().map(|[even, odd]| encode_e2m1(even * factor) | encode_e2m1(odd * factor) << 4),
@@ -144,25 +40,23 @@ fn quantize_rows(values: &[f32], width: usize, recipe: &Recipe, grid: &ScaleGrid
     (codes, scales)
 }
 
-impl Scale {
-    /// Returns the scale byte of a block whose largest magnitude is given.
-    fn byte(self, largest: f32) -> u8 {
-        match self {
-            Scale::E4m3 { global } => E4M3FN.encode(largest * global / LARGEST),
-            Scale::E8m0 => e8m0_not_below(largest / LARGEST),
-        }
+/// Returns the scale byte of a block whose largest magnitude is given.
+fn scale_byte(rule: ScaleRule, largest: f32) -> u8 {
+    match rule {
+        ScaleRule::E4m3 { global } => E4M3FN.encode(largest * global / LARGEST),
+        ScaleRule::E8m0 => e8m0_not_below(largest / LARGEST),
     }
+}
 
-    /// Returns what the values of a block are multiplied by before they are rounded.
-    fn factor(self, byte: u8) -> f32 {
-        match self {
-            Scale::E4m3 { global } => match E4M3FN.decode(byte) {
-                0.0 => 0.0,
-                scale => global * (1.0 / scale),
-            },
-            // The reciprocal of a power of two is exact.
-            Scale::E8m0 => 1.0 / decode_e8m0(byte),
-        }
+/// Returns what the values of a block are multiplied by before they are rounded.
+fn factor(rule: ScaleRule, byte: u8) -> f32 {
+    match rule {
+        ScaleRule::E4m3 { global } => match E4M3FN.decode(byte) {
+            0.0 => 0.0,
+            scale => global * (1.0 / scale),
+        },
+        // The reciprocal of a power of two is exact.
+        ScaleRule::E8m0 => 1.0 / decode_e8m0(byte),
     }
 }
 
@@ -182,11 +76,12 @@ fn e8m0_not_below(value: f32) -> u8 {
 #[cfg(test)]
 mod tests {
     use callbox_core::narrow_float::{E2M1_VALUES, E4M3FN_VALUES};
-    use callbox_core::{Bytes, Layout};
+    use callbox_core::{Bytes, Layout, Value};
+    use callbox_functions::{ScaleGrid, ScaleLayout};
     use proptest::prelude::*;
 
     use super::*;
-    use crate::trial::{byte_tensor, call, exact, random, scalar, scattered, tensor, vector};
+    use crate::trial::{byte_tensor, call, exact, random, scalar, scattered, tensor, transposed, vector};
 
     /// A block of 16 in bfloat16: these values, then zeros.
     fn block(values: &[f32]) -> TensorBuf {
@@ -355,11 +250,11 @@ mod tests {
             let by_rows = random(DType::BFloat16, &[2, rows, 32], seed);
             let (codes, scales) = call("fp4_quantize").with(by_rows.clone()).with(scalar(2.0)).pair();
             for function in ["fp4_quantize", "nvfp4_quantize"] {
-                let by_columns = operand::transposed(&by_rows);
+                let by_columns = transposed(&by_rows);
                 let (turned_codes, turned_scales) = call(function).with(by_columns).with(scalar(2.0)).pair();
                 prop_assert_eq!(turned_codes.shape(), &[2, 16, rows][..]);
-                prop_assert_eq!(operand::transposed(&turned_codes).to_bytes(), codes.to_bytes());
-                prop_assert_eq!(operand::transposed(&turned_scales).to_bytes(), scales.to_bytes());
+                prop_assert_eq!(transposed(&turned_codes).to_bytes(), codes.to_bytes());
+                prop_assert_eq!(transposed(&turned_scales).to_bytes(), scales.to_bytes());
                 prop_assert_eq!(turned_scales.shape(), &[4, 128][..]);
             }
         }

@@ -1,189 +1,56 @@
-//! Rotary position embedding (Su et al., "RoFormer: Enhanced Transformer with Rotary Position Embedding",
-//! 2021): pairs of elements of a head are turned by an angle that grows with the token's position.
-//!
-//! `q` `[n, q_heads, d]` and `k` `[n, k_heads, d]` stand at the same positions. Only the first `rotary_dim`
-//! elements of a head turn (all of them by default); the others stay. Everything is computed in f32, the angle
-//! included; the results `(q, k)` are new tensors, rounded once.
+//! Rotary position embedding.
 
 mod rotation;
 
-use callbox_core::{Bound, Contract, DType, ExecError, OwnedValue, ResultRule, Value};
+use callbox_core::{DType, ExecError, TensorBuf};
+use callbox_functions::{Angles, Pairing, Rope, Turned};
 
-use crate::table::Function;
-use crate::{operand, output};
+use crate::numbers;
 
-use self::rotation::LlamaScaling;
-pub(crate) use self::rotation::{Pairing, Turn, frequencies};
+pub(crate) use self::rotation::Turn;
 
-const VALUES: Contract = Contract { writes: &[], results: &[ResultRule::Values] };
-
-pub(crate) const ROWS: &[Function] = &[
-    Function::new(
-        VALUES,
-        "apply_rope",
-        "q, k, indptr, offsets, rotary_dim=None, interleave=False, rope_scale=1, rope_theta=1e4",
-        |arguments| apply_rope(arguments, positions_of_segments, divided),
-    ),
-    Function::new(
-        VALUES,
-        "apply_rope_pos_ids",
-        "q, k, pos_ids, rotary_dim=None, interleave=False, rope_scale=1, rope_theta=1e4",
-        |arguments| apply_rope(arguments, positions_of_tokens, divided),
-    ),
-    Function::new(
-        VALUES,
-        "apply_llama31_rope",
-        "q, k, indptr, offsets, rotary_dim=None, interleave=False, rope_scale=8, rope_theta=5e5, \
-         low_freq_factor=1, high_freq_factor=4, old_context_len=8192",
-        |arguments| apply_rope(arguments, positions_of_segments, stretched),
-    ),
-    Function::new(
-        VALUES,
-        "apply_llama31_rope_pos_ids",
-        "q, k, pos_ids, rotary_dim=None, interleave=False, rope_scale=8, rope_theta=5e5, low_freq_factor=1, \
-         high_freq_factor=4, old_context_len=8192",
-        |arguments| apply_rope(arguments, positions_of_tokens, stretched),
-    ),
-    Function::new(
-        VALUES,
-        "apply_rope_with_cos_sin_cache",
-        "positions, query, key, head_size, cos_sin_cache, is_neox=True",
-        apply_rope_with_cos_sin_cache,
-    ),
-];
-
-/// Turns `q` and `k` by angles computed from the positions.
-///
-/// `interleave` pairs neighbours; otherwise the halves of the turning part are paired.
-fn apply_rope(
-    arguments: &Bound<'_>,
-    positions: fn(&Bound<'_>, usize) -> Result<Vec<f32>, ExecError>,
-    scaled: fn(&Bound<'_>, Vec<f32>) -> Result<Vec<f32>, ExecError>,
-) -> Result<OwnedValue, ExecError> {
-    let [tokens, _, width] = operand::sizes(arguments, "q", "[n, heads, d]")?;
-    let mut q = Heads::read(arguments, "q", tokens, width)?;
-    let mut k = Heads::read(arguments, "k", tokens, width)?;
-    if q.values.is_empty() && k.values.is_empty() {
-        // The other sizes may be of any magnitude: nothing is computed for them.
-        return results(&q, &k);
+/// Solves [`Rope`].
+pub(crate) fn rope(problem: &Rope<'_>) -> Result<Turned, ExecError> {
+    let mut q = Heads::read(problem.q, problem.q_heads, problem.width);
+    let mut k = Heads::read(problem.k, problem.k_heads, problem.width);
+    let turns = Turns::read(problem);
+    for token in 0..problem.tokens {
+        let turn = turns.of(token);
+        q.turn(token, &turn, problem.pairing);
+        k.turn(token, &turn, problem.pairing);
     }
-    let rotary_dim = match arguments.optional_int("rotary_dim")? {
-        Some(_) => arguments.size("rotary_dim")?,
-        None => width,
-    };
-    check_rotary_dim("rotary_dim", rotary_dim, width)?;
-    let frequencies = scaled(arguments, frequencies(rotary_dim, arguments.float("rope_theta")?))?;
-    let pairing = match arguments.flag("interleave")? {
-        true => Pairing::Neighbours,
-        false => Pairing::Halves,
-    };
-    for (token, position) in positions(arguments, tokens)?.into_iter().enumerate() {
-        let turn = Turn::at(position, &frequencies);
-        q.turn(token, &turn, pairing);
-        k.turn(token, &turn, pairing);
-    }
-    results(&q, &k)
+    Ok(Turned { q: q.rounded()?, k: k.rounded()? })
 }
 
-/// Token `j` of segment `b`, which begins at `indptr[b]`, has the position `offsets[b] + j`.
-///
-/// `indptr` `[segments + 1]`, `offsets` `[segments]`. A token outside all segments has the position 0
-/// and stays as it is.
-fn positions_of_segments(arguments: &Bound<'_>, tokens: usize) -> Result<Vec<f32>, ExecError> {
-    let indptr = arguments.i64s("indptr")?;
-    let offsets = operand::integers_of(
-        arguments,
-        "offsets",
-        &[indptr.len().saturating_sub(1)],
-        "one for each segment of `indptr`",
-    )?;
-    let mut positions = vec![0.0; tokens];
-    for (bounds, offset) in indptr.windows(2).zip(offsets) {
-        let segment = match (usize::try_from(bounds[0]), usize::try_from(bounds[1])) {
-            (Ok(start), Ok(end)) => positions.get_mut(start..end),
-            _ => None,
-        };
-        let segment = segment.ok_or_else(|| {
-            let reason = format!("no segment of the {tokens} tokens of `q`");
-            operand::wrong_value("indptr", format!("{}..{}", bounds[0], bounds[1]), reason)
-        })?;
-        for (place, position) in segment.iter_mut().enumerate() {
-            *position = offset.saturating_add(place as i64) as f32;
+/// The turns of all tokens.
+enum Turns<'a> {
+    Computed { positions: &'a [i64], frequencies: Vec<f32> },
+    Cached { rows: &'a [usize], cache: Vec<f32>, rotary_dim: usize },
+}
+
+impl Turns<'_> {
+    fn read<'a>(problem: &Rope<'a>) -> Turns<'a> {
+        let rotary_dim = problem.rotary_dim;
+        match problem.angles {
+            Angles::Computed { positions, frequencies } => {
+                Turns::Computed { positions, frequencies: frequencies.of_pairs(rotary_dim) }
+            }
+            Angles::Cached { rows, cache } => {
+                Turns::Cached { rows, cache: numbers::values(cache), rotary_dim }
+            }
         }
     }
-    Ok(positions)
-}
 
-/// `pos_ids` `[n]` are the positions.
-fn positions_of_tokens(arguments: &Bound<'_>, tokens: usize) -> Result<Vec<f32>, ExecError> {
-    let positions = operand::integers_of(arguments, "pos_ids", &[tokens], "one for each token of `q`")?;
-    Ok(positions.into_iter().map(|position| position as f32).collect())
-}
-
-/// Frequencies divided by `rope_scale` (Chen et al., "Extending Context Window of Large Language Models via
-/// Positional Interpolation", 2023).
-fn divided(arguments: &Bound<'_>, mut frequencies: Vec<f32>) -> Result<Vec<f32>, ExecError> {
-    let scale = arguments.float("rope_scale")?;
-    frequencies.iter_mut().for_each(|frequency| *frequency /= scale);
-    Ok(frequencies)
-}
-
-/// Frequencies stretched as Llama 3.1 does it (Grattafiori et al., "The Llama 3 Herd of Models", 2024).
-///
-/// With `turns = old_context_len * f / 2 pi` and `fast = clamp((turns - low_freq_factor) / (high_freq_factor -
-/// low_freq_factor), 0, 1)`: `(1 - fast) * f / rope_scale + fast * f`.
-fn stretched(arguments: &Bound<'_>, mut frequencies: Vec<f32>) -> Result<Vec<f32>, ExecError> {
-    let scaling = LlamaScaling {
-        scale: arguments.float("rope_scale")?,
-        low_freq_factor: arguments.float("low_freq_factor")?,
-        high_freq_factor: arguments.float("high_freq_factor")?,
-        old_context_len: arguments.float("old_context_len")?,
-    };
-    frequencies.iter_mut().for_each(|frequency| *frequency = scaling.apply(*frequency));
-    Ok(frequencies)
-}
-
-/// Turns `query` and `key` by cosines and sines that the caller computed.
-///
-/// `positions` `[n]`; `query` `[n, q_heads * head_size]`, `key` `[n, k_heads * head_size]`; `cos_sin_cache`
-/// `[max_position, rotary_dim]`, each row the cosines of all pairs, then their sines. `is_neox` pairs halves;
-/// otherwise neighbours are paired.
-fn apply_rope_with_cos_sin_cache(arguments: &mut Bound<'_>) -> Result<OwnedValue, ExecError> {
-    let [tokens, _] = operand::sizes(arguments, "query", "[n, heads * head_size]")?;
-    let head_size = arguments.size("head_size")?;
-    let mut query = Heads::read_flat(arguments, "query", tokens, head_size)?;
-    let mut key = Heads::read_flat(arguments, "key", tokens, head_size)?;
-    let [rows, rotary_dim] = operand::sizes(arguments, "cos_sin_cache", "[max_position, rotary_dim]")?;
-    check_rotary_dim("cos_sin_cache", rotary_dim, head_size)?;
-    let cache = operand::values(arguments, "cos_sin_cache")?;
-    let positions = operand::integers_of(arguments, "positions", &[tokens], "one for each row of `query`")?;
-    let pairing = match arguments.flag("is_neox")? {
-        true => Pairing::Halves,
-        false => Pairing::Neighbours,
-    };
-    for (token, position) in positions.into_iter().enumerate() {
-        let row = usize::try_from(position).ok().filter(|row| *row < rows).ok_or_else(|| {
-            operand::wrong_value("positions", position, format!("`cos_sin_cache` has {rows} rows"))
-        })?;
-        let (cosines, sines) = cache[row * rotary_dim..(row + 1) * rotary_dim].split_at(rotary_dim / 2);
-        let turn = Turn { cosines: cosines.to_vec(), sines: sines.to_vec() };
-        query.turn(token, &turn, pairing);
-        key.turn(token, &turn, pairing);
+    fn of(&self, token: usize) -> Turn {
+        match self {
+            Turns::Computed { positions, frequencies } => Turn::at(positions[token] as f32, frequencies),
+            Turns::Cached { rows, cache, rotary_dim } => {
+                let row = &cache[rows[token] * rotary_dim..][..*rotary_dim];
+                let (cosines, sines) = row.split_at(rotary_dim / 2);
+                Turn { cosines: cosines.to_vec(), sines: sines.to_vec() }
+            }
+        }
     }
-    results(&query, &key)
-}
-
-fn check_rotary_dim(name: &str, rotary_dim: usize, width: usize) -> Result<(), ExecError> {
-    if rotary_dim.is_multiple_of(2) && rotary_dim <= width {
-        return Ok(());
-    }
-    let reason = format!("the turning part of a head must be even and at most its {width} elements");
-    Err(operand::wrong_value(name, rotary_dim, reason))
-}
-
-fn results(q: &Heads, k: &Heads) -> Result<OwnedValue, ExecError> {
-    let rounded = |heads: &Heads| output::rounded(heads.dtype, &heads.shape, &heads.values);
-    Ok(Value::tuple(vec![Value::Tensor(rounded(q)?), Value::Tensor(rounded(k)?)]))
 }
 
 /// The heads of all tokens, in f32.
@@ -198,35 +65,14 @@ struct Heads {
 }
 
 impl Heads {
-    /// Reads a tensor `[tokens, heads, width]`.
-    fn read(arguments: &Bound<'_>, name: &str, tokens: usize, width: usize) -> Result<Heads, ExecError> {
-        let [n, heads, d] = operand::sizes(arguments, name, "[n, heads, d]")?;
-        if (n, d) != (tokens, width) {
-            let expected = format!("[{tokens}, heads, {width}], as `q` has them");
-            return Err(operand::wrong_shape(name, &[n, heads, d], expected));
-        }
-        Heads::gather(arguments, name, heads.saturating_mul(width), width)
-    }
-
-    /// Reads a tensor `[tokens, heads * width]`.
-    fn read_flat(arguments: &Bound<'_>, name: &str, tokens: usize, width: usize) -> Result<Heads, ExecError> {
-        let [n, token] = operand::sizes(arguments, name, "[n, heads * head_size]")?;
-        if n != tokens || !token.is_multiple_of(width) {
-            let expected = format!("[{tokens}, a multiple of {width}]");
-            return Err(operand::wrong_shape(name, &[n, token], expected));
-        }
-        Heads::gather(arguments, name, token, width)
-    }
-
-    fn gather(arguments: &Bound<'_>, name: &str, token: usize, width: usize) -> Result<Heads, ExecError> {
-        let tensor = operand::floats(arguments, name)?;
-        Ok(Heads {
+    fn read(tensor: &TensorBuf, heads: usize, width: usize) -> Heads {
+        Heads {
             dtype: tensor.dtype(),
             shape: tensor.shape().to_vec(),
-            values: arguments.f32s(name)?,
-            token,
+            values: numbers::values(tensor),
+            token: heads.saturating_mul(width),
             width,
-        })
+        }
     }
 
     /// Turns all heads of a token.
@@ -236,16 +82,19 @@ impl Heads {
             turn.apply(head, pairing);
         }
     }
+
+    fn rounded(&self) -> Result<TensorBuf, ExecError> {
+        numbers::rounded(self.dtype, &self.shape, &self.values)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::f64::consts::PI;
 
-    use callbox_core::TensorBuf;
+    use callbox_core::{DType, TensorBuf};
     use proptest::prelude::*;
 
-    use super::*;
     use crate::trial::{Trial, call, check_rounded, exact, float_dtype, ints, longs, random, scattered};
 
     /// A rotation by the definition: which pairs turn, and how fast, in f64.

@@ -7,6 +7,7 @@ use std::fmt::Debug;
 
 use callbox_core::{Bound, Contract, ExecError, OwnedValue};
 
+use crate::kernels::{Kernel, Kernels};
 use crate::{activation, attention, cascade, fp4, gemm, norm, page, rope, sampling};
 
 /// The rows of every family.
@@ -31,19 +32,25 @@ pub(crate) struct Function {
     pub(crate) signature: &'static str,
     /// What replay has to know beside the result.
     pub(crate) contract: Contract,
-    /// The code.
+    /// What it needs of a device; of a wrapper class, what its `run` needs.
+    pub(crate) kernel: Kernel,
+    /// How it is run.
     pub(crate) run: Run,
 }
+
+/// Reads the arguments of a function, has its problem solved, and puts the results where they belong.
+type RunFunction = fn(&mut dyn Kernels, &mut Bound<'_>) -> Result<OwnedValue, ExecError>;
 
 impl Function {
     /// Builds the row of a function that is no method.
     pub(crate) const fn new(
+        kernel: Kernel,
         contract: Contract,
         name: &'static str,
         signature: &'static str,
-        run: fn(&mut Bound<'_>) -> Result<OwnedValue, ExecError>,
+        run: RunFunction,
     ) -> Function {
-        Function { name, signature, contract, run: Run::Function(run) }
+        Function { name, signature, contract, kernel, run: Run::Function(run) }
     }
 }
 
@@ -51,11 +58,11 @@ impl Function {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Run {
     /// A function.
-    Function(fn(&mut Bound<'_>) -> Result<OwnedValue, ExecError>),
+    Function(RunFunction),
     /// `ClassName.__init__`.
     Constructor(fn(&mut Bound<'_>) -> Result<Box<dyn Wrapper>, ExecError>),
     /// A method of an object.
-    Method(fn(&mut dyn Wrapper, &mut Bound<'_>) -> Result<OwnedValue, ExecError>),
+    Method(fn(&mut dyn Wrapper, &mut dyn Kernels, &mut Bound<'_>) -> Result<OwnedValue, ExecError>),
 }
 
 /// An object that is planned and then run any number of times.
@@ -63,9 +70,14 @@ pub(crate) trait Wrapper: Debug + Send {
     /// Replaces the plan.
     fn plan(&mut self, arguments: &mut Bound<'_>) -> Result<OwnedValue, ExecError>;
     /// Runs by the last plan.
-    fn run(&mut self, arguments: &mut Bound<'_>) -> Result<OwnedValue, ExecError>;
+    fn run(&mut self, kernels: &mut dyn Kernels, arguments: &mut Bound<'_>) -> Result<OwnedValue, ExecError>;
     /// Copies the object with its plan.
     fn duplicate(&self) -> Box<dyn Wrapper>;
+}
+
+/// Lists the names of all functions and methods: `rmsnorm`, `BatchDecodeWithPagedKVCacheWrapper.run`.
+pub fn function_names() -> impl Iterator<Item = &'static str> {
+    rows().map(|row| row.name)
 }
 
 /// Lists every row.
@@ -76,4 +88,23 @@ pub(crate) fn rows() -> impl Iterator<Item = &'static Function> {
 /// Finds a row by its name.
 pub(crate) fn find(name: &str) -> Option<&'static Function> {
     rows().find(|row| row.name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use callbox_core::Signature;
+
+    use super::*;
+
+    #[test]
+    fn every_signature_of_the_table_can_be_read_and_no_name_stands_twice() {
+        let mut names = HashSet::new();
+        for row in rows() {
+            let signature = Signature::parse(row.signature);
+            assert!(!signature.parameters().is_empty(), "{}", row.name);
+            assert!(names.insert(row.name), "{} stands twice", row.name);
+        }
+    }
 }

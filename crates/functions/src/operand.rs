@@ -5,6 +5,8 @@ use std::fmt::Display;
 use callbox_core::elements::EXPANSION_LIMIT;
 use callbox_core::{Bound, DType, DTypeKind, ExecError, Layout, TensorBuf, Value};
 
+use crate::factors::Factors;
+
 /// A result may have this many times the elements of the inputs.
 ///
 /// It may always have [`EXPANSION_LIMIT`] elements. The product of two thin matrices, and tensors with a size
@@ -20,19 +22,18 @@ pub(crate) fn floats<'a>(arguments: &'a Bound<'_>, name: &str) -> Result<&'a Ten
     Err(wrong_dtype(name, "a tensor of floats", tensor.dtype()))
 }
 
-/// Copies a tensor of floats out, row-major.
-pub(crate) fn values(arguments: &Bound<'_>, name: &str) -> Result<Vec<f32>, ExecError> {
-    floats(arguments, name)?;
-    arguments.f32s(name)
+/// Returns a tensor of floats that a kernel may copy out.
+pub(crate) fn values<'a>(arguments: &'a Bound<'_>, name: &str) -> Result<&'a TensorBuf, ExecError> {
+    readable(name, floats(arguments, name)?)
 }
 
-/// Copies a tensor of floats out, row-major, if it has this shape; `meaning` says it in words.
-pub(crate) fn values_of(
-    arguments: &Bound<'_>,
+/// Returns a tensor of floats that a kernel may copy out, if it has this shape; `meaning` says it in words.
+pub(crate) fn values_of<'a>(
+    arguments: &'a Bound<'_>,
     name: &str,
     shape: &[usize],
     meaning: &str,
-) -> Result<Vec<f32>, ExecError> {
+) -> Result<&'a TensorBuf, ExecError> {
     expect_shape(arguments, name, shape, meaning)?;
     values(arguments, name)
 }
@@ -48,18 +49,18 @@ pub(crate) fn integers_of(
     arguments.i64s(name)
 }
 
-/// Copies the elements of a tensor out as they are stored, row-major.
-pub(crate) fn elements(name: &str, tensor: &TensorBuf) -> Result<Vec<u8>, ExecError> {
+/// Fails if copying a tensor's elements out would need memory out of proportion to the file.
+pub(crate) fn readable<'a>(name: &str, tensor: &'a TensorBuf) -> Result<&'a TensorBuf, ExecError> {
     tensor.check_expansion().map_err(|source| ExecError::Elements { argument: name.to_owned(), source })?;
-    Ok(tensor.to_bytes())
+    Ok(tensor)
 }
 
-/// Copies the elements of a tensor of bytes, or of one-byte codes, out as they are stored, row-major.
-pub(crate) fn bytes(name: &str, tensor: &TensorBuf) -> Result<Vec<u8>, ExecError> {
+/// Returns a tensor of bytes, or of one-byte codes, that a kernel may copy out.
+pub(crate) fn bytes<'a>(name: &str, tensor: &'a TensorBuf) -> Result<&'a TensorBuf, ExecError> {
     if tensor.dtype().item_size() != 1 {
         return Err(wrong_dtype(name, "a tensor of bytes", tensor.dtype()));
     }
-    elements(name, tensor)
+    readable(name, tensor)
 }
 
 /// Returns the sizes of a tensor of `N` dimensions; `meaning` names them: `[batch, m, k]`.
@@ -87,29 +88,16 @@ pub(crate) fn expect_shape(
 }
 
 /// Reads an argument that is one number for all rows, or a tensor with one for each.
-pub(crate) fn per_row(arguments: &Bound<'_>, name: &str, rows: usize) -> Result<PerRow, ExecError> {
+pub(crate) fn per_row<'a>(
+    arguments: &'a Bound<'_>,
+    name: &str,
+    rows: usize,
+) -> Result<Factors<'a>, ExecError> {
     match arguments.value(name) {
         Value::Tensor(tensor) if tensor.numel() != 1 => {
-            values_of(arguments, name, &[rows], "one number for each row").map(PerRow::Each)
+            values_of(arguments, name, &[rows], "one number for each row").map(Factors::Each)
         }
-        _ => arguments.float(name).map(PerRow::Same),
-    }
-}
-
-/// One number for all rows, or one for each.
-#[derive(Clone, Debug)]
-pub(crate) enum PerRow {
-    Same(f32),
-    Each(Vec<f32>),
-}
-
-impl PerRow {
-    /// Returns the number of a row.
-    pub(crate) fn of(&self, row: usize) -> f32 {
-        match self {
-            PerRow::Same(value) => *value,
-            PerRow::Each(values) => values[row],
-        }
+        _ => arguments.float(name).map(Factors::Same),
     }
 }
 

@@ -1,33 +1,32 @@
 //! Attention of one sequence.
 
-use callbox_core::{Bound, DType, ExecError, OwnedValue, Value};
+use callbox_core::{Bound, ExecError, OwnedValue, Value};
 
-use super::kernel::{self, Attention};
 use super::mask::{Bounds, CustomMask};
 use super::options::Options;
-use super::problem::{Operands, Problem, Sequence, Tokens};
-use super::scale::{self, HeadScales, PerHead};
+use super::problem::{Attended, Attention, Operands, Sequence, Tokens};
+use super::scale::{self, HeadScales};
 use super::vectors::Vectors;
+use crate::kernels::Kernels;
 use crate::kv_layout::KvLayout;
-use crate::output;
+use crate::output::{self, Target};
 
 /// Attention of one query, which stands at the place of the last key.
 ///
 /// `q` `[qo_heads, d]`; `k`, `v` `[kv_len, kv_heads, d]` (`NHD`) or `[kv_heads, kv_len, d]` (`HND`). Returns
 /// `[qo_heads, d_vo]` in the dtype of `q`; with `return_lse` also the log-sum-exp, f32 `[qo_heads]`.
-pub(crate) fn decode(arguments: &mut Bound<'_>) -> Result<OwnedValue, ExecError> {
+pub(crate) fn decode(kernels: &mut dyn Kernels, arguments: &mut Bound<'_>) -> Result<OwnedValue, ExecError> {
     let operands = operands(arguments, Vectors::of_token("q", arguments.tensor("q")?)?)?;
     let options = Options::read(arguments, operands.queries().width())?;
     let bounds = Bounds { left: options.window_left, right: None };
-    let problem = Problem::new(&operands, &options, bounds, sequence(&operands, None));
-    let problem = Problem {
+    let problem = Attention::new(&operands, &options, bounds, sequence(&operands, None));
+    let problem = Attention {
         sm_scale: options.sm_scale * scale::product(arguments, &["q_scale", "k_scale"])?,
         v_scale: scale::product(arguments, &["v_scale"])?,
         ..problem
     };
     let [_, heads, width] = operands.output_shape();
-    let dtype = operands.queries().tensor().dtype();
-    finish(arguments, kernel::attend(&problem)?, dtype, &[heads, width])
+    finish(kernels, arguments, &problem, &[heads, width])
 }
 
 /// Attention of queries at the end of a sequence.
@@ -37,7 +36,7 @@ pub(crate) fn decode(arguments: &mut Bound<'_>) -> Result<OwnedValue, ExecError>
 /// them. `custom_mask` `[qo_len, kv_len]`, or packed, takes the place of `causal`. Returns
 /// `[qo_len, qo_heads, d_vo]` in `o_dtype`, or else in the dtype of `q`; with `return_lse` also the
 /// log-sum-exp, f32 `[qo_len, qo_heads]`.
-pub(crate) fn prefill(arguments: &mut Bound<'_>) -> Result<OwnedValue, ExecError> {
+pub(crate) fn prefill(kernels: &mut dyn Kernels, arguments: &mut Bound<'_>) -> Result<OwnedValue, ExecError> {
     arguments.refuse("kv_cache_sf", "NVFP4 keys and values")?;
     let queries = Vectors::of_tokens("q", arguments.tensor("q")?, KvLayout::Nhd)?;
     let operands = operands(arguments, queries)?;
@@ -45,10 +44,10 @@ pub(crate) fn prefill(arguments: &mut Bound<'_>) -> Result<OwnedValue, ExecError
     let mask = CustomMask::read(arguments, &[(operands.rows(), operands.keys().slots())])?;
     let causal = mask.is_none() && arguments.flag("causal")?;
     let bounds = Bounds { left: options.window_left, right: causal.then_some(0) };
-    let problem = Problem::new(&operands, &options, bounds, sequence(&operands, mask.as_ref()));
-    let per_head = |name, heads| PerHead::read(name, arguments.value(name), heads);
+    let problem = Attention::new(&operands, &options, bounds, sequence(&operands, mask.as_ref()));
+    let per_head = |name, heads| scale::per_head(name, arguments.value(name), heads);
     let (qo_heads, kv_heads) = (operands.queries().heads(), operands.keys().heads());
-    let problem = Problem {
+    let problem = Attention {
         sm_scale: options.sm_scale * scale::product(arguments, &["k_scale"])?,
         v_scale: scale::product(arguments, &["v_scale"])?,
         head_scales: HeadScales {
@@ -58,9 +57,8 @@ pub(crate) fn prefill(arguments: &mut Bound<'_>) -> Result<OwnedValue, ExecError
         },
         ..problem
     };
-    let dtype = arguments.optional_dtype("o_dtype")?;
-    let dtype = dtype.unwrap_or(operands.queries().tensor().dtype());
-    finish(arguments, kernel::attend(&problem)?, dtype, &operands.output_shape())
+    let dtype = arguments.optional_dtype("o_dtype")?.unwrap_or(problem.dtype);
+    finish(kernels, arguments, &Attention { dtype, ..problem }, &operands.output_shape())
 }
 
 fn operands(arguments: &Bound<'_>, queries: Vectors) -> Result<Operands, ExecError> {
@@ -79,18 +77,22 @@ fn sequence<'a>(operands: &Operands, mask: Option<&'a CustomMask>) -> Vec<Sequen
     }]
 }
 
-/// Rounds an output of this shape, and its log-sum-exp, of the same shape but for the last dimension.
+/// Solves a problem; gives back the output in this shape, and its log-sum-exp, of the same shape but for the last
+/// dimension.
 fn finish(
+    kernels: &mut dyn Kernels,
     arguments: &Bound<'_>,
-    attention: Attention,
-    dtype: DType,
+    problem: &Attention<'_>,
     shape: &[usize],
 ) -> Result<OwnedValue, ExecError> {
-    let out = Value::Tensor(output::rounded(dtype, shape, &attention.output)?);
+    problem.operands.check_output()?;
+    // Nothing is written: the target sees that the output can be rounded.
+    Target::new(problem.dtype, shape)?;
+    let Attended { output, lse } = problem.solve(kernels)?;
+    let out = Value::Tensor(output::reshaped(&output, shape));
     if !arguments.flag("return_lse")? {
         return Ok(out);
     }
-    let lse_shape = &shape[..shape.len() - 1];
-    let lse = output::rounded(DType::Float32, lse_shape, &attention.lse)?;
+    let lse = output::reshaped(&lse, &shape[..shape.len() - 1]);
     Ok(Value::tuple(vec![out, Value::Tensor(lse)]))
 }

@@ -7,7 +7,7 @@
 
 /// The order of scales.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ScaleLayout {
+pub enum ScaleLayout {
     /// Row-major, without padding.
     Linear,
     /// Tiles of 128 rows and 4 columns; rows `r`, `r + 32`, `r + 64` and `r + 96` lie next to each other.
@@ -18,7 +18,7 @@ pub(super) enum ScaleLayout {
 
 /// A matrix of scales in some order.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct ScaleGrid {
+pub struct ScaleGrid {
     layout: ScaleLayout,
     /// Rows and columns with their padding.
     rows: usize,
@@ -28,7 +28,7 @@ pub(super) struct ScaleGrid {
 impl ScaleGrid {
     /// Lays out the scales of `rows` rows of `columns` blocks; `None` if there are more than an address can
     /// count.
-    pub(super) fn new(layout: ScaleLayout, rows: usize, columns: usize) -> Option<ScaleGrid> {
+    pub fn new(layout: ScaleLayout, rows: usize, columns: usize) -> Option<ScaleGrid> {
         let (tile_rows, tile_columns) = match layout {
             ScaleLayout::Linear => (1, 1),
             ScaleLayout::Tiles128x4 => (128, 4),
@@ -41,17 +41,17 @@ impl ScaleGrid {
     }
 
     /// Returns the rows and columns, padding included.
-    pub(super) fn shape(&self) -> [usize; 2] {
+    pub fn shape(&self) -> [usize; 2] {
         [self.rows, self.columns]
     }
 
     /// Returns the number of bytes, padding included.
-    pub(super) fn len(&self) -> usize {
+    pub fn byte_len(&self) -> usize {
         self.rows * self.columns
     }
 
     /// Returns the byte at which the scale of a row and a block lies.
-    pub(super) fn place(&self, row: usize, column: usize) -> usize {
+    pub fn place(&self, row: usize, column: usize) -> usize {
         let tile = |height: usize| ((row / height) * (self.columns / 4) + column / 4) * height * 4;
         match self.layout {
             ScaleLayout::Linear => row * self.columns + column,
@@ -107,7 +107,7 @@ mod tests {
         fn every_scale_has_a_place_of_its_own(rows in 0usize..300, columns in 0usize..20) {
             for layout in [ScaleLayout::Linear, ScaleLayout::Tiles128x4, ScaleLayout::Tiles8x4] {
                 let grid = ScaleGrid::new(layout, rows, columns).unwrap();
-                let mut taken = vec![false; grid.len()];
+                let mut taken = vec![false; grid.byte_len()];
                 for row in 0..rows {
                     for column in 0..columns {
                         let place = grid.place(row, column);

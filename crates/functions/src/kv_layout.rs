@@ -6,7 +6,7 @@ use crate::operand;
 
 /// FlashInfer's `kv_layout`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum KvLayout {
+pub enum KvLayout {
     /// Token, head, element.
     Nhd,
     /// Head, token, element.

@@ -3,12 +3,13 @@
 use callbox_core::{Bound, ExecError};
 
 use crate::operand;
+use crate::rope::{Frequencies, Stretch};
 
 /// What the arguments `pos_encoding_mode`, `window_left`, `logits_soft_cap`, `sm_scale`, `rope_scale` and
 /// `rope_theta` ask for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Options {
-    pub(crate) encoding: Encoding,
+    pub(crate) encoding: PositionEncoding,
     /// Keys before its own that a query sees; `None`: all.
     pub(crate) window_left: Option<i64>,
     /// Logits are bent to `cap * tanh(logit / cap)`; `None`: they are not.
@@ -19,16 +20,15 @@ pub(crate) struct Options {
 
 /// FlashInfer's `pos_encoding_mode`.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Encoding {
+pub enum PositionEncoding {
+    /// None: `NONE`.
     None,
-    /// Rotary embedding, halves of a head paired (Su et al., "RoFormer", 2021): queries and keys turn by
-    /// their place among the keys, times `theta^(-2i/d) / scale` radians for pair `i`.
-    RopeLlama {
-        scale: f32,
-        theta: f32,
-    },
+    /// Rotary embedding of whole heads, halves paired (Su et al., "RoFormer", 2021): queries and keys turn by
+    /// their place among the keys. A query may stand before the first key.
+    RopeLlama(Frequencies),
     /// Attention with linear biases (Press et al., "Train Short, Test Long", 2022): adds
     /// `slope * (key - query)` to a logit, both counted from the start of the sequence in this call.
+    /// [`Attention::alibi_slope`](super::problem::Attention::alibi_slope) has the slopes.
     Alibi,
 }
 
@@ -37,16 +37,17 @@ impl Options {
     pub(crate) fn read(arguments: &Bound<'_>, head_dim: usize) -> Result<Options, ExecError> {
         const MODE: &str = "pos_encoding_mode";
         let encoding = match arguments.text(MODE)? {
-            "NONE" => Encoding::None,
+            "NONE" => PositionEncoding::None,
             "ROPE_LLAMA" if !head_dim.is_multiple_of(2) => {
                 let reason = format!("heads of {head_dim} elements have no halves to turn");
                 return Err(operand::wrong_value(MODE, "ROPE_LLAMA", reason));
             }
-            "ROPE_LLAMA" => Encoding::RopeLlama {
-                scale: arguments.optional_float("rope_scale")?.unwrap_or(1.0),
-                theta: arguments.optional_float("rope_theta")?.unwrap_or(1e4),
-            },
-            "ALIBI" => Encoding::Alibi,
+            "ROPE_LLAMA" => {
+                let scale = arguments.optional_float("rope_scale")?.unwrap_or(1.0);
+                let theta = arguments.optional_float("rope_theta")?.unwrap_or(1e4);
+                PositionEncoding::RopeLlama(Frequencies { theta, stretch: Stretch::Divided { scale } })
+            }
+            "ALIBI" => PositionEncoding::Alibi,
             other => {
                 let reason = "expected NONE, ROPE_LLAMA or ALIBI";
                 return Err(operand::wrong_value(MODE, other, reason));
@@ -83,7 +84,7 @@ fn window_left(argument: i64) -> Option<i64> {
 
 /// Returns the slope of a query head, one of `heads`: a geometric series over the greatest power of two of
 /// heads, and every other member of a series twice as dense for the heads that remain.
-pub(crate) fn alibi_slope(head: usize, heads: usize) -> f32 {
+pub(super) fn alibi_slope(head: usize, heads: usize) -> f32 {
     let power = 1 << heads.ilog2();
     let exponent = if head < power {
         -8.0 * (head + 1) as f64 / power as f64

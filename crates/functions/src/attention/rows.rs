@@ -3,6 +3,7 @@
 use callbox_core::{Bound, Contract, ExecError, OwnedValue, ResultRule};
 
 use super::{batch_decode, batch_prefill, ragged_prefill, single};
+use crate::kernels::{Kernel, Kernels};
 use crate::table::{Function, Run, Wrapper};
 
 /// An output, and a log-sum-exp if it is asked for.
@@ -20,6 +21,7 @@ pub(crate) const ROWS: &[Function] = &[
                     k_scale=None, v_scale=None, window_left=-1, logits_soft_cap=None, sm_scale=None, \
                     rope_scale=None, rope_theta=None, return_lse=False",
         contract: RETURNS,
+        kernel: Kernel::Attend,
         run: Run::Function(single::decode),
     },
     Function {
@@ -30,6 +32,7 @@ pub(crate) const ROWS: &[Function] = &[
                     rope_scale=None, rope_theta=None, backend='auto', return_lse=False, kv_cache_sf=None, \
                     k_scale=None, v_scale=None",
         contract: RETURNS,
+        kernel: Kernel::Attend,
         run: Run::Function(single::prefill),
     },
     Function {
@@ -38,6 +41,7 @@ pub(crate) const ROWS: &[Function] = &[
                     paged_kv_indptr_buffer=None, paged_kv_indices_buffer=None, \
                     paged_kv_last_page_len_buffer=None, backend='auto', jit_args=None",
         contract: NOTHING,
+        kernel: Kernel::Attend,
         run: Run::Constructor(batch_decode::construct),
     },
     Function {
@@ -49,6 +53,7 @@ pub(crate) const ROWS: &[Function] = &[
                     fixed_split_size=None, disable_split_kv=False, q_len_per_req=1, *, window_right=0, \
                     is_causal=None",
         contract: NOTHING,
+        kernel: Kernel::Attend,
         run: Run::Method(plan),
     },
     Function {
@@ -57,6 +62,7 @@ pub(crate) const ROWS: &[Function] = &[
                     return_lse=False, enable_pdl=None, window_left=None, sinks=None, q_len_per_req=None, \
                     skip_softmax_threshold_scale_factor=None, kv_cache_sf=None",
         contract: WRITES,
+        kernel: Kernel::Attend,
         run: Run::Method(run),
     },
     Function {
@@ -66,6 +72,7 @@ pub(crate) const ROWS: &[Function] = &[
                     custom_mask_buf=None, mask_indptr_buf=None, backend='auto', jit_args=None, \
                     jit_kwargs=None, variant_owns_mask=False",
         contract: NOTHING,
+        kernel: Kernel::Attend,
         run: Run::Constructor(batch_prefill::construct),
     },
     Function {
@@ -80,6 +87,7 @@ pub(crate) const ROWS: &[Function] = &[
                     block_tables=None, max_token_per_sequence=None, max_sequence_kv=None, \
                     fixed_split_size=None, disable_split_kv=False, uniform_q_len=None",
         contract: NOTHING,
+        kernel: Kernel::Attend,
         run: Run::Method(plan),
     },
     Function {
@@ -89,6 +97,7 @@ pub(crate) const ROWS: &[Function] = &[
                     sinks=None, kv_cache_sf=None, skip_softmax_threshold_scale_factor=None, \
                     use_fp16_softmax=None, uses_spcompress=None",
         contract: WRITES,
+        kernel: Kernel::Attend,
         run: Run::Method(run),
     },
     Function {
@@ -97,6 +106,7 @@ pub(crate) const ROWS: &[Function] = &[
                     kv_indptr_buf=None, custom_mask_buf=None, mask_indptr_buf=None, backend='auto', \
                     jit_args=None, jit_kwargs=None, variant_owns_mask=False",
         contract: NOTHING,
+        kernel: Kernel::Attend,
         run: Run::Constructor(ragged_prefill::construct),
     },
     Function {
@@ -110,6 +120,7 @@ pub(crate) const ROWS: &[Function] = &[
                     disable_split_kv=False, seq_lens=None, seq_lens_q=None, max_token_per_sequence=None, \
                     max_sequence_kv=None, v_indptr=None, o_indptr=None, uniform_q_len=None",
         contract: NOTHING,
+        kernel: Kernel::Attend,
         run: Run::Method(plan),
     },
     Function {
@@ -117,14 +128,23 @@ pub(crate) const ROWS: &[Function] = &[
         signature: "q, k, v, *args, q_scale=None, k_scale=None, v_scale=None, o_scale=None, out=None, lse=None, \
                     return_lse=False, lse_base='log2', lse_layout='NH', enable_pdl=None, kv_cache_sf=None",
         contract: WRITES,
+        kernel: Kernel::Attend,
         run: Run::Method(run),
     },
 ];
 
-fn plan(wrapper: &mut dyn Wrapper, arguments: &mut Bound<'_>) -> Result<OwnedValue, ExecError> {
+fn plan(
+    wrapper: &mut dyn Wrapper,
+    _: &mut dyn Kernels,
+    arguments: &mut Bound<'_>,
+) -> Result<OwnedValue, ExecError> {
     wrapper.plan(arguments)
 }
 
-fn run(wrapper: &mut dyn Wrapper, arguments: &mut Bound<'_>) -> Result<OwnedValue, ExecError> {
-    wrapper.run(arguments)
+fn run(
+    wrapper: &mut dyn Wrapper,
+    kernels: &mut dyn Kernels,
+    arguments: &mut Bound<'_>,
+) -> Result<OwnedValue, ExecError> {
+    wrapper.run(kernels, arguments)
 }

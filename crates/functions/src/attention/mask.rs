@@ -10,16 +10,16 @@ use crate::operand;
 ///
 /// Query `i` of `n` stands at the place of key `i + keys - n`: the last query at the last key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Bounds {
+pub struct Bounds {
     /// Keys before its own place.
-    pub(crate) left: Option<i64>,
+    pub left: Option<i64>,
     /// Keys behind its own place; 0 is causal.
-    pub(crate) right: Option<i64>,
+    pub right: Option<i64>,
 }
 
 impl Bounds {
     /// Returns the keys that query `query` of `queries` sees. Both ends grow with the query.
-    pub(crate) fn of(self, query: usize, queries: usize, keys: usize) -> Range<usize> {
+    pub fn of(self, query: usize, queries: usize, keys: usize) -> Range<usize> {
         let last = keys as i64;
         let own = query as i64 + last - queries as i64;
         let start = self.left.map_or(0, |left| own.saturating_sub(left));
@@ -65,7 +65,7 @@ impl CustomMask {
         }
         let meaning = "one bit for each query and key, in whole bytes for each sequence";
         expect_numel(arguments, NAME, total(blocks, packed_len), meaning)?;
-        Ok(CustomMask { bytes: operand::bytes(NAME, tensor)?, starts: starts(blocks) })
+        Ok(CustomMask { bytes: operand::bytes(NAME, tensor)?.to_bytes(), starts: starts(blocks) })
     }
 
     fn pack(arguments: &Bound<'_>, blocks: &[(usize, usize)]) -> Result<CustomMask, ExecError> {
@@ -87,19 +87,26 @@ impl CustomMask {
     }
 
     /// Returns the mask of one sequence.
-    pub(crate) fn of(&self, sequence: usize) -> Bits<'_> {
-        Bits(&self.bytes[self.starts[sequence]..])
+    pub(crate) fn of(&self, sequence: usize) -> MaskBits<'_> {
+        MaskBits(&self.bytes[self.starts[sequence]..])
     }
 }
 
-/// The mask of one sequence.
+/// The mask of one sequence: a bit for each pair of query and key, row-major; set: the query sees the key.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Bits<'a>(&'a [u8]);
+pub struct MaskBits<'a>(&'a [u8]);
 
-impl Bits<'_> {
-    /// Tells whether the pair of query and key at this place of the row-major block is visible.
-    pub(crate) fn sees(self, place: usize) -> bool {
+impl<'a> MaskBits<'a> {
+    /// Tells whether the pair at this place of the block `[queries, keys]` is visible.
+    // One look for each logit: a call would cost more than it.
+    #[inline]
+    pub fn sees(self, place: usize) -> bool {
         self.0[place / 8] >> (place % 8) & 1 == 1
+    }
+
+    /// Returns the bits, the least significant of a byte first; behind the last pair lies anything.
+    pub fn as_bytes(self) -> &'a [u8] {
+        self.0
     }
 }
 

@@ -7,10 +7,10 @@ use crate::operand;
 
 /// A float tensor as vectors of `width` elements, one for each page, slot and head.
 ///
-/// Tokens that are not in pages are the slots of one page. Nothing is copied: a vector is converted when it is
-/// read, so a cache costs no more than its rows that a call uses.
+/// Tokens that are not in pages are the slots of one page. Nothing is copied: a kernel reads a vector where it
+/// lies, so a cache costs no more than its rows that a call uses.
 #[derive(Clone, Debug)]
-pub(crate) struct Vectors {
+pub struct Vectors {
     /// Name of the argument.
     name: &'static str,
     tensor: TensorBuf,
@@ -35,9 +35,11 @@ impl Axis {
 
 /// Where a token lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
-    pub(crate) page: usize,
-    pub(crate) slot: usize,
+pub struct Place {
+    /// Its page; 0 where there are no pages.
+    pub page: usize,
+    /// Its place in the page.
+    pub slot: usize,
 }
 
 impl Vectors {
@@ -149,52 +151,55 @@ impl Vectors {
         self.name
     }
 
-    pub(crate) fn tensor(&self) -> &TensorBuf {
+    /// Returns the tensor that holds the vectors, and may hold others.
+    pub fn tensor(&self) -> &TensorBuf {
         &self.tensor
     }
 
-    pub(crate) fn pages(&self) -> usize {
+    /// Returns the number of pages: 1 where there are none.
+    pub fn pages(&self) -> usize {
         self.page.size
     }
 
-    /// Tokens of a page.
-    pub(crate) fn slots(&self) -> usize {
+    /// Returns the number of tokens of a page.
+    pub fn slots(&self) -> usize {
         self.slot.size
     }
 
-    pub(crate) fn heads(&self) -> usize {
+    /// Returns the number of heads of a token.
+    pub fn heads(&self) -> usize {
         self.head.size
     }
 
-    /// Elements of a vector.
-    pub(crate) fn width(&self) -> usize {
+    /// Returns the number of elements of a vector.
+    pub fn width(&self) -> usize {
         self.element.size
     }
 
-    /// Converts one vector to f32.
+    /// Returns the distances of neighbouring pages, slots, heads and elements, in elements of the storage; 0 for
+    /// a dimension that the tensor does not have.
+    pub fn strides(&self) -> [usize; 4] {
+        [self.page, self.slot, self.head, self.element].map(|axis| axis.stride)
+    }
+
+    /// Returns the storage element at which the first vector begins.
+    pub fn start(&self) -> usize {
+        self.start
+    }
+
+    /// Returns where a vector lies in the storage.
     ///
     /// # Panics
     ///
-    /// If there is no such vector, or `out` is longer than one.
-    pub(crate) fn read(&self, place: Place, head: usize, out: &mut [f32]) {
+    /// If there is no such vector.
+    pub fn run(&self, place: Place, head: usize) -> Run {
         assert!(
-            place.page < self.page.size
-                && place.slot < self.slot.size
-                && head < self.head.size
-                && out.len() <= self.element.size,
+            place.page < self.page.size && place.slot < self.slot.size && head < self.head.size,
             "a vector that was not checked against the tensor"
         );
-        let run = Run {
-            start: self.start
-                + place.page * self.page.stride
-                + place.slot * self.slot.stride
-                + head * self.head.stride,
-            len: out.len(),
-            stride: self.element.stride,
-        };
-        self.tensor
-            .read_run_f32(run, out)
-            .expect("floats can be read as f32, and `new` lets nothing else in");
+        let [page, slot, head_stride, stride] = self.strides();
+        let start = self.start + place.page * page + place.slot * slot + head * head_stride;
+        Run { start, len: self.element.size, stride }
     }
 }
 

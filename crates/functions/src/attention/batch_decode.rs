@@ -6,6 +6,7 @@ use super::indptr::{PageArguments, PageTable};
 use super::paged;
 use super::plan::Plan;
 use super::result::LseForm;
+use crate::kernels::Kernels;
 use crate::kv_layout::KvLayout;
 use crate::table::Wrapper;
 
@@ -47,7 +48,7 @@ impl Wrapper for BatchDecode {
     }
 
     /// Runs the plan: `q` `[batch * q_len, qo_heads, d]`, the rows of a sequence one behind the other.
-    fn run(&mut self, arguments: &mut Bound<'_>) -> Result<OwnedValue, ExecError> {
+    fn run(&mut self, kernels: &mut dyn Kernels, arguments: &mut Bound<'_>) -> Result<OwnedValue, ExecError> {
         let Some((plan, pages)) = &self.planned else {
             return Err(ExecError::OutOfOrder { needs: "plan" });
         };
@@ -62,6 +63,6 @@ impl Wrapper for BatchDecode {
             return Err(operands.queries().wrong_shape(expected));
         }
         let rows = (0..batch).map(|index| index * q_len..(index + 1) * q_len);
-        paged::run(arguments, plan, pages, &operands, rows, LseForm::default())
+        paged::run(kernels, arguments, plan, pages, &operands, rows, LseForm::default())
     }
 }

@@ -6,12 +6,12 @@ use std::ops::Range;
 use callbox_core::{Bound, DType, ExecError, OwnedValue, Value};
 
 use super::indptr;
-use super::kernel;
 use super::plan::Plan;
-use super::problem::{Operands, Problem, Tokens};
+use super::problem::{Attention, Operands, Tokens};
 use super::result::{self, LseForm};
 use super::scale::{self, HeadScales, is_fp8};
 use super::vectors::Vectors;
+use crate::kernels::Kernels;
 use crate::kv_layout::KvLayout;
 use crate::table::Wrapper;
 
@@ -63,7 +63,7 @@ impl Wrapper for RaggedPrefill {
     /// As FlashInfer has it, `k_scale` and `v_scale` count only where the keys are fp8 and the queries are
     /// not, and `q_scale` never; an output dtype of one byte is the default of an fp8 plan, and gives bf16 for
     /// fp8 queries and the dtype of others.
-    fn run(&mut self, arguments: &mut Bound<'_>) -> Result<OwnedValue, ExecError> {
+    fn run(&mut self, kernels: &mut dyn Kernels, arguments: &mut Bound<'_>) -> Result<OwnedValue, ExecError> {
         let Some(Planned { plan, rows, keys }) = &self.planned else {
             return Err(ExecError::OutOfOrder { needs: "plan" });
         };
@@ -93,18 +93,19 @@ impl Wrapper for RaggedPrefill {
             true => scale::product(arguments, &[name]),
             false => Ok(1.0),
         };
-        let problem = Problem {
+        let problem = Attention {
             sm_scale: problem.sm_scale * scaled("k_scale")?,
             v_scale: scaled("v_scale")?,
             head_scales: HeadScales::of_rest(arguments, &operands)?,
             ..problem
         };
-        let attention = kernel::attend(&problem)?;
         let dtype = match plan.output_dtype(&operands) {
             // One byte would not do for a result.
             dtype if dtype.item_size() == 1 => DType::BFloat16,
             dtype => dtype,
         };
-        result::finish(arguments, attention, dtype, operands.output_shape(), form)
+        let target = result::target(arguments, &operands, dtype)?;
+        let attended = Attention { dtype: target.dtype(), ..problem }.solve(kernels)?;
+        result::finish(arguments, target, attended, form)
     }
 }

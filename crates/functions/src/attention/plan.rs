@@ -6,7 +6,7 @@ use callbox_core::{Bound, DType, ExecError};
 
 use super::mask::{Bounds, CustomMask};
 use super::options::Options;
-use super::problem::{Operands, Problem, Sequence, Tokens};
+use super::problem::{Attention, Operands, Sequence, Tokens};
 use super::vectors::Vectors;
 use crate::operand;
 
@@ -109,7 +109,7 @@ impl Plan {
         &'a self,
         operands: &'a Operands,
         batch: impl Iterator<Item = (Range<usize>, Tokens<'a>)>,
-    ) -> Problem<'a> {
+    ) -> Attention<'a> {
         let sequences = batch
             .enumerate()
             .map(|(index, (rows, keys))| Sequence {
@@ -118,6 +118,6 @@ impl Plan {
                 mask: self.mask.as_ref().map(|mask| mask.of(index)),
             })
             .collect();
-        Problem::new(operands, &self.options, self.bounds, sequences)
+        Attention::new(operands, &self.options, self.bounds, sequences)
     }
 }

@@ -7,8 +7,8 @@ use callbox_core::{Bound, ExecError, OwnedValue, Value};
 use super::indptr::{self, PageArguments, PageTable};
 use super::paged;
 use super::plan::Plan;
-use super::problem::Tokens;
 use super::result::LseForm;
+use crate::kernels::Kernels;
 use crate::kv_layout::KvLayout;
 use crate::table::Wrapper;
 
@@ -50,14 +50,14 @@ impl Wrapper for BatchPrefill {
         };
         let pages = PageTable::read(arguments, names)?;
         let rows = indptr::rows(arguments, names.indptr, pages.len())?;
-        let keys = pages.tokens().map(|tokens| Tokens::len(&tokens));
+        let keys = pages.tokens().map(|tokens| tokens.count());
         let plan = Plan::read_prefill(arguments, &rows, keys)?;
         self.planned = Some(Planned { plan, pages, rows });
         Ok(Value::None)
     }
 
     /// Runs the plan: `q` `[qo_indptr[-1], qo_heads, d]`.
-    fn run(&mut self, arguments: &mut Bound<'_>) -> Result<OwnedValue, ExecError> {
+    fn run(&mut self, kernels: &mut dyn Kernels, arguments: &mut Bound<'_>) -> Result<OwnedValue, ExecError> {
         let Some(Planned { plan, pages, rows }) = &self.planned else {
             return Err(ExecError::OutOfOrder { needs: "plan" });
         };
@@ -65,6 +65,6 @@ impl Wrapper for BatchPrefill {
         let form = LseForm::read(arguments)?;
         let operands = paged::operands(arguments, self.layout)?;
         indptr::check_rows(&operands, rows)?;
-        paged::run(arguments, plan, pages, &operands, rows.iter().cloned(), form)
+        paged::run(kernels, arguments, plan, pages, &operands, rows.iter().cloned(), form)
     }
 }

@@ -6,12 +6,12 @@ use std::ops::Range;
 use callbox_core::{Bound, ExecError, OwnedValue, Value};
 
 use super::indptr::PageTable;
-use super::kernel;
 use super::plan::Plan;
-use super::problem::{Operands, Problem};
+use super::problem::{Attention, Operands};
 use super::result::{self, LseForm};
 use super::scale::{self, HeadScales};
 use super::vectors::Vectors;
+use crate::kernels::Kernels;
 use crate::kv_layout::KvLayout;
 use crate::operand;
 
@@ -51,6 +51,7 @@ fn wrong_cache(found: String) -> ExecError {
 /// `q_scale`, `k_scale` and `v_scale` are numbers or tensors of one element; fp8 queries may be followed by
 /// factors of their heads, of the keys' and of the values', by position. `sinks` `[qo_heads]` are logits.
 pub(crate) fn run(
+    kernels: &mut dyn Kernels,
     arguments: &mut Bound<'_>,
     plan: &Plan,
     pages: &PageTable,
@@ -71,13 +72,14 @@ pub(crate) fn run(
         None => None,
     };
     let problem = plan.problem(operands, rows.zip(pages.tokens()));
-    let problem = Problem {
+    let problem = Attention {
         sm_scale: problem.sm_scale * scale::product(arguments, &["q_scale", "k_scale"])?,
         v_scale: scale::product(arguments, &["v_scale"])?,
         head_scales: HeadScales::of_rest(arguments, operands)?,
         sinks,
         ..problem
     };
-    let attention = kernel::attend(&problem)?;
-    result::finish(arguments, attention, plan.output_dtype(operands), operands.output_shape(), form)
+    let target = result::target(arguments, operands, plan.output_dtype(operands))?;
+    let attended = Attention { dtype: target.dtype(), ..problem }.solve(kernels)?;
+    result::finish(arguments, target, attended, form)
 }
