@@ -3,6 +3,7 @@
 
 mod cargo;
 mod ci;
+mod cuda;
 mod fuzz;
 mod interop;
 mod level_off;
@@ -34,6 +35,10 @@ Commands:
                  Let torch, safetensors and FlashInfer read what callbox writes, and the other way round, with N
                  random dumps (500). Installs them once, 7 GB in the user's cache. `CALLBOX_INTEROP_VENV` names
                  another place; `CALLBOX_INTEROP=off` leaves it out.
+  cuda [--update-ptx]
+                 Run the CUDA kernels on the host: their numbers against those of the kernels for the CPU, wrong addresses,
+                 races, barriers, what NVIDIA's compiler makes of them, and the bugs that are planted for these. Needs no
+                 GPU, but g++ with its sanitizers, and python3 with pip for NVIDIA's compiler (89 MB, once).
   planted [BUG]  Plant each bug of the list in xtask/src/planted.rs, or one, and run the test that has to fail.
   soak [NAME]    Run the large sizes of the tests in the list of xtask/src/soak.rs, or one, and print their figures.
   fuzz [TARGET...] [--seconds N] [--jobs N] [--keep]
@@ -57,6 +62,7 @@ fn main() -> ExitCode {
     let outcome = match command {
         "test" => Ok(test::command(rest)),
         "tidy" if rest.is_empty() => tidy::run().map(|()| true),
+        "cuda" => cuda::command(rest).map(|()| true),
         "ci" if rest.is_empty() => Ok(ci::command()),
         "level-off" if rest.is_empty() => level_off::command().map(|text| {
             println!("{text}");

@@ -6,6 +6,7 @@ use std::ops::Add;
 use std::process::Stdio;
 
 use crate::cargo::cargo;
+use crate::cuda;
 
 /// Tests of all binaries together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -126,7 +127,7 @@ fn stream(arguments: &[String], report: &mut Report) -> Result<bool, String> {
     let failed = |error: io::Error| format!("failed to run `cargo test`: {error}");
     let mut command = cargo(&["test", "--no-fail-fast"]);
     if !names_a_package(arguments) {
-        command.arg("--workspace");
+        command.args(["--workspace", "--exclude", cuda::PACKAGE]);
     }
     let mut child = command.args(arguments).stdout(Stdio::piped()).spawn().map_err(failed)?;
     let mut lines = BufReader::new(child.stdout.take().expect("the output was asked to be piped"));

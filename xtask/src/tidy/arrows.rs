@@ -91,6 +91,8 @@ pub(super) const ROWS: [Row; 28] = [
     },
     // Files of these packages are taken in by their paths, with what they use.
     Row { folder: "tests/models", ours: &["core"], external: &["loom", "rustix", "thiserror", "time", "twox-hash"] },
+    // Loads the emulated kernels and NVIDIA's compiler; what it compares with are dev-dependencies.
+    Row { folder: "tests/cuda", ours: &[], external: &["libloading"] },
     Row { folder: "tests/level-off", ours: &[], external: &["callbox"] },
     Row {
         folder: "examples/compose",

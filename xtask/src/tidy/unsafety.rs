@@ -5,7 +5,7 @@ use super::source::find_word;
 use super::tree::Tree;
 
 /// The files, and what each needs it for.
-pub(super) const FILES: [&str; 12] = [
+pub(super) const FILES: [&str; 15] = [
     // Maps a file, to compare with.
     "benches/src/plain.rs",
     // Calls into the matrix product with pointers and strides.
@@ -27,6 +27,11 @@ pub(super) const FILES: [&str; 12] = [
     "tests/src/bin/crasher.rs",
     // Forks, and handles a signal.
     "tests/src/c_library.rs",
+    // Calls functions of libraries that are loaded by name.
+    "tests/cuda/src/library.rs",
+    // Allocates what kernels write to.
+    "tests/cuda/src/memory.rs",
+    "tests/cuda/src/nvrtc.rs",
     // Counts what is allocated.
     "tests/tests/memory/allocator.rs",
 ];

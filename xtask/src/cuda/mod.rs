@@ -1,0 +1,87 @@
+//! `cargo xtask cuda`: the CUDA kernels, without a GPU.
+//!
+//! The sources are compiled as C++ for the host, each CUDA thread a fiber, and compared with the kernels for the CPU:
+//! as they are, under the sanitizers for addresses and undefined behaviour, and, a thread of the host for each CUDA
+//! thread, under the one for threads. NVIDIA's compiler says what it makes of them. Then each bug of a list is planted,
+//! and its test has to fail.
+
+mod compiler;
+mod nvrtc;
+mod planted;
+
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use self::compiler::{Build, Compiler};
+use crate::cargo::{cargo, program, run};
+
+/// Its tests need the library that is built here; `cargo xtask test` leaves them out.
+pub(crate) const PACKAGE: &str = "callbox-cuda-tests";
+/// Tells the tests where the library is.
+const LIBRARY_VARIABLE: &str = "CALLBOX_EMULATED_KERNELS";
+
+/// Runs every step up to the first failure, and prints their times; `arguments` may be `--update-ptx`.
+pub(crate) fn command(arguments: &[String]) -> Result<(), String> {
+    let update = match arguments {
+        [] => false,
+        [flag] if flag == "--update-ptx" => true,
+        _ => return Err("`cuda` takes `--update-ptx` and nothing else".to_owned()),
+    };
+    let compiler = Compiler::find()?;
+    let mut steps = Steps::default();
+    let done = every_step(&compiler, update, &mut steps);
+    println!("\n{}", steps.table());
+    done
+}
+
+fn every_step(compiler: &Compiler, update: bool, steps: &mut Steps) -> Result<(), String> {
+    let plain = steps.run("build", || compiler.build(Build::Plain, None))?;
+    steps.run("tests", || run(tests(&plain, None, None), "the tests of the kernels"))?;
+    let nvrtc = steps.run("install NVIDIA's compiler", nvrtc::library)?;
+    steps.run("PTX", || run(nvrtc::tests(&nvrtc, &plain, update), "the tests of the PTX"))?;
+    let checked = steps.run("build for addresses", || compiler.build(Build::Addresses, None))?;
+    let runtime = compiler.address_runtime()?;
+    steps.run("tests, addresses", || {
+        run(tests(&checked, Some(&runtime), None), "the tests under the sanitizers for addresses")
+    })?;
+    let race = steps.run("build for threads", || compiler.build(Build::Threads, None))?;
+    steps.run("races", || run(program(&race.to_string_lossy()), "the search for races"))?;
+    planted::run_all(compiler, &runtime, steps)
+}
+
+/// Prepares the tests with a library, or one test; `runtime` is the sanitizer's, which has to come first.
+fn tests(library: &Path, runtime: Option<&Path>, test: Option<&str>) -> Command {
+    let mut command = cargo(&["test", "--quiet", "-p", PACKAGE, "--test", "all"]);
+    command.env(LIBRARY_VARIABLE, library);
+    if let Some(runtime) = runtime {
+        // The runner of the tests, not cargo and the compiler, is what the sanitizer comes into.
+        let preload = format!("LD_PRELOAD={}", runtime.display());
+        let runner = ["env", &preload, "ASAN_OPTIONS=detect_leaks=0", "UBSAN_OPTIONS=print_stacktrace=1"];
+        command.arg("--config").arg(format!("target.'cfg(unix)'.runner={runner:?}"));
+    }
+    if let Some(test) = test {
+        command.args(["--", "--exact", test]);
+    }
+    command
+}
+
+/// Steps that have run, and how long they took.
+#[derive(Debug, Default)]
+struct Steps(Vec<(String, Duration)>);
+
+impl Steps {
+    fn run<T>(&mut self, name: &str, step: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+        println!("== {name}");
+        #[expect(clippy::disallowed_methods, reason = "measuring reads the clock")]
+        let start = Instant::now();
+        let outcome = step();
+        self.0.push((name.to_owned(), start.elapsed()));
+        outcome.map_err(|message| format!("{name}: {message}"))
+    }
+
+    fn table(&self) -> String {
+        let lines = self.0.iter().map(|(name, time)| format!("{name:<34} {:>6.1} s", time.as_secs_f64()));
+        lines.collect::<Vec<_>>().join("\n")
+    }
+}
