@@ -60,6 +60,10 @@ impl DeviceMemory for FakeDeviceMemory {
 
     fn read(&self, offset: usize, out: &mut [u8]) -> Result<(), StageError> {
         self.reads.lock().unwrap_or_else(PoisonError::into_inner).push((offset, out.len()));
+        let (end, len) = (offset.saturating_add(out.len()), self.byte_len);
+        if end > len {
+            return Err(StageError::OutOfRange { offset, end, len });
+        }
         match self.contents {
             DeviceContents::Counting => {
                 out.iter_mut().enumerate().for_each(|(place, byte)| *byte = ((offset + place) % 251) as u8);
@@ -80,5 +84,18 @@ impl DeviceMemory for FakeDeviceMemory {
 
     fn retain(&self) -> Option<Arc<dyn DeviceMemory>> {
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conformance;
+
+    #[test]
+    fn counting_bytes_are_a_device_s_memory() {
+        conformance::device_memory(&|byte_len| {
+            Arc::new(FakeDeviceMemory::new(byte_len, DeviceContents::Counting))
+        });
     }
 }

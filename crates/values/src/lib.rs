@@ -20,6 +20,8 @@ mod tensor;
 
 #[cfg(feature = "candle")]
 mod candle;
+#[cfg(feature = "cuda")]
+mod cuda;
 #[cfg(feature = "ndarray")]
 mod ndarray;
 

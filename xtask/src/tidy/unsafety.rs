@@ -5,11 +5,34 @@ use super::source::find_word;
 use super::tree::Tree;
 
 /// The files, and what each needs it for.
-pub(super) const FILES: [&str; 15] = [
+pub(super) const FILES: [&str; 36] = [
     // Maps a file, to compare with.
     "benches/src/plain.rs",
     // Calls into the matrix product with pointers and strides.
     "crates/kernels-cpu/src/matmul.rs",
+    // Exports a driver's functions, which are given pointers.
+    "crates/kernels-cuda/fake-driver/src/answer.rs",
+    "crates/kernels-cuda/fake-driver/src/capture.rs",
+    "crates/kernels-cuda/fake-driver/src/context.rs",
+    "crates/kernels-cuda/fake-driver/src/control.rs",
+    "crates/kernels-cuda/fake-driver/src/device.rs",
+    "crates/kernels-cuda/fake-driver/src/emulation.rs",
+    "crates/kernels-cuda/fake-driver/src/event.rs",
+    "crates/kernels-cuda/fake-driver/src/graph.rs",
+    "crates/kernels-cuda/fake-driver/src/launch.rs",
+    "crates/kernels-cuda/fake-driver/src/memory.rs",
+    "crates/kernels-cuda/fake-driver/src/module.rs",
+    "crates/kernels-cuda/fake-driver/src/pointer.rs",
+    "crates/kernels-cuda/fake-driver/src/stream.rs",
+    "crates/kernels-cuda/fake-driver/src/transfer.rs",
+    // Makes the context current that was before.
+    "crates/kernels-cuda/src/guest.rs",
+    // Allocates device memory without contents, and looks at it as bytes.
+    "crates/kernels-cuda/src/owner.rs",
+    // Looks for the driver.
+    "crates/kernels-cuda/src/probe.rs",
+    // Lets the device write host memory.
+    "crates/kernels-cuda/src/staging.rs",
     // Annotates unsafe functions, and calls them.
     "crates/macros/tests/all/unchanged.rs",
     // Counts what is allocated.
@@ -23,6 +46,12 @@ pub(super) const FILES: [&str; 15] = [
     "crates/sink-fs/src/mapped.rs",
     // Forks.
     "crates/sink-fs/tests/fork.rs",
+    // Kernels of a library that a driver opens.
+    "tests/cuda-driver/examples/emulated.rs",
+    // Opens a driver and calls its control.
+    "tests/cuda-driver/src/fake.rs",
+    // Kernels, and launching them.
+    "tests/cuda-driver/tests/all/kernels.rs",
     // Reads where there is nothing.
     "tests/src/bin/crasher.rs",
     // Forks, and handles a signal.

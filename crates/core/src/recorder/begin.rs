@@ -1,5 +1,6 @@
 //! Before the call: names, arguments, inputs.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use time::OffsetDateTime;
@@ -262,14 +263,15 @@ pub(super) fn tell_remarks(inner: &Inner, remarks: Vec<Remark>) {
     }
 }
 
-/// Keeps a memory of each device of the call, so that its stream can be waited for when the call has returned.
+/// Keeps the device memory of each storage of the call, so that its stream can be waited for when the call has returned:
+/// the tensors of one device need not be of one stream.
 pub(super) fn device_memories(arguments: &LiveArguments<'_>) -> Vec<Arc<dyn DeviceMemory>> {
     let keyword = arguments.keyword.iter().map(|(_, value)| value);
-    let mut found: Vec<Arc<dyn DeviceMemory>> = Vec::new();
+    let (mut known, mut found) = (HashSet::new(), Vec::new());
     for value in arguments.positional.iter().chain(keyword) {
         value.for_each_tensor(&mut |tensor| {
             if let StorageBytes::Device(memory) = &tensor.storage.bytes
-                && found.iter().all(|known| known.device() != memory.device())
+                && known.insert(tensor.storage.id)
             {
                 found.extend(memory.retain());
             }

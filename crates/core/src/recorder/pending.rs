@@ -33,7 +33,7 @@ pub(super) struct Work {
     pub(super) dump: Result<Dump<InputsSaved>, Ending>,
     /// The call's first lines are in the log.
     pub(super) logged: bool,
-    /// A memory of each device that the call works on.
+    /// The device memory that the call works on, one of each storage.
     pub(super) devices: Vec<Arc<dyn DeviceMemory>>,
 }
 

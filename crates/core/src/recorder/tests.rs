@@ -7,8 +7,10 @@ use mockall::Sequence;
 use time::OffsetDateTime;
 
 use super::*;
+use crate::device::Device;
 use crate::dtype::DType;
 use crate::dump_file::{FilePlan, Format, Line, WrittenFile};
+use crate::error::StageError;
 use crate::layout::Layout;
 use crate::name::Group;
 use crate::ports::{
@@ -16,7 +18,7 @@ use crate::ports::{
 };
 use crate::process::Process;
 use crate::record::RecordedError;
-use crate::tensor::{StorageBytes, TensorView};
+use crate::tensor::{StorageBytes, StorageId, StorageView, TensorView};
 use crate::value::{LiveValue, Value};
 
 pub(super) static CALLSITE: Callsite = Callsite::new("engine::norm", "rms_norm", "(x)");
@@ -214,10 +216,7 @@ fn nothing_is_read_while_a_graph_is_captured() {
 fn u06_a_call_whose_stream_fails_afterwards_is_never_completed() {
     let mut retained = MockDeviceMemory::new();
     retained.expect_capturing().return_const(false);
-    retained
-        .expect_read()
-        .times(1)
-        .returning(|_, _| Err(crate::error::StageError::Device("an illegal address".into())));
+    retained.expect_read().times(1).returning(|_, _| Err(StageError::Device("an illegal address".into())));
     let retained: Arc<dyn DeviceMemory> = Arc::new(retained);
     let mut memory = MockDeviceMemory::new();
     memory.expect_capturing().return_const(false);
@@ -244,6 +243,43 @@ fn u06_a_call_whose_stream_fails_afterwards_is_never_completed() {
     assert_eq!((recorder.health().count(Ending::Failed), *failed.lock().unwrap()), (1, 1));
 }
 
+/// Tensors of one device need not be of one stream: a fault on any of them is this call's.
+#[test]
+fn u06_the_stream_of_every_storage_of_a_call_is_waited_for() {
+    fn waited(answer: fn() -> Result<(), StageError>) -> MockDeviceMemory {
+        let mut retained = MockDeviceMemory::new();
+        retained.expect_capturing().return_const(false);
+        retained.expect_read().times(1).returning(move |_, _| answer());
+        let retained: Arc<dyn DeviceMemory> = Arc::new(retained);
+        let mut memory = MockDeviceMemory::new();
+        memory.expect_capturing().return_const(false);
+        memory.expect_byte_len().return_const(4usize);
+        memory.expect_device().return_const(Device::Cuda(0));
+        // Two views of a storage are one storage.
+        memory.expect_retain().times(1).returning(move || Some(retained.clone()));
+        memory
+    }
+    let (first, second) = (waited(|| Ok(())), waited(|| Err(StageError::Device("a fault".into()))));
+    let (mut sink, mut slot) = (MockDumpSink::new(), MockDumpSlot::new());
+    sink.expect_plan().returning(|_| Ok(plan()));
+    sink.expect_free_bytes().returning(|| Ok(None));
+    sink.expect_encode().returning(|_| Ok(Line::new(b"{}\n".to_vec())));
+    sink.expect_log().returning(|_| Ok(3));
+    slot.expect_location().return_const("dumps/x".to_owned());
+    slot.expect_put().times(1).returning(|_, _, _| Ok(written()));
+    slot.expect_append().returning(|_| Ok(3));
+    let (log, _) = log();
+    let recorder = recorder(Level::Dumps, log, one_slot(slot, sink));
+    let call = recorder.begin(&CALLSITE, || LiveArguments {
+        positional: [(&first, 1), (&first, 1), (&second, 2)]
+            .map(|(memory, id)| device_tensor_of(StorageId::new(id), memory))
+            .into(),
+        ..LiveArguments::default()
+    });
+    call.complete(|| tensor(&[3]).into());
+    assert_eq!(recorder.health().count(Ending::Failed), 1);
+}
+
 /// A sink with one slot, and room for what a test expects of the two.
 pub(super) fn one_slot(slot: MockDumpSlot, mut sink: MockDumpSink) -> MockDumpSink {
     let slot = Mutex::new(Some(slot));
@@ -259,8 +295,12 @@ fn capturing() -> MockDeviceMemory {
 }
 
 pub(super) fn device_tensor(memory: &dyn DeviceMemory) -> LiveValue<'_> {
+    device_tensor_of(StorageId::new(7), memory)
+}
+
+pub(super) fn device_tensor_of(id: StorageId, memory: &dyn DeviceMemory) -> LiveValue<'_> {
     let mut view = TensorView::new(DType::UInt8, Layout::contiguous(&[4]).unwrap(), &[0; 4]).unwrap();
-    view.storage.bytes = StorageBytes::Device(memory);
+    view.storage = StorageView { id, bytes: StorageBytes::Device(memory) };
     Value::Tensor(view)
 }
 

@@ -17,6 +17,7 @@ use crate::live::{ArgumentPlace, LiveResult};
 use crate::name::FunctionName;
 use crate::ports::{MockDeviceMemory, MockDumpSink, MockDumpSlot, MockLogSink};
 use crate::record::CallRecord;
+use crate::tensor::StorageId;
 use crate::value::{LiveValue, Value};
 
 /// A sink that takes one call whatever comes, but for its lines.
@@ -45,7 +46,7 @@ fn a_recorder_is_itself_and_its_clones_and_no_other() {
 }
 
 #[test]
-fn one_memory_of_each_device_is_kept() {
+fn the_memory_of_each_storage_is_kept_once() {
     let memory = |device| {
         let mut memory = MockDeviceMemory::new();
         memory.expect_device().return_const(device);
@@ -57,15 +58,15 @@ fn one_memory_of_each_device_is_kept() {
         });
         memory
     };
-    let memories = [Device::Cuda(0), Device::Cuda(1), Device::Cuda(0)].map(memory);
-    let [first, second, third] = memories.each_ref().map(|memory| device_tensor(memory));
+    let [first, second, third] = [Device::Cuda(0), Device::Cuda(1), Device::Cuda(0)].map(memory);
+    let tensor = |id, memory| device_tensor_of(StorageId::new(id), memory);
     let arguments = LiveArguments {
-        positional: vec![first, Value::List(vec![second])],
-        keyword: vec![("out", third)],
+        positional: vec![tensor(1, &first), Value::List(vec![tensor(2, &second), tensor(1, &first)])],
+        keyword: vec![("out", tensor(3, &third))],
         ..LiveArguments::default()
     };
     let kept: Vec<_> = device_memories(&arguments).iter().map(|memory| memory.device()).collect();
-    assert_eq!(kept, [Device::Cuda(0), Device::Cuda(1)]);
+    assert_eq!(kept, [Device::Cuda(0), Device::Cuda(1), Device::Cuda(0)]);
 }
 
 #[test]

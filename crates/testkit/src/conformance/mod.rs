@@ -1,5 +1,6 @@
 //! One suite for each port: what every adapter must do, whatever its technology.
 
+mod device;
 mod executor;
 mod files;
 mod log;
@@ -8,6 +9,7 @@ mod sink;
 mod source;
 mod usage;
 
+pub use device::device_memory;
 pub use executor::{ExecutorCase, executor};
 pub use files::{FilesCase, files};
 pub use log::{LogCase, broken_log_sink, log_sink};

@@ -1,0 +1,52 @@
+//! Being a guest on the application's thread and in its context: what is found there is left there.
+#![expect(unsafe_code, reason = "making a context current is unsafe")]
+
+use std::ptr;
+
+use cudarc::driver::result::ctx;
+use cudarc::driver::sys::{CUresult, CUstreamCaptureStatus};
+use cudarc::driver::{CudaContext, CudaStream, DriverError};
+
+use crate::error::CudaError;
+
+/// Calls the driver in a context, and leaves no trace of it.
+///
+/// Two things would be seen otherwise. cudarc makes the context current on this thread, where code that calls the driver
+/// by itself may have another one. And it gives errors that some `Drop` parked in the context to the next call, which
+/// would be ours: they are put back for the application to find. Ours are looked for at the end.
+pub(crate) fn quietly<T>(
+    context: &CudaContext,
+    work: impl FnOnce() -> Result<T, CudaError>,
+) -> Result<T, CudaError> {
+    let parked = context.check_err();
+    let current = ctx::get_current();
+    let answer = work();
+    let own = context.check_err();
+    if let Ok(current) = current
+        && current != Some(context.cu_ctx())
+    {
+        // SAFETY: it was current just now; null is none.
+        let restored = unsafe { ctx::set_current(current.unwrap_or(ptr::null_mut())) };
+        context.record_err(restored);
+    }
+    context.record_err(parked);
+    let value = answer?;
+    own.map_err(CudaError::of).map(|()| value)
+}
+
+/// Waits for nothing and asks whether a stream is recording a graph.
+///
+/// A capture that was spoiled and not ended counts. So does the legacy default stream while a stream that it waits for is
+/// recording, which the driver answers with an error of its own.
+pub(crate) fn is_capturing(stream: &CudaStream) -> Result<bool, CudaError> {
+    match stream.capture_status() {
+        Ok(status) => Ok(status != CUstreamCaptureStatus::CU_STREAM_CAPTURE_STATUS_NONE),
+        Err(DriverError(CUresult::CUDA_ERROR_STREAM_CAPTURE_IMPLICIT)) => Ok(true),
+        Err(error) => Err(CudaError::of(error)),
+    }
+}
+
+/// Fails while a stream is recording a graph.
+pub(crate) fn refuse_capturing(stream: &CudaStream) -> Result<(), CudaError> {
+    if is_capturing(stream)? { Err(CudaError::Capturing) } else { Ok(()) }
+}

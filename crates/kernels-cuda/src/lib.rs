@@ -1,0 +1,24 @@
+#![doc = include_str!("../README.md")]
+
+mod device;
+mod error;
+mod tensor;
+
+mod element;
+mod guards;
+
+mod device_memory;
+mod storage;
+
+mod guest;
+mod owner;
+mod probe;
+mod staging;
+
+pub use cudarc;
+
+pub use device::{CudaDevice, Options};
+pub use element::Element;
+pub use error::{CudaError, Missing};
+pub use guards::{Slice, SliceMut};
+pub use tensor::DeviceTensor;

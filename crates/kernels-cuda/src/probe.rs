@@ -1,0 +1,77 @@
+//! Whether there is a driver, and what it can do: asked before anything that panics without one.
+#![expect(unsafe_code, reason = "opening a library and calling into it is unsafe")]
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use cudarc::driver::sys::{self, CUresult};
+use cudarc::driver::{CudaContext, DriverError};
+
+use crate::error::{CudaError, Missing};
+
+/// The oldest driver whose functions are those that cudarc calls here: 12.0.
+const OLDEST: i32 = 12_000;
+
+/// Retains the primary context of a device.
+pub(crate) fn primary_context(index: u32) -> Result<Arc<CudaContext>, CudaError> {
+    // SAFETY: it opens the driver's library under its usual names and closes it again.
+    if !unsafe { sys::is_culib_present() } {
+        return Err(CudaError::Unavailable(Missing::Driver));
+    }
+    // cudarc looks functions up when they are called first, and panics where the library lacks one.
+    let opened = catch_unwind(AssertUnwindSafe(|| try_primary_context(index)));
+    opened.unwrap_or_else(|panic| Err(CudaError::Unavailable(Missing::Initialisation(text_of(&*panic)))))
+}
+
+fn try_primary_context(index: u32) -> Result<Arc<CudaContext>, CudaError> {
+    let version = driver_version().map_err(uninitialised)?;
+    if version < OLDEST {
+        return Err(CudaError::Unavailable(Missing::NewerDriver { version, needed: OLDEST }));
+    }
+    let count = CudaContext::device_count().map_err(uninitialised)?;
+    let count = u32::try_from(count).unwrap_or(0);
+    match count {
+        0 => Err(CudaError::Unavailable(Missing::Device)),
+        _ if index >= count => Err(CudaError::NoSuchDevice { index, count }),
+        _ => CudaContext::new(index as usize).map_err(CudaError::of),
+    }
+}
+
+fn driver_version() -> Result<i32, DriverError> {
+    let mut version = 0;
+    // SAFETY: it may be called at any time, and writes one number.
+    unsafe { sys::cuDriverGetVersion(&mut version) }.result().map(|()| version)
+}
+
+/// Says why the driver does not initialise.
+fn uninitialised(error: DriverError) -> CudaError {
+    CudaError::Unavailable(match error.0 {
+        CUresult::CUDA_ERROR_NO_DEVICE => Missing::Device,
+        // The library that toolkits bring for linking has the functions and none of the driver.
+        CUresult::CUDA_ERROR_STUB_LIBRARY => Missing::Driver,
+        _ => Missing::Initialisation(CudaError::of(error).to_string()),
+    })
+}
+
+fn text_of(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "it panicked".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_driver_there_is_a_clean_error() {
+        // SAFETY: as above.
+        if unsafe { sys::is_culib_present() } {
+            println!("not run: without_a_driver_there_is_a_clean_error: this machine has a driver");
+            return;
+        }
+        let error = primary_context(0).unwrap_err();
+        assert_eq!(error, CudaError::Unavailable(Missing::Driver));
+        assert!(error.to_string().contains("install NVIDIA's"), "{error}");
+    }
+}
