@@ -33,14 +33,13 @@ impl Target {
         if tensor.shape() != shape {
             return Err(operand::wrong_shape(out, tensor.shape(), format!("{shape:?}")));
         }
-        check_rounds(out, tensor.dtype(), tensor.numel())?;
+        check_rounds(out, tensor.dtype(), shape)?;
         Ok(Target { argument: Some(out), dtype: tensor.dtype(), shape: shape.to_vec() })
     }
 
     /// Makes the result a tensor of its own.
     pub(crate) fn new(dtype: DType, shape: &[usize]) -> Result<Target, ExecError> {
-        let numel = shape.iter().copied().fold(1, usize::saturating_mul);
-        check_rounds("result", dtype, numel)?;
+        check_rounds("result", dtype, shape)?;
         Ok(Target { argument: None, dtype, shape: shape.to_vec() })
     }
 
@@ -89,8 +88,9 @@ fn write(arguments: &mut Bound<'_>, name: &str, result: &TensorBuf) -> Result<()
     written.map_err(|source| ExecError::Elements { argument: name.to_owned(), source })
 }
 
-/// Fails where numbers cannot be rounded to a dtype.
-fn check_rounds(argument: &str, dtype: DType, numel: usize) -> Result<(), ExecError> {
+/// Fails where numbers cannot be rounded to a tensor of this dtype and shape.
+pub(crate) fn check_rounds(argument: &str, dtype: DType, shape: &[usize]) -> Result<(), ExecError> {
+    let numel = shape.iter().copied().fold(1, usize::saturating_mul);
     let source = match TensorBuf::from_f32(dtype, &[0], &[]) {
         // Two numbers share an element: they do not fill a tensor with an element for each.
         Ok(_) if dtype.kind() == DTypeKind::PackedFloat && numel > 1 => {

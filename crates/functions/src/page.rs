@@ -14,8 +14,9 @@ use crate::{operand, output};
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct PageAppend<'a> {
-    /// `[pages, rows.len(), page_size, heads, width]`, or with the heads before the slots; of one-token pages
-    /// without `page_size`, of one tensor of rows without its dimension. Of any dtype.
+    /// `[pages, rows.len(), page_size, heads, width]` (`Nhd`) or `[pages, rows.len(), heads, page_size, width]`
+    /// (`Hnd`), of any dtype. Where there is one tensor of rows its dimension may be missing, and that of
+    /// `page_size` where it is 1: neither changes the order of the elements.
     pub cache: &'a TensorBuf,
     /// Keys and values, or one of them: each `[slots.len(), heads, width]` in the dtype of the cache.
     pub rows: &'a [&'a TensorBuf],

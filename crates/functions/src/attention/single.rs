@@ -9,7 +9,7 @@ use super::scale::{self, HeadScales};
 use super::vectors::Vectors;
 use crate::kernels::Kernels;
 use crate::kv_layout::KvLayout;
-use crate::output::{self, Target};
+use crate::output;
 
 /// Attention of one query, which stands at the place of the last key.
 ///
@@ -86,8 +86,7 @@ fn finish(
     shape: &[usize],
 ) -> Result<OwnedValue, ExecError> {
     problem.operands.check_output()?;
-    // Nothing is written: the target sees that the output can be rounded.
-    Target::new(problem.dtype, shape)?;
+    output::check_rounds("result", problem.dtype, shape)?;
     let Attended { output, lse } = problem.solve(kernels)?;
     let out = Value::Tensor(output::reshaped(&output, shape));
     if !arguments.flag("return_lse")? {
