@@ -21,8 +21,8 @@ const HELP: &str = "\
 Usage: cargo xtask COMMAND
 
 Commands:
-  test [ARGS]    Run the workspace's tests and count them over all binaries. ARGS go to `cargo test`:
-                 a filter, `-p PACKAGE`, `-- --nocapture`. Selecting no test at all is a failure.
+  test [ARGS]    Run the workspace's tests, but for those of `cuda`, and count them over all binaries. ARGS go to
+                 `cargo test`: a filter, `-p PACKAGE`, `-- --nocapture`. Selecting no test at all is a failure.
                  `--props` stands for the property tests of the filter and of the crash-safe order.
   tidy           Check what the compiler does not: which crate may depend on which, lengths, names,
                  where files, clocks, unsafe code and serialisation may appear, documents, leftovers.

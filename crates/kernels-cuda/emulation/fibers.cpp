@@ -237,6 +237,11 @@ void run(const Launch& asked) {
     fault.clear();
     launch = &asked;
     const unsigned n_threads = asked.block[0] * asked.block[1] * asked.block[2];
+    const unsigned* grid = asked.grid;
+    if (grid[0] == 0 || grid[1] == 0 || grid[2] == 0 || grid[0] > 0x7fffffff || grid[1] > 65535 || grid[2] > 65535) {
+        fault = std::string("kernel ") + asked.name + ": no device takes a grid of this size";
+        return;
+    }
     if (n_threads == 0 || n_threads > 1024 || n_threads % warp_size != 0) {
         fault = std::string("kernel ") + asked.name + ": a block is 1 to 32 whole warps";
         return;

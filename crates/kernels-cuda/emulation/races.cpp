@@ -51,6 +51,10 @@ void norm() {
         launch(name, {{3, 1, 1}, {128, 1, 1}, 0}, input.data(), weight.data(), out.data(), 300u, 300ll, 300ll, 1e-6f,
                0.0f);
     }
+    launch("fused_add_rmsnorm_bf16", {{3, 1, 1}, {128, 1, 1}, 0}, input.data(), out.data(), weight.data(), 300u, 300ll,
+           300ll, 1e-6f, 0.0f);
+    launch("layernorm_bf16", {{3, 1, 1}, {128, 1, 1}, 0}, input.data(), weight.data(), weight.data(), out.data(), 300u,
+           300ll, 300ll, 1e-6f);
 }
 
 void statistics() {

@@ -2,7 +2,7 @@
 //
 // out[b] = (a[b] * a_scale) (b[b] * b_scale) * alpha + bias: the scales are multiplied in before the sum, alpha after it,
 // and the result is rounded once. Factors may lie in any order, by their strides. Grid [n / 64, m / 64, batch], each
-// rounded up; block [16, 16].
+// rounded up, and the last two at most 65535; block [16, 16].
 #include "product.cuh"
 
 // By value. Strides count elements.

@@ -10,13 +10,12 @@ const NAME: &str = "g++";
 const SOURCES: &str = "crates/kernels-cuda/emulation";
 /// What is built, and nothing else, lies here.
 pub(super) const TARGET: &str = "target/cuda";
-const OPTIONS: [&str; 7] = [
+const OPTIONS: [&str; 6] = [
     "-std=c++20",
     "-O2",
     "-g1",
     "-Wall",
     "-Wextra",
-    "-Werror",
     // Where the processor can multiply and add in one step, the compiler is not to do it: codes have to be exact.
     "-ffp-contract=off",
 ];

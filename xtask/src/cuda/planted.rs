@@ -83,3 +83,23 @@ impl Row {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEADER: &str = include_str!("../../../crates/kernels-cuda/kernels/planted.cuh");
+
+    #[test]
+    fn every_bug_of_the_header_is_planted_once() {
+        let mut defined: Vec<&str> = HEADER
+            .lines()
+            .filter_map(|line| line.strip_prefix("#define ")?.split(' ').next())
+            .filter(|name| name.starts_with("BUG_") && *name != "BUG_NONE")
+            .collect();
+        let mut planted: Vec<&str> = ROWS.iter().map(|row| row.bug).collect();
+        defined.sort_unstable();
+        planted.sort_unstable();
+        assert_eq!(defined, planted);
+    }
+}

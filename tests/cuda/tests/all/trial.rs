@@ -94,6 +94,13 @@ impl Call {
         tensors(CpuExecutor.call(&FunctionName::new("flashinfer", function), &mut self.0).unwrap())
     }
 
+    /// Calls a function that returns None; returns the tensors among its arguments, as it leaves them.
+    pub(crate) fn in_place(mut self, function: &str) -> Vec<TensorBuf> {
+        let returned = CpuExecutor.call(&FunctionName::new("flashinfer", function), &mut self.0).unwrap();
+        assert_eq!(returned.type_name(), "None");
+        self.0.positional.into_iter().flat_map(tensors).collect()
+    }
+
     /// Gives the arguments up, for a method or a constructor.
     pub(crate) fn into_arguments(self) -> Arguments {
         self.0

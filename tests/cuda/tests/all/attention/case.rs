@@ -56,6 +56,8 @@ pub(super) struct Case {
     /// `q_scale`, `k_scale`, `v_scale`.
     pub(super) scales: Option<[f32; 3]>,
     pub(super) head_scales: bool,
+    /// Every third token has a key of NaN and a value of infinities.
+    pub(super) poisoned: bool,
     /// Rows and keys that a block works on at a time.
     pub(super) tile: [usize; 2],
 }
@@ -89,7 +91,8 @@ impl Case {
             q_len: [0; MAX_BATCH].map(|_| if decode { rows } else { below(9) }),
             kv_len: [0; MAX_BATCH].map(|_| [0, below(8), below(60)][below(3)]),
             batch: if single { 1 } else { 1 + below(MAX_BATCH) },
-            dtype: dtypes[below(3)],
+            // Without a dtype of its own the result would be fp8 as the queries are.
+            dtype: dtypes[below(if function == Function::SingleDecode { 3 } else { 5 })],
             kv_dtype: dtypes[below(5)],
             layout: ["NHD", "HND"][below(2)],
             page_size: 1 + below(6),
@@ -101,6 +104,7 @@ impl Case {
             sinks: matches!(function, Function::BatchDecode | Function::BatchPrefill) && below(2) == 0,
             scales: [None, Some([0.5, 1.5, 2.0])][below(2)],
             head_scales: function == Function::SinglePrefill && below(2) == 0,
+            poisoned: below(4) == 0,
             tile: [1 + below(20), 1 + below(40)],
         }
     }
@@ -121,6 +125,14 @@ impl Case {
         self.q_len().iter().sum()
     }
 
+    /// The dtype of the output: that of the queries, or where they are fp8 one that is asked for.
+    pub(super) fn out_dtype(&self) -> DType {
+        match self.dtype.item_size() {
+            1 => DType::Float16,
+            _ => self.dtype,
+        }
+    }
+
     pub(super) fn is_paged(&self) -> bool {
         matches!(self.function, Function::BatchDecode | Function::BatchPrefill)
     }
@@ -132,10 +144,11 @@ impl Case {
 
     /// Keys and values: `[tokens, kv_heads, width]`, or pages of them, in the layout.
     pub(super) fn keys_and_values(&self) -> [TensorBuf; 2] {
-        [self.width, self.width_vo].map(|width| {
+        [(self.width, f32::NAN), (self.width_vo, f32::INFINITY)].map(|(width, poison)| {
             let tokens: usize = self.kv_len().iter().sum();
-            let vectors =
-                random(self.kv_dtype, &[tokens, self.kv_heads, width], self.seed + width as u64 + 1);
+            let shape = [tokens, self.kv_heads, width];
+            let vectors = random(self.kv_dtype, &shape, self.seed + width as u64 + 1);
+            let vectors = if self.poisoned { poisoned(&vectors, poison) } else { vectors };
             if self.is_paged() { self.in_pages(&vectors, width) } else { self.side_by_side(&vectors) }
         })
     }
@@ -223,4 +236,13 @@ impl Case {
         };
         TensorBuf::from_elements(self.kv_dtype, &shape, bytes).unwrap()
     }
+}
+
+fn poisoned(vectors: &TensorBuf, poison: f32) -> TensorBuf {
+    let mut values = vectors.to_f32().unwrap();
+    let token_len = values.len() / vectors.shape()[0].max(1);
+    for token in values.chunks_exact_mut(token_len.max(1)).step_by(3) {
+        token.fill(poison);
+    }
+    TensorBuf::from_f32(vectors.dtype(), vectors.shape(), &values).unwrap()
 }

@@ -35,7 +35,7 @@ impl Memories {
             queries: upload(&case.queries()),
             keys: upload(&keys),
             values: upload(&values),
-            out: Memory::unwritten(heads * case.width_vo * case.dtype.item_size()),
+            out: Memory::unwritten(heads * case.width_vo * case.out_dtype().item_size()),
             lse: Memory::unwritten(heads * 4),
             qo_indptr: upload(&Case::indptr(case.q_len().iter().copied())),
             kv_indptr: upload(&kv_indptr),
@@ -81,7 +81,8 @@ fn strides(case: &Case, width: usize) -> [i64; 3] {
 fn scales(case: &Case) -> [f32; 2] {
     let sm_scale = case.sm_scale.unwrap_or(1.0 / (case.width as f32).sqrt());
     let [q, k, v] = case.scales.unwrap_or([1.0; 3]);
-    let is_fp8 = case.kv_dtype.item_size() == 1;
+    // Of this class the scales count for fp8 keys of other queries only.
+    let is_fp8 = case.kv_dtype.item_size() == 1 && case.dtype.item_size() > 1;
     match case.function {
         Function::SinglePrefill => [sm_scale * k, v],
         Function::RaggedPrefill if is_fp8 => [sm_scale * k, v],
@@ -133,7 +134,7 @@ fn parameters<'a>(case: &Case, memories: &'a Memories, row_tiles: usize) -> Argu
         .u32(case.width as u32)
         .u32(case.width_vo as u32)
         .u32(type_code(case.dtype))
-        .u32(type_code(case.dtype))
+        .u32(type_code(case.out_dtype()))
         .u32(encoding)
         .f32(theta)
         .f32(rope_scale)
@@ -169,7 +170,7 @@ pub(super) fn run(case: &Case) -> [TensorBuf; 2] {
     launch(&format!("attention_{suffix}"), launching, &[parameters(case, &memories, row_tiles)]);
     let heads = [case.rows(), case.qo_heads()];
     [
-        download(&memories.out, case.dtype, &[heads[0], heads[1], case.width_vo]),
+        download(&memories.out, case.out_dtype(), &[heads[0], heads[1], case.width_vo]),
         download(&memories.lse, DType::Float32, &heads),
     ]
 }

@@ -71,6 +71,7 @@ const PLAIN: Case = Case {
     sinks: false,
     scales: None,
     head_scales: false,
+    poisoned: false,
     tile: [16, 8],
 };
 
@@ -86,9 +87,9 @@ fn pages_are_found_by_their_indices() {
 
 #[test]
 fn every_dtype_of_queries_and_of_the_cache_is_read() {
-    let caches = [DType::Float16, DType::BFloat16, DType::Float32, DType::Float8E4M3Fn, DType::Float8E5M2];
-    for dtype in [DType::Float16, DType::BFloat16, DType::Float32] {
-        for kv_dtype in caches {
+    let dtypes = [DType::Float16, DType::BFloat16, DType::Float32, DType::Float8E4M3Fn, DType::Float8E5M2];
+    for dtype in dtypes {
+        for kv_dtype in dtypes {
             check(&Case { dtype, kv_dtype, batch: 4, ..PLAIN });
             check(&Case { function: Function::RaggedPrefill, dtype, kv_dtype, q_len: [3, 1, 0, 9], ..PLAIN });
         }
@@ -107,5 +108,23 @@ fn heads_of_real_lengths_are_read() {
             batch: 1,
             ..PLAIN
         });
+    }
+}
+
+#[test]
+fn a_key_that_a_row_does_not_see_never_reaches_it() {
+    for mask in [MaskKind::Causal, MaskKind::Custom, MaskKind::Packed] {
+        for window_left in [-1, 0, 1] {
+            let function = Function::RaggedPrefill;
+            check(&Case {
+                function,
+                mask,
+                window_left,
+                q_len: [9, 2, 1, 12],
+                batch: 4,
+                poisoned: true,
+                ..PLAIN
+            });
+        }
     }
 }

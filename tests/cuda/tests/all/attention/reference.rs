@@ -98,8 +98,9 @@ fn options(case: &Case, call: Call) -> Call {
         None => call,
     };
     let call = match case.function {
-        Function::SingleDecode | Function::SinglePrefill => call.named("return_lse", true),
-        _ => call,
+        Function::SingleDecode => call.named("return_lse", true),
+        Function::SinglePrefill => call.named("return_lse", true).named("o_dtype", case.out_dtype()),
+        _ => call.named("o_data_type", case.out_dtype()),
     };
     match case.encoding {
         Encoding::None => call,
