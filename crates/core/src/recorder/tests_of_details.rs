@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use super::begin::device_memories;
 use super::ledger::Ledger;
 use super::tests::{
-    CALLSITE, device_tensor, host, log, one, one_slot, plan, recorder, recorder_with, tensor,
+    CALLSITE, device_tensor_of, host, log, one, one_slot, plan, recorder, recorder_with, tensor,
 };
 use super::*;
 use crate::device::Device;
