@@ -1,7 +1,7 @@
 //! Devices.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use callbox_core::{Device, Layout, TensorBuf};
 use cudarc::driver::{CudaContext, CudaSlice, CudaStream};
@@ -9,6 +9,7 @@ use cudarc::driver::{CudaContext, CudaSlice, CudaStream};
 use crate::element::Element;
 use crate::error::CudaError;
 use crate::guest::{quietly, refuse_capturing};
+use crate::kernels::Modules;
 use crate::owner::upload;
 use crate::probe::primary_context;
 use crate::staging::Staging;
@@ -33,6 +34,9 @@ struct Inner {
     index: u32,
     context: Arc<CudaContext>,
     staging: Staging,
+    modules: Modules,
+    /// How it failed for good, once it has.
+    lost: OnceLock<CudaError>,
 }
 
 /// How a device is used.
@@ -68,7 +72,8 @@ impl CudaDevice {
     pub fn of_context(context: &Arc<CudaContext>, options: Options) -> Result<CudaDevice, CudaError> {
         let staging = Staging::new(context, options.staging_bytes).map_err(CudaError::of)?;
         let index = u32::try_from(context.ordinal()).unwrap_or(u32::MAX);
-        Ok(CudaDevice(Arc::new(Inner { index, context: context.clone(), staging })))
+        let (modules, lost) = (Modules::default(), OnceLock::new());
+        Ok(CudaDevice(Arc::new(Inner { index, context: context.clone(), staging, modules, lost })))
     }
 
     /// Returns the device as records name it.
@@ -107,7 +112,7 @@ impl CudaDevice {
             refuse_capturing(stream)?;
             let owner = upload(stream, tensor.dtype(), bytes).map_err(CudaError::of)?;
             stream.synchronize().map_err(CudaError::of)?;
-            Ok(owner)
+            Ok::<_, CudaError>(owner)
         })?;
         let storage = Storage::new(self, owner, bytes.len(), stream.clone());
         DeviceTensor::new(tensor.dtype(), tensor.layout().clone(), storage)
@@ -115,6 +120,20 @@ impl CudaDevice {
 
     pub(crate) fn staging(&self) -> &Staging {
         &self.0.staging
+    }
+
+    pub(crate) fn modules(&self) -> &Modules {
+        &self.0.modules
+    }
+
+    /// Tells how the device failed for good, if a problem that was solved on it has said so.
+    pub(crate) fn lost(&self) -> Option<&CudaError> {
+        self.0.lost.get()
+    }
+
+    /// Keeps that the device failed for good; tells whether that is news.
+    pub(crate) fn lose(&self, error: &CudaError) -> bool {
+        self.0.lost.set(error.clone()).is_ok()
     }
 
     fn check_context(&self, context: &CudaContext) -> Result<(), CudaError> {
