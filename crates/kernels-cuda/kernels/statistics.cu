@@ -2,7 +2,7 @@
 // tensor has to travel.
 //
 // Floats are converted to f32 first: a float64 beyond f32 counts as infinite. Minimum and maximum are NaN if any element
-// is; -0 is less than 0. Finite elements are summed in f64; the sum is rounded to f32 and divided by the count in f32.
+// is; -0 is less than 0. Elements are summed in f64; the sum is rounded to f32 and divided by the count in f32.
 // With NaN among the elements, or infinities of both signs, the mean is NaN; infinities of one sign are the mean.
 // Integers are compared as they are, and summed after conversion to f32.
 //
@@ -62,7 +62,8 @@ __device__ void add_float(Partial& partial, T element) {
     const u32 magnitude = to_bits(value) & 0x7fffffffu;
     partial.nan += magnitude > 0x7f800000u;
     partial.infinite += magnitude == 0x7f800000u;
-    if (magnitude < 0x7f800000u) partial.sum += value;
+    // Where an element is not finite, the sum is not asked for.
+    partial.sum += value;
 }
 
 template <class T>

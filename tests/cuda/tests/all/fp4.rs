@@ -116,6 +116,16 @@ fn values_that_are_not_finite_zeros_and_subnormal_ones_are_quantised_as_the_refe
     recipes().for_each(|recipe| check_quantised("f32", &input, recipe));
 }
 
+#[test]
+fn the_reciprocal_of_the_scale_is_taken_first() {
+    // Each of these is half way between two codes: another order of the divisions gives the code below or above.
+    let mut values = vec![3.171875, 0.13671875, 0.68359375, 1.3671875, 2.734375];
+    values.resize(32, 0.0);
+    let input = TensorBuf::from_f32(DType::BFloat16, &[1, 32], &values).unwrap();
+    let recipe = Recipe { block: 16, e8m0: false, layout: LINEAR, global: 2688.0 / 13.125 };
+    check_quantised("bf16", &input, recipe);
+}
+
 /// A factor as the kernel takes it.
 fn factor<'a>(
     argument: Argument<'a>,
