@@ -45,6 +45,8 @@ const ROWS: &[Row] = &[
         "recorder::tests_of_failures::u11_while_the_disk_is_full_few_calls_are_tried_and_recording_resumes_when_space_returns"),
     row("warnings_without_limit", "callbox-core", "lib",
         "warnings::tests::u16_five_warnings_a_minute_are_told_and_the_next_one_tells_how_many_were_not"),
+    row("one_stream_is_waited_for", "callbox-core", "lib",
+        "recorder::tests::u06_the_stream_of_every_storage_of_a_call_is_waited_for"),
     row("floor_ignored", "callbox-core", "lib", "recorder::tests_of_failures::u17_space_that_is_to_stay_free_is_not_taken"),
     row("journal_line_left_open", "callbox-isolate", "lib",
         "journal::tests::a_journal_that_is_cut_anywhere_loses_the_line_that_is_cut"),

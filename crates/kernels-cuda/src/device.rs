@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use callbox_core::{Device, Layout, TensorBuf};
 use cudarc::driver::{CudaContext, CudaSlice, CudaStream};
 
+use crate::departed::Departed;
 use crate::element::Element;
 use crate::error::CudaError;
 use crate::guest::{quietly, refuse_capturing};
@@ -32,11 +33,12 @@ pub struct CudaDevice(Arc<Inner>);
 
 struct Inner {
     index: u32,
-    context: Arc<CudaContext>,
+    departed: Departed,
     staging: Staging,
     modules: Modules,
     /// How it failed for good, once it has.
     lost: OnceLock<CudaError>,
+    context: Arc<CudaContext>,
 }
 
 /// How a device is used.
@@ -72,8 +74,14 @@ impl CudaDevice {
     pub fn of_context(context: &Arc<CudaContext>, options: Options) -> Result<CudaDevice, CudaError> {
         let staging = Staging::new(context, options.staging_bytes).map_err(CudaError::of)?;
         let index = u32::try_from(context.ordinal()).unwrap_or(u32::MAX);
-        let (modules, lost) = (Modules::default(), OnceLock::new());
-        Ok(CudaDevice(Arc::new(Inner { index, context: context.clone(), staging, modules, lost })))
+        Ok(CudaDevice(Arc::new(Inner {
+            index,
+            departed: Departed::default(),
+            staging,
+            modules: Modules::default(),
+            lost: OnceLock::new(),
+            context: context.clone(),
+        })))
     }
 
     /// Returns the device as records name it.
@@ -134,6 +142,10 @@ impl CudaDevice {
     /// Keeps that the device failed for good; tells whether that is news.
     pub(crate) fn lose(&self, error: &CudaError) -> bool {
         self.0.lost.set(error.clone()).is_ok()
+    }
+
+    pub(crate) fn departed(&self) -> &Departed {
+        &self.0.departed
     }
 
     fn check_context(&self, context: &CudaContext) -> Result<(), CudaError> {

@@ -9,11 +9,11 @@ use std::sync::{RwLockReadGuard, RwLockWriteGuard};
 use cudarc::driver::CudaSlice;
 
 use crate::element::Element;
-use crate::owner::Owner;
+use crate::owner::{Kept, Owner};
 
 /// A slice that nobody replaces or writes through a tensor meanwhile: the argument of a kernel that reads it.
 pub struct Slice<'a, T: Element> {
-    guard: RwLockReadGuard<'a, Box<dyn Owner>>,
+    guard: RwLockReadGuard<'a, Kept>,
     element: PhantomData<T>,
 }
 
@@ -22,22 +22,22 @@ pub struct Slice<'a, T: Element> {
 /// Let go of it before a recorded call returns: its outputs are read after that, and wait for this.
 #[must_use = "it is locked for as long as this is held"]
 pub struct SliceMut<'a, T: Element> {
-    guard: RwLockWriteGuard<'a, Box<dyn Owner>>,
+    guard: RwLockWriteGuard<'a, Kept>,
     element: PhantomData<T>,
 }
 
 impl<'a, T: Element> Slice<'a, T> {
     /// `None`: the owner is a slice of other elements.
-    pub(crate) fn new(guard: RwLockReadGuard<'a, Box<dyn Owner>>) -> Option<Slice<'a, T>> {
-        let is_of = slice_of::<T>(&**guard).is_some();
+    pub(crate) fn new(guard: RwLockReadGuard<'a, Kept>) -> Option<Slice<'a, T>> {
+        let is_of = slice_of::<T>(guard.owner()).is_some();
         is_of.then_some(Slice { guard, element: PhantomData })
     }
 }
 
 impl<'a, T: Element> SliceMut<'a, T> {
     /// `None`: the owner is a slice of other elements.
-    pub(crate) fn new(guard: RwLockWriteGuard<'a, Box<dyn Owner>>) -> Option<SliceMut<'a, T>> {
-        let is_of = slice_of::<T>(&**guard).is_some();
+    pub(crate) fn new(guard: RwLockWriteGuard<'a, Kept>) -> Option<SliceMut<'a, T>> {
+        let is_of = slice_of::<T>(guard.owner()).is_some();
         is_of.then_some(SliceMut { guard, element: PhantomData })
     }
 }
@@ -52,7 +52,7 @@ impl<T: Element> Deref for Slice<'_, T> {
     type Target = CudaSlice<T>;
 
     fn deref(&self) -> &CudaSlice<T> {
-        slice_of(&**self.guard).expect(CHECKED)
+        slice_of(self.guard.owner()).expect(CHECKED)
     }
 }
 
@@ -60,13 +60,13 @@ impl<T: Element> Deref for SliceMut<'_, T> {
     type Target = CudaSlice<T>;
 
     fn deref(&self) -> &CudaSlice<T> {
-        slice_of(&**self.guard).expect(CHECKED)
+        slice_of(self.guard.owner()).expect(CHECKED)
     }
 }
 
 impl<T: Element> DerefMut for SliceMut<'_, T> {
     fn deref_mut(&mut self) -> &mut CudaSlice<T> {
-        let owner: &mut dyn Any = &mut **self.guard;
+        let owner: &mut dyn Any = self.guard.owner_mut();
         owner.downcast_mut().expect(CHECKED)
     }
 }

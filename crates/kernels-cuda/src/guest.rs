@@ -18,6 +18,27 @@ pub(crate) fn quietly<T, E: From<CudaError>>(
     context: &CudaContext,
     work: impl FnOnce() -> Result<T, E>,
 ) -> Result<T, E> {
+    let (answer, own) = visit(context, work);
+    let value = answer?;
+    own.map_err(|error| E::from(CudaError::of(error))).map(|()| value)
+}
+
+/// Drops something in its context, whatever thread that happens on; what goes wrong is parked there.
+///
+/// cudarc frees memory in whatever context is current: on a thread that has none it would stay for ever.
+pub(crate) fn let_go<T>(context: &CudaContext, value: T) {
+    let ((), own) = visit(context, || {
+        // Where the context cannot be made current, freeing fails too, and parks why.
+        context.record_err(context.bind_to_thread());
+        drop(value);
+    });
+    if own.is_err() {
+        context.record_err(own);
+    }
+}
+
+/// Returns what the work parked in the context besides what it gives.
+fn visit<T>(context: &CudaContext, work: impl FnOnce() -> T) -> (T, Result<(), DriverError>) {
     let parked = context.check_err();
     let current = ctx::get_current();
     let answer = work();
@@ -30,8 +51,7 @@ pub(crate) fn quietly<T, E: From<CudaError>>(
         context.record_err(restored);
     }
     context.record_err(parked);
-    let value = answer?;
-    own.map_err(|error| E::from(CudaError::of(error))).map(|()| value)
+    (answer, own)
 }
 
 /// Waits for nothing and asks whether a stream is recording a graph.

@@ -9,6 +9,7 @@ mod kernels;
 mod element;
 mod guards;
 
+mod departed;
 mod device_memory;
 mod storage;
 

@@ -8,6 +8,7 @@ use callbox_core::DType;
 use cudarc::driver::{CudaSlice, CudaStream, CudaView, DriverError};
 use half::{bf16, f16};
 
+use crate::device::CudaDevice;
 use crate::element::Element;
 
 /// A slice whose element type is not known any more.
@@ -21,6 +22,33 @@ impl<T: Element> Owner for CudaSlice<T> {
         // SAFETY: every element is bytes, and any bytes are a `u8`.
         let bytes = unsafe { self.transmute(self.num_bytes()) };
         bytes.expect("a slice has the bytes that it says")
+    }
+}
+
+/// An owner that is given to its device when nobody needs it any more.
+pub(crate) struct Kept {
+    /// `None` only while it is dropped.
+    pub(crate) owner: Option<Box<dyn Owner>>,
+    pub(crate) device: CudaDevice,
+}
+
+const THERE: &str = "it is there until it is dropped";
+
+impl Kept {
+    pub(crate) fn owner(&self) -> &dyn Owner {
+        self.owner.as_deref().expect(THERE)
+    }
+
+    pub(crate) fn owner_mut(&mut self) -> &mut dyn Owner {
+        self.owner.as_deref_mut().expect(THERE)
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        if let Some(owner) = self.owner.take() {
+            self.device.departed().take(owner);
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use crate::device::CudaDevice;
 use crate::element::Element;
 use crate::error::CudaError;
 use crate::guest::quietly;
-use crate::owner::Owner;
+use crate::owner::{Kept, Owner};
 
 /// A handle to device memory, whoever owns it. Cloning gives another one.
 #[derive(Clone)]
@@ -19,7 +19,7 @@ pub(crate) struct Storage(Arc<Inner>);
 struct Inner {
     /// Behind a lock and not in the `Arc` alone: while a call runs, the recorder keeps its tensors' memory, and who writes
     /// it must not have to be the only holder.
-    owner: RwLock<Box<dyn Owner>>,
+    owner: RwLock<Kept>,
     byte_len: usize,
     /// The stream that the memory was allocated on, and in whose order it is written and freed.
     stream: Arc<CudaStream>,
@@ -39,7 +39,8 @@ impl Storage {
         byte_len: usize,
         stream: Arc<CudaStream>,
     ) -> Storage {
-        Storage(Arc::new(Inner { owner: RwLock::new(owner), byte_len, stream, device: device.clone() }))
+        let kept = Kept { owner: Some(owner), device: device.clone() };
+        Storage(Arc::new(Inner { owner: RwLock::new(kept), byte_len, stream, device: device.clone() }))
     }
 
     pub(crate) fn byte_len(&self) -> usize {
@@ -59,19 +60,19 @@ impl Storage {
         StorageId::new(Arc::as_ptr(&self.0).addr())
     }
 
-    pub(crate) fn owner(&self) -> RwLockReadGuard<'_, Box<dyn Owner>> {
+    pub(crate) fn owner(&self) -> RwLockReadGuard<'_, Kept> {
         self.0.owner.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn owner_mut(&self) -> RwLockWriteGuard<'_, Box<dyn Owner>> {
+    pub(crate) fn owner_mut(&self) -> RwLockWriteGuard<'_, Kept> {
         self.0.owner.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Copies bytes out, as they are when the stream has finished. The range lies in the memory.
     pub(crate) fn read_bytes(&self, offset: usize, out: &mut [u8]) -> Result<(), CudaError> {
-        let owner = self.owner();
+        let kept = self.owner();
         let staging = self.device().staging();
-        quietly(self.stream().context(), || staging.read(&owner.bytes(), offset, out))
+        quietly(self.stream().context(), || staging.read(&kept.owner().bytes(), offset, out))
     }
 }
 

@@ -55,7 +55,8 @@ pub trait DeviceMemory: Debug + Send + Sync {
     fn device(&self) -> Device;
     /// Returns the size in bytes.
     fn byte_len(&self) -> usize;
-    /// Copies bytes out. `Ok`: `out` holds what the memory held after the owner's stream had finished.
+    /// Copies bytes out. `Ok`: `out` holds what the memory held after the owner's stream had finished, which is waited for
+    /// also where `out` has no bytes.
     fn read(&self, offset: usize, out: &mut [u8]) -> Result<(), StageError>;
     /// Tells whether the owner's stream is recording a graph: then nothing may be read.
     fn capturing(&self) -> bool;

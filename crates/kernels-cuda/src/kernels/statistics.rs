@@ -93,8 +93,8 @@ fn run(storage: &Storage, first_byte: usize, view: &View, suffix: &str) -> Resul
     let stream = storage.stream();
     refuse_capturing(stream)?;
     let run = Run::new(storage.device(), stream.clone());
-    let owner = storage.owner();
-    let bytes = owner.bytes();
+    let kept = storage.owner();
+    let bytes = kept.owner().bytes();
     // Lets the stream wait for a writer on another one, where cudarc keeps track of them.
     let (start, _reading) = bytes.device_ptr(stream);
     let n_blocks = (view.count as usize).div_ceil(THREADS as usize * SHARE).min(MOST_BLOCKS) as u32;

@@ -147,3 +147,21 @@ fn reading_a_tensor_leaves_no_mark_that_spoils_a_later_capture() {
         assert!(stream.end_capture(CUgraphInstantiate_flags(0)).unwrap().is_some());
     });
 }
+
+#[test]
+fn a_tensor_that_is_dropped_meanwhile_is_freed_afterwards() {
+    on_fake(|fake| {
+        let mut capturing = Capturing::new(fake);
+        let before = fake.live_allocations();
+        let dropped = capturing.device.upload(&capturing.stream, &crate::counting(3)).unwrap();
+        capturing.begin();
+        capturing.kernels.add(&mut capturing.tensor.slice_mut().unwrap(), 10.);
+        drop(dropped);
+        assert_eq!(fake.live_allocations(), before + 1);
+        capturing.end_and_launch_twice();
+        assert_eq!(capturing.tensor.to_host().unwrap().to_f32().unwrap(), [21., 22.]);
+        // The next one to go takes it along.
+        drop(capturing.device.upload(&capturing.stream, &crate::counting(3)).unwrap());
+        assert_eq!(fake.live_allocations(), before);
+    });
+}

@@ -11,6 +11,7 @@ use callbox_kernels_cuda::cudarc::nvrtc::Ptx;
 
 use crate::capture::Capturing;
 use crate::kernels::{self, Kernels};
+use crate::{emulated_library, in_a_process_of_its_own};
 
 /// Any context, opened as an application does. The fake was loaded by `on_fake`.
 fn context(_: Fake) -> std::sync::Arc<CudaContext> {
@@ -276,34 +277,20 @@ fn a_stream_that_waits_for_a_captured_event_is_captured_too() {
 #[test]
 fn kernels_come_from_a_library_of_emulated_ones() {
     const NAME: &str = "driver::kernels_come_from_a_library_of_emulated_ones";
-    const VARIABLE: &str = "CALLBOX_EMULATED_KERNELS";
-    let executable = std::env::current_exe().unwrap();
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "it tells the process in the middle of the test from the test"
-    )]
-    if std::env::var_os(VARIABLE).is_none() {
-        let examples = executable.parent().unwrap().with_file_name("examples");
-        let output = std::process::Command::new(&executable)
-            .args(["--exact", NAME])
-            .env(VARIABLE, examples.join("libemulated.so"))
-            .output()
-            .unwrap();
-        let text = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.success() && text.contains("1 passed"), "{text}");
-        return;
-    }
-    on_fake(|fake| {
-        let stream = context(fake).default_stream();
-        let mut slice = stream.clone_htod(&[1f32, 2., 3.]).unwrap();
-        let emulated = kernels::Emulated::load(&stream);
-        emulated.double(&mut slice).unwrap();
-        let mut host = [0f32; 3];
-        stream.memcpy_dtoh(&slice, &mut host).unwrap();
-        stream.synchronize().unwrap();
-        assert_eq!(host, [2., 4., 6.]);
-        // What the library says went wrong is a failed launch.
-        emulated.diverge().unwrap();
-        assert_eq!(code(stream.synchronize()), 719);
+    let library = emulated_library();
+    in_a_process_of_its_own(NAME, ("CALLBOX_EMULATED_KERNELS", library.as_os_str()), || {
+        on_fake(|fake| {
+            let stream = context(fake).default_stream();
+            let mut slice = stream.clone_htod(&[1f32, 2., 3.]).unwrap();
+            let emulated = kernels::Emulated::load(&stream);
+            emulated.double(&mut slice).unwrap();
+            let mut host = [0f32; 3];
+            stream.memcpy_dtoh(&slice, &mut host).unwrap();
+            stream.synchronize().unwrap();
+            assert_eq!(host, [2., 4., 6.]);
+            // What the library says went wrong is a failed launch.
+            emulated.diverge().unwrap();
+            assert_eq!(code(stream.synchronize()), 719);
+        });
     });
 }

@@ -94,3 +94,16 @@ fn a_device_is_made_of_the_application_s_own_context() {
         assert_eq!(tensor.to_host().unwrap().storage(), crate::counting(100).storage());
     });
 }
+
+/// A library by the driver's name that is something else, or too old to have a function: cudarc panics.
+#[test]
+fn a_library_that_lacks_a_function_is_an_error_and_no_panic() {
+    const NAME: &str = "opening::a_library_that_lacks_a_function_is_an_error_and_no_panic";
+    let folder = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(crate::emulated_library(), folder.path().join("libcuda.so")).unwrap();
+    crate::in_a_process_of_its_own(NAME, ("LD_LIBRARY_PATH", folder.path().as_os_str()), || {
+        let error = CudaDevice::open(0).unwrap_err();
+        let CudaError::Unavailable(Missing::Initialisation(reason)) = &error else { panic!("{error}") };
+        assert!(reason.contains("cuDriverGetVersion"), "{error}");
+    });
+}

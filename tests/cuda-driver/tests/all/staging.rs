@@ -228,3 +228,16 @@ fn while_a_tensor_is_read_nothing_else_is_allocated() {
         assert!(!calls.iter().any(|call| call.contains("Alloc")), "{calls:?}");
     });
 }
+
+/// cudarc frees in whatever context is current, and a thread may have none.
+#[test]
+fn a_tensor_may_be_dropped_on_any_thread() {
+    on_fake(|fake| {
+        let device = CudaDevice::open(0).unwrap();
+        let before = fake.live_allocations();
+        let tensor = device.upload(&device.default_stream(), &counting(4)).unwrap();
+        std::thread::spawn(move || drop(tensor)).join().unwrap();
+        assert_eq!(fake.live_allocations(), before);
+        assert_eq!(device.context().check_err(), Ok(()));
+    });
+}
