@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::cargo::{cargo, program, root, run};
 use crate::test::{self, Report};
-use crate::{interop, level_off, planted, readme, tidy};
+use crate::{cuda, interop, level_off, planted, readme, tidy};
 
 /// The README's way to run the tests; the step `test` has done it by then.
 const TEST_COMMAND: &str = "cargo xtask test";
@@ -22,7 +22,7 @@ struct Progress {
 
 type Step = fn(&mut Progress) -> Result<(), String>;
 
-const STEPS: [(&str, Step); 10] = [
+const STEPS: [(&str, Step); 11] = [
     ("fmt", |_| run(cargo(&["fmt", "--all", "--check"]), "`cargo fmt --check`")),
     ("clippy", |_| {
         let arguments = ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
@@ -48,6 +48,7 @@ const STEPS: [(&str, Step); 10] = [
     }),
     ("planted", |_| planted::command(None)),
     ("level-off", |_| level_off::command().map(|text| println!("{text}"))),
+    ("cuda", |_| cuda::command(&[])),
     ("interop", |_| interop::run(&[])),
     ("readme", |_| run_readme()),
 ];

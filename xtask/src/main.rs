@@ -27,7 +27,7 @@ Commands:
   tidy           Check what the compiler does not: which crate may depend on which, lengths, names,
                  where files, clocks, unsafe code and serialisation may appear, documents, leftovers.
   ci             Everything that must hold: fmt, clippy, tidy, test, the tests behind features,
-                 doc, level-off, interop, the README's own commands.
+                 doc, level-off, cuda, interop, the README's own commands.
                  Stops at the first failure.
   level-off      Compare the machine code of an annotated function with that of the plain one, in a build that
                  leaves recording out.
@@ -35,10 +35,11 @@ Commands:
                  Let torch, safetensors and FlashInfer read what callbox writes, and the other way round, with N
                  random dumps (500). Installs them once, 7 GB in the user's cache. `CALLBOX_INTEROP_VENV` names
                  another place; `CALLBOX_INTEROP=off` leaves it out.
-  cuda [--update-ptx]
+  cuda [--update-ptx|--hardware]
                  Run the CUDA kernels on the host: their numbers against those of the kernels for the CPU, wrong addresses,
-                 races, barriers, what NVIDIA's compiler makes of them, and the bugs that are planted for these. Needs no
-                 GPU, but g++ with its sanitizers, and python3 with pip for NVIDIA's compiler (89 MB, once).
+                 races, barriers, what NVIDIA's compiler makes of them, the executor on a driver of the tests' own, and the
+                 bugs that are planted for these. Needs no GPU, but g++ with its sanitizers, and python3 with pip for NVIDIA's
+                 compiler (89 MB, once). `--hardware` runs the tests of the executor on the machine's own driver instead.
   planted [BUG]  Plant each bug of the list in xtask/src/planted.rs, or one, and run the test that has to fail.
   soak [NAME]    Run the large sizes of the tests in the list of xtask/src/soak.rs, or one, and print their figures.
   fuzz [TARGET...] [--seconds N] [--jobs N] [--keep]

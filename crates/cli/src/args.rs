@@ -98,7 +98,7 @@ pub(crate) struct ReplayArgs {
     #[arg(long)]
     pub(crate) json: bool,
 
-    /// Calls to replay at a time; calls on one object stay in order. Default: the number of processors.
+    /// Calls to replay at a time; calls on one object stay in order. Default: the number of processors; 1 on CUDA.
     #[arg(long, value_name = "N", value_parser = positive, allow_negative_numbers = true)]
     pub(crate) jobs: Option<NonZeroUsize>,
 
@@ -291,6 +291,10 @@ pub(crate) struct ShowArgs {
     /// Do not run the call: show only what is on disk.
     #[arg(long)]
     pub(crate) no_replay: bool,
+
+    /// Where to run it: cpu, cuda or cuda:N.
+    #[arg(long, default_value = "cpu", value_name = "DEVICE", conflicts_with = "no_replay")]
+    pub(crate) device: Device,
 
     /// Run the call in this process and not in one of its own: for a debugger.
     #[arg(long, conflicts_with_all = ["no_replay", "timeout", "memory"])]

@@ -1,5 +1,7 @@
 //! From the command line to the answer of the process.
 
+use std::error::Error;
+use std::fmt;
 use std::io;
 use std::path::Path;
 use std::process::ExitCode;
@@ -11,11 +13,37 @@ use crate::args::{Cli, Command};
 use crate::exit::{Exit, Failure};
 use crate::{convert, list, replay, show, style, verify};
 
+/// Opens a CUDA device by its index, and makes executors on it; an error says what is missing, and what to do.
+pub type OpenCuda = dyn Fn(u32) -> Result<Box<ExecutorFactory<'static>>, Box<dyn Error + Send + Sync>> + Sync;
+
+/// What runs calls, by device.
+#[derive(Clone, Copy)]
+pub struct Executors<'a> {
+    /// On the CPU.
+    pub cpu: &'a ExecutorFactory<'static>,
+    /// On CUDA devices; `None`: the program has nothing for them.
+    pub cuda: Option<&'a OpenCuda>,
+}
+
+/// Shows which devices there is something for.
+impl fmt::Debug for Executors<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Executors").field("cuda", &self.cuda.is_some()).finish_non_exhaustive()
+    }
+}
+
 /// Runs the command that the process was started with, and returns what the process has to answer.
 ///
 /// `executors` run the calls on the CPU. A program calls this first thing in its `main`: with `--isolate` it is started
 /// again, as the worker that runs a call.
 pub fn run(executors: &ExecutorFactory<'static>) -> ExitCode {
+    run_on(&Executors { cpu: executors, cuda: None })
+}
+
+/// Runs the command as [`run`] does, on any device that there are executors for.
+///
+/// A CUDA device is opened when `--device cuda` asks for it, once in each process.
+pub fn run_on(executors: &Executors<'_>) -> ExitCode {
     let (program, arguments) = invocation();
     let parsed =
         named(program).try_get_matches_from(arguments).and_then(|matches| Cli::from_arg_matches(&matches));
@@ -33,7 +61,7 @@ pub fn run(executors: &ExecutorFactory<'static>) -> ExitCode {
     };
     let outcome = match &cli.command {
         Command::Replay(arguments) => replay::run(arguments, executors, program),
-        Command::List(arguments) => list::run(arguments, executors, program),
+        Command::List(arguments) => list::run(arguments, executors.cpu, program),
         Command::Show(arguments) => show::run(arguments, executors, program),
         Command::Convert(arguments) => convert::run(arguments, program),
         Command::Verify(arguments) => verify::run(arguments, program),

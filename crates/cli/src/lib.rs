@@ -16,4 +16,4 @@ mod style;
 mod units;
 mod verify;
 
-pub use command::run;
+pub use command::{Executors, OpenCuda, run, run_on};

@@ -1,5 +1,6 @@
 //! The composition root: which formats, which source, which executors.
 
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,6 +11,7 @@ use callbox_replay::{CompareOptions, ExecutorFactory};
 use callbox_sink_fs::{FsSource, METADATA_FILE, ReadMode, ReadOptions, SESSION_FILE};
 
 use crate::args::{CompareArgs, ReadArgs, SelectArgs, TensorFormat};
+use crate::command::Executors;
 use crate::exit::{Exit, Failure};
 use crate::style;
 
@@ -116,17 +118,35 @@ pub(crate) fn options(read: &ReadArgs) -> ReadOptions {
     ReadOptions { mode: if read.mmap { ReadMode::Mapped } else { ReadMode::Buffered } }
 }
 
-/// Chooses the executors of a device.
-pub(crate) fn executors<'a>(
-    device: Device,
-    cpu: &'a ExecutorFactory<'static>,
-) -> Result<&'a ExecutorFactory<'static>, Failure> {
-    match device {
-        Device::Cpu => Ok(cpu),
-        Device::Cuda(_) => Err(Failure::new(
-            Exit::NoDevice,
-            format!("device {device} is not available: this build has no CUDA executor; use --device cpu"),
-        )),
+/// The executors of a device.
+pub(crate) enum Chosen<'a> {
+    Given(&'a ExecutorFactory<'static>),
+    Opened(Box<ExecutorFactory<'static>>),
+}
+
+impl Deref for Chosen<'_> {
+    type Target = ExecutorFactory<'static>;
+
+    fn deref(&self) -> &ExecutorFactory<'static> {
+        match self {
+            Chosen::Given(factory) => *factory,
+            Chosen::Opened(factory) => &**factory,
+        }
+    }
+}
+
+/// Chooses the executors of a device, which is opened where it has to be.
+pub(crate) fn executors<'a>(device: Device, executors: &Executors<'a>) -> Result<Chosen<'a>, Failure> {
+    let unavailable =
+        |reason: String| Failure::new(Exit::NoDevice, format!("device {device} is not available: {reason}"));
+    match (device, executors.cuda) {
+        (Device::Cpu, _) => Ok(Chosen::Given(executors.cpu)),
+        (Device::Cuda(index), Some(open)) => {
+            open(index).map(Chosen::Opened).map_err(|error| unavailable(callbox_core::error::chain(&*error)))
+        }
+        (Device::Cuda(_), None) => {
+            Err(unavailable("this program has no CUDA executor; use --device cpu".to_owned()))
+        }
     }
 }
 

@@ -270,6 +270,9 @@ pub enum ExecError {
     /// The device refused or failed.
     #[error("the device failed")]
     Device(#[source] Cause),
+    /// The device failed for good in an earlier call: this one was not tried.
+    #[error("device lost")]
+    DeviceLost(#[source] Cause),
 }
 
 /// Why recording could not write.

@@ -155,6 +155,8 @@ pub(crate) struct Report {
     findings: Vec<(String, String)>,
     #[serde(skip_serializing_if = "Option::is_none")]
     printed: Option<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    untried: bool,
 }
 
 impl Report {
@@ -170,6 +172,7 @@ impl Report {
             comparison: report.comparison.as_ref().map(Compared::new),
             findings: report.findings.iter().map(finding).collect(),
             printed: report.printed.clone(),
+            untried: report.is_untried,
         }
     }
 
@@ -185,6 +188,7 @@ impl Report {
         report.comparison = self.comparison.map(Compared::into_comparison).transpose()?;
         report.findings = self.findings.into_iter().map(finding).collect();
         report.printed = self.printed;
+        report.is_untried = self.untried;
         Ok(report)
     }
 }

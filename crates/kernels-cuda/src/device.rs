@@ -1,7 +1,7 @@
 //! Devices.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use callbox_core::{Device, Layout, TensorBuf};
 use cudarc::driver::{CudaContext, CudaSlice, CudaStream};
@@ -10,6 +10,7 @@ use crate::departed::Departed;
 use crate::element::Element;
 use crate::error::CudaError;
 use crate::guest::{quietly, refuse_capturing};
+use crate::kernels::Modules;
 use crate::owner::upload;
 use crate::probe::primary_context;
 use crate::staging::Staging;
@@ -34,6 +35,9 @@ struct Inner {
     index: u32,
     departed: Departed,
     staging: Staging,
+    modules: Modules,
+    /// How it failed for good, once it has.
+    lost: OnceLock<CudaError>,
     context: Arc<CudaContext>,
 }
 
@@ -74,6 +78,8 @@ impl CudaDevice {
             index,
             departed: Departed::default(),
             staging,
+            modules: Modules::default(),
+            lost: OnceLock::new(),
             context: context.clone(),
         })))
     }
@@ -114,7 +120,7 @@ impl CudaDevice {
             refuse_capturing(stream)?;
             let owner = upload(stream, tensor.dtype(), bytes).map_err(CudaError::of)?;
             stream.synchronize().map_err(CudaError::of)?;
-            Ok(owner)
+            Ok::<_, CudaError>(owner)
         })?;
         let storage = Storage::new(self, owner, bytes.len(), stream.clone());
         DeviceTensor::new(tensor.dtype(), tensor.layout().clone(), storage)
@@ -122,6 +128,20 @@ impl CudaDevice {
 
     pub(crate) fn staging(&self) -> &Staging {
         &self.0.staging
+    }
+
+    pub(crate) fn modules(&self) -> &Modules {
+        &self.0.modules
+    }
+
+    /// Tells how the device failed for good, if a problem that was solved on it has said so.
+    pub(crate) fn lost(&self) -> Option<&CudaError> {
+        self.0.lost.get()
+    }
+
+    /// Keeps that the device failed for good; tells whether that is news.
+    pub(crate) fn lose(&self, error: &CudaError) -> bool {
+        self.0.lost.set(error.clone()).is_ok()
     }
 
     pub(crate) fn departed(&self) -> &Departed {

@@ -2,36 +2,45 @@
 
 use std::sync::Arc;
 
-use callbox_core::{Device, DeviceMemory, Layout, StageError, Stats};
+use callbox_core::{DType, Device, DeviceMemory, Layout, StageError, Stats};
 
 use crate::guest::{is_capturing, quietly};
+use crate::kernels;
 use crate::storage::Storage;
 
-impl DeviceMemory for Storage {
+/// A storage as elements of a dtype: the bytes alone would not say what statistics are of.
+#[derive(Clone, Debug)]
+pub(crate) struct Elements {
+    pub(crate) dtype: DType,
+    pub(crate) storage: Storage,
+}
+
+impl DeviceMemory for Elements {
     fn device(&self) -> Device {
-        self.device().device()
+        self.storage.device().device()
     }
 
     fn byte_len(&self) -> usize {
-        Storage::byte_len(self)
+        self.storage.byte_len()
     }
 
     fn read(&self, offset: usize, out: &mut [u8]) -> Result<(), StageError> {
-        let (end, len) = (offset.saturating_add(out.len()), Storage::byte_len(self));
+        let (end, len) = (offset.saturating_add(out.len()), self.storage.byte_len());
         if end > len {
             return Err(StageError::OutOfRange { offset, end, len });
         }
-        self.read_bytes(offset, out).map_err(|error| StageError::Device(Box::new(error)))
+        self.storage.read_bytes(offset, out).map_err(|error| StageError::Device(Box::new(error)))
     }
 
     /// A stream that cannot be asked is not capturing: reading it will say what is wrong.
     fn capturing(&self) -> bool {
-        quietly(self.stream().context(), || is_capturing(self.stream())).unwrap_or(false)
+        let stream = self.storage.stream();
+        quietly(stream.context(), || is_capturing(stream)).unwrap_or(false)
     }
 
-    /// None yet: the recorder reads the bytes and computes them itself.
-    fn statistics(&self, _: &Layout) -> Option<Stats> {
-        None
+    /// None where there is no kernel, or something fails: the recorder reads the bytes and computes them itself.
+    fn statistics(&self, view: &Layout) -> Option<Stats> {
+        kernels::statistics(&self.storage, self.dtype, view)
     }
 
     fn retain(&self) -> Option<Arc<dyn DeviceMemory>> {

@@ -1,6 +1,6 @@
 //! What can go wrong with a device, and what to do about it.
 
-use callbox_core::LayoutError;
+use callbox_core::{ExecError, LayoutError};
 use cudarc::driver::DriverError;
 use cudarc::driver::sys::CUresult;
 use thiserror::Error;
@@ -77,6 +77,13 @@ pub enum Missing {
 
 fn version_of(version: i32) -> String {
     format!("{}.{}", version / 1000, version % 1000 / 10)
+}
+
+/// What an executor says of it.
+impl From<CudaError> for ExecError {
+    fn from(error: CudaError) -> ExecError {
+        ExecError::Device(Box::new(error))
+    }
 }
 
 impl CudaError {

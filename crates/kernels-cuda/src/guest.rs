@@ -14,13 +14,13 @@ use crate::error::CudaError;
 /// Two things would be seen otherwise. cudarc makes the context current on this thread, where code that calls the driver
 /// by itself may have another one. And it gives errors that some `Drop` parked in the context to the next call, which
 /// would be ours: they are put back for the application to find. Ours are looked for at the end.
-pub(crate) fn quietly<T>(
+pub(crate) fn quietly<T, E: From<CudaError>>(
     context: &CudaContext,
-    work: impl FnOnce() -> Result<T, CudaError>,
-) -> Result<T, CudaError> {
+    work: impl FnOnce() -> Result<T, E>,
+) -> Result<T, E> {
     let (answer, own) = visit(context, work);
     let value = answer?;
-    own.map_err(CudaError::of).map(|()| value)
+    own.map_err(|error| E::from(CudaError::of(error))).map(|()| value)
 }
 
 /// Drops something in its context, whatever thread that happens on; what goes wrong is parked there.

@@ -4,6 +4,8 @@ mod device;
 mod error;
 mod tensor;
 
+mod kernels;
+
 mod element;
 mod guards;
 
@@ -22,4 +24,5 @@ pub use device::{CudaDevice, Options};
 pub use element::Element;
 pub use error::{CudaError, Missing};
 pub use guards::{Slice, SliceMut};
+pub use kernels::{CudaExecutor, CudaKernels};
 pub use tensor::DeviceTensor;

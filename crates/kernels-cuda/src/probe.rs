@@ -25,10 +25,7 @@ pub(crate) fn primary_context(index: u32) -> Result<Arc<CudaContext>, CudaError>
 }
 
 fn try_primary_context(index: u32) -> Result<Arc<CudaContext>, CudaError> {
-    let version = driver_version().map_err(uninitialised)?;
-    if version < OLDEST {
-        return Err(CudaError::Unavailable(Missing::NewerDriver { version, needed: OLDEST }));
-    }
+    expect_version(OLDEST)?;
     let count = CudaContext::device_count().map_err(uninitialised)?;
     let count = u32::try_from(count).unwrap_or(0);
     match count {
@@ -36,6 +33,15 @@ fn try_primary_context(index: u32) -> Result<Arc<CudaContext>, CudaError> {
         _ if index >= count => Err(CudaError::NoSuchDevice { index, count }),
         _ => CudaContext::new(index as usize).map_err(CudaError::of),
     }
+}
+
+/// Fails where the driver, which is there, supports an older version of CUDA.
+pub(crate) fn expect_version(needed: i32) -> Result<(), CudaError> {
+    let version = driver_version().map_err(uninitialised)?;
+    if version < needed {
+        return Err(CudaError::Unavailable(Missing::NewerDriver { version, needed }));
+    }
+    Ok(())
 }
 
 fn driver_version() -> Result<i32, DriverError> {

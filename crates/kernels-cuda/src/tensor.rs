@@ -5,6 +5,7 @@ use std::sync::Arc;
 use callbox_core::{Bytes, DType, Device, Flags, Layout, StorageBytes, StorageView, TensorBuf, TensorView};
 use cudarc::driver::CudaStream;
 
+use crate::device_memory::Elements;
 use crate::element::Element;
 use crate::error::CudaError;
 use crate::guards::{Slice, SliceMut};
@@ -28,20 +29,19 @@ use crate::storage::Storage;
 /// ```
 #[derive(Clone, Debug)]
 pub struct DeviceTensor {
-    dtype: DType,
     layout: Layout,
-    storage: Storage,
+    elements: Elements,
 }
 
 impl DeviceTensor {
     pub(crate) fn new(dtype: DType, layout: Layout, storage: Storage) -> Result<DeviceTensor, CudaError> {
         layout.check_storage(storage.byte_len() / dtype.item_size())?;
-        Ok(DeviceTensor { dtype, layout, storage })
+        Ok(DeviceTensor { layout, elements: Elements { dtype, storage } })
     }
 
     /// Returns the element type.
     pub fn dtype(&self) -> DType {
-        self.dtype
+        self.elements.dtype
     }
 
     /// Returns shape, strides and offset; they count elements.
@@ -56,33 +56,33 @@ impl DeviceTensor {
 
     /// Returns the device, `cuda:N`.
     pub fn device(&self) -> Device {
-        self.storage.device().device()
+        self.elements.storage.device().device()
     }
 
     /// Returns the owner's stream: the memory is read when that has finished.
     pub fn stream(&self) -> &Arc<CudaStream> {
-        self.storage.stream()
+        self.elements.storage.stream()
     }
 
     /// Puts another layout over the same storage: a transpose, a slice, a reshape.
     ///
     /// Fails with [`CudaError::Layout`] if it reaches past the end.
     pub fn with_layout(&self, layout: Layout) -> Result<DeviceTensor, CudaError> {
-        DeviceTensor::new(self.dtype, layout, self.storage.clone())
+        DeviceTensor::new(self.elements.dtype, layout, self.elements.storage.clone())
     }
 
     /// Takes the bytes of the same storage for elements of another dtype: those of cudarc's slices of `u8` that are none.
     ///
     /// Fails with [`CudaError::Layout`] if the layout, in elements of that dtype, reaches past the end.
     pub fn with_dtype(&self, dtype: DType, layout: Layout) -> Result<DeviceTensor, CudaError> {
-        DeviceTensor::new(dtype, layout, self.storage.clone())
+        DeviceTensor::new(dtype, layout, self.elements.storage.clone())
     }
 
     /// Locks the slice of the whole storage for reading. The tensor's first element is at [`Layout::offset`].
     ///
     /// `None` if the storage was made of other elements.
     pub fn slice<T: Element>(&self) -> Option<Slice<'_, T>> {
-        Slice::new(self.storage.owner())
+        Slice::new(self.elements.storage.owner())
     }
 
     /// Locks the slice of the whole storage for writing; waits for whoever reads it just now. Through other tensors over
@@ -90,15 +90,18 @@ impl DeviceTensor {
     ///
     /// `None` if the storage was made of other elements.
     pub fn slice_mut<T: Element>(&mut self) -> Option<SliceMut<'_, T>> {
-        SliceMut::new(self.storage.owner_mut())
+        SliceMut::new(self.elements.storage.owner_mut())
     }
 
     /// Borrows the tensor for the recorder. Nothing is copied before somebody reads it.
     pub fn as_view(&self) -> TensorView<'_> {
         TensorView {
-            dtype: self.dtype,
+            dtype: self.elements.dtype,
             layout: self.layout.clone(),
-            storage: StorageView { id: self.storage.id(), bytes: StorageBytes::Device(&self.storage) },
+            storage: StorageView {
+                id: self.elements.storage.id(),
+                bytes: StorageBytes::Device(&self.elements),
+            },
             flags: Flags::default(),
             device: self.device(),
         }
@@ -109,9 +112,9 @@ impl DeviceTensor {
     ///
     /// Fails with [`CudaError::Capturing`] while that stream records a graph, and as the driver does.
     pub fn to_host(&self) -> Result<TensorBuf, CudaError> {
-        let mut bytes = vec![0; self.storage.byte_len()];
-        self.storage.read_bytes(0, &mut bytes)?;
-        let tensor = TensorBuf::new(self.dtype, self.layout.clone(), Bytes::from(bytes))?;
+        let mut bytes = vec![0; self.elements.storage.byte_len()];
+        self.elements.storage.read_bytes(0, &mut bytes)?;
+        let tensor = TensorBuf::new(self.elements.dtype, self.layout.clone(), Bytes::from(bytes))?;
         Ok(tensor.with_device(self.device()))
     }
 }

@@ -53,6 +53,8 @@ pub struct Replayed {
     pub comparison: Option<Comparison>,
     /// Remarks about the call's files.
     pub findings: Vec<Finding>,
+    /// Nothing was tried, for a reason that is not the call's: the device was lost in an earlier one.
+    pub is_untried: bool,
 }
 
 impl Replayed {
@@ -67,6 +69,7 @@ impl Replayed {
             expected_tensors: TensorMap::default(),
             comparison: None,
             findings: Vec::new(),
+            is_untried: false,
         }
     }
 
@@ -213,6 +216,10 @@ fn replay(
         (Ok(result), true) => {
             replayed.result = Some(result);
             return Ok(Verdict::Incomplete { outcome: Outcome::Ran });
+        }
+        (Err(error @ ExecError::DeviceLost(_)), _) => {
+            replayed.is_untried = true;
+            return Err(not_run(&call.state, &chain(&error)));
         }
         (Err(error), false) => return Err(Verdict::Failed { error: chain(&error) }),
         (Err(error), true) => {
@@ -411,7 +418,7 @@ mod tests {
 
     use super::*;
 
-    /// Knows `double`, `fill` (writes into `x`, returns nothing), `fail`, `panic` and the class `Adder`.
+    /// Knows `double`, `fill` (writes into `x`, returns nothing), `fail`, `lost`, `panic` and the class `Adder`.
     #[derive(Debug)]
     struct Toy;
 
@@ -458,6 +465,7 @@ mod tests {
                     Ok(Value::None)
                 }
                 "panic" => panic!("out of luck"),
+                "lost" => Err(ExecError::DeviceLost("illegal address".into())),
                 _ => Err(ExecError::MissingArgument("y".to_owned())),
             }
         }
@@ -718,6 +726,28 @@ mod tests {
             calls.map(|call| replay_from_dump(&source, &call, &mut Toy, &mut objects, &options).verdict);
         assert_eq!(set, Verdict::Incomplete { outcome: Outcome::Ran });
         assert_eq!(add, Verdict::Passed);
+    }
+
+    #[test]
+    fn a_call_that_found_its_device_lost_was_not_tried() {
+        for (status, expected) in [
+            (
+                ExecutionStatus::Completed,
+                Verdict::Skipped { reason: "device lost: illegal address".to_owned() },
+            ),
+            (
+                ExecutionStatus::InputsSaved,
+                Verdict::Incomplete { outcome: Outcome::NotRun("device lost: illegal address".to_owned()) },
+            ),
+        ] {
+            let mut source = MemorySource::default();
+            let mut record = sample::record("toy", "lost");
+            record.status = status;
+            record.output_metadata.push(("result".to_owned(), Value::None));
+            let call = source.push(record, &[(Group::Inputs, &[("arg_0", f32s(&[1.0]))])]);
+            let replayed = check(&source, &call);
+            assert_eq!((&replayed.verdict, replayed.is_untried), (&expected, true));
+        }
     }
 
     #[test]

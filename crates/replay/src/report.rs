@@ -34,12 +34,13 @@ pub struct CallReport {
 impl CallReport {
     /// Reports on a replayed call; `describe` puts a result into words that could not be compared.
     pub fn new(replayed: Replayed, describe: &dyn Fn(&OwnedValue) -> String) -> CallReport {
-        let Replayed { call, verdict, record, result, comparison, findings, .. } = replayed;
+        let Replayed { call, verdict, record, result, comparison, findings, is_untried, .. } = replayed;
         let returned = result.filter(|_| comparison.is_none());
         let mut report = CallReport::without_run(&call, verdict);
         report.returned = returned.as_ref().map(describe);
         report.comparison = comparison;
         report.findings = findings;
+        report.is_untried = is_untried;
         report.with_record(record)
     }
 

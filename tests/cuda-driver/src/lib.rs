@@ -1,5 +1,7 @@
 #![doc = include_str!("../README.md")]
 
+mod device;
 mod fake;
 
+pub use device::{HARDWARE_VARIABLE, KERNELS_VARIABLE, Machine, on_device};
 pub use fake::{Fake, LaunchFn, on_fake};

@@ -2,10 +2,14 @@
 //!
 //! The sources are compiled as C++ for the host, each CUDA thread a fiber, and compared with the kernels for the CPU:
 //! as they are, under the sanitizers for addresses and undefined behaviour, and, a thread of the host for each CUDA
-//! thread, under the one for threads. NVIDIA's compiler says what it makes of them. Then each bug of a list is planted,
-//! and its test has to fail.
+//! thread, under the one for threads. NVIDIA's compiler says what it makes of them. The Rust side is tried on a driver of
+//! the tests' own: by itself, and with these kernels behind it. Then each bug of a list is planted, and its test has to
+//! fail.
+//!
+//! With `--hardware` the last of these tests run on the machine's own driver, and nothing else does.
 
 mod compiler;
+mod driver;
 mod nvrtc;
 mod planted;
 
@@ -21,16 +25,17 @@ pub(crate) const PACKAGE: &str = "callbox-cuda-tests";
 /// Tells the tests where the library is.
 const LIBRARY_VARIABLE: &str = "CALLBOX_EMULATED_KERNELS";
 
-/// Runs every step up to the first failure, and prints their times; `arguments` may be `--update-ptx`.
+/// Runs every step up to the first failure, and prints their times; `arguments` may be `--update-ptx` or `--hardware`.
 pub(crate) fn command(arguments: &[String]) -> Result<(), String> {
-    let update = match arguments {
-        [] => false,
-        [flag] if flag == "--update-ptx" => true,
-        _ => return Err("`cuda` takes `--update-ptx` and nothing else".to_owned()),
-    };
-    let compiler = Compiler::find()?;
     let mut steps = Steps::default();
-    let done = every_step(&compiler, update, &mut steps);
+    let done = match arguments {
+        [] => Compiler::find().and_then(|compiler| every_step(&compiler, false, &mut steps)),
+        [flag] if flag == "--update-ptx" => {
+            Compiler::find().and_then(|compiler| every_step(&compiler, true, &mut steps))
+        }
+        [flag] if flag == "--hardware" => driver::on_hardware(&mut steps),
+        _ => return Err("`cuda` takes `--update-ptx` or `--hardware`, and nothing else".to_owned()),
+    };
     println!("\n{}", steps.table());
     done
 }
@@ -47,6 +52,7 @@ fn every_step(compiler: &Compiler, update: bool, steps: &mut Steps) -> Result<()
     })?;
     let race = steps.run("build for threads", || compiler.build(Build::Threads, None))?;
     steps.run("races", || run(program(&race.to_string_lossy()), "the search for races"))?;
+    driver::on_fake(&plain, steps)?;
     planted::run_all(compiler, &runtime, steps)
 }
 

@@ -26,7 +26,7 @@ pub(super) const ROWS: [Row; 32] = [
     Row { folder: "crates/functions", ours: &["core"], external: &[] },
     // The functions say what is asked; what computes it stands on them.
     Row { folder: "crates/kernels-cpu", ours: &["core", "functions"], external: &["libm", "matrixmultiply", "rayon"] },
-    Row { folder: "crates/kernels-cuda", ours: &["core"], external: &["cudarc", "float8", "half", "thiserror"] },
+    Row { folder: "crates/kernels-cuda", ours: &["core", "functions"], external: &["cudarc", "float8", "half", "thiserror"] },
     Row { folder: "crates/kernels-cuda/fake-driver", ours: &[], external: &[] },
     // Adapters for the tensors of libraries live where their trait does: ours is one of them.
     Row {
@@ -56,7 +56,7 @@ pub(super) const ROWS: [Row; 32] = [
     },
     Row {
         folder: "crates/cli",
-        ours: &["convert", "core", "format-pt", "format-safetensors", "isolate", "kernels-cpu", "replay", "sink-fs", "verify"],
+        ours: &["convert", "core", "format-pt", "format-safetensors", "isolate", "kernels-cpu", "kernels-cuda", "replay", "sink-fs", "verify"],
         external: &[
             "anstream", "anstyle", "anyhow", "clap", "indicatif", "serde", "serde_json", "sha2", "signal-hook", "terminal_size",
         ],

@@ -5,7 +5,7 @@ use super::source::find_word;
 use super::tree::Tree;
 
 /// The files, and what each needs it for.
-pub(super) const FILES: [&str; 36] = [
+pub(super) const FILES: [&str; 37] = [
     // Maps a file, to compare with.
     "benches/src/plain.rs",
     // Calls into the matrix product with pointers and strides.
@@ -27,6 +27,8 @@ pub(super) const FILES: [&str; 36] = [
     "crates/kernels-cuda/fake-driver/src/transfer.rs",
     // Makes the context current that was before.
     "crates/kernels-cuda/src/guest.rs",
+    // Launches kernels on addresses.
+    "crates/kernels-cuda/src/kernels/launch.rs",
     // Allocates device memory without contents, and looks at it as bytes.
     "crates/kernels-cuda/src/owner.rs",
     // Looks for the driver.

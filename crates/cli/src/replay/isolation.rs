@@ -7,9 +7,10 @@ use std::process::Command;
 
 use callbox_core::{Device, Session};
 use callbox_isolate::{Limits, Parts, serve};
-use callbox_replay::{Chain, ExecutorFactory};
+use callbox_replay::Chain;
 
 use crate::args::{LimitArgs, ReadArgs, ReplayArgs, WORKER, WorkerArgs};
+use crate::command::Executors;
 use crate::describe;
 use crate::exit::{Exit, Failure};
 use crate::session;
@@ -62,7 +63,7 @@ fn this_program() -> Result<OsString, Failure> {
 }
 
 /// Is a worker: runs what the replay asks for that started this process.
-pub(crate) fn work(arguments: &WorkerArgs, executors: &ExecutorFactory<'static>) -> Result<Exit, Failure> {
+pub(crate) fn work(arguments: &WorkerArgs, executors: &Executors<'_>) -> Result<Exit, Failure> {
     let parts = || -> Result<Parts, String> {
         let executors = session::executors(arguments.device, executors).map_err(|f| f.error.to_string())?;
         let source = session::source(&arguments.dir, &arguments.read);

@@ -11,7 +11,7 @@ use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use callbox_core::DumpedCall;
+use callbox_core::{Device, DumpedCall};
 use callbox_isolate::{Isolation, continue_chains, replay_chain_isolated};
 use callbox_replay::{
     CallReport, Chain, Counts, Death, ExecutorFactory, ReplayOptions, Runner, chains, joined, replay_chain,
@@ -20,6 +20,7 @@ use callbox_replay::{
 
 use crate::answer;
 use crate::args::ReplayArgs;
+use crate::command::Executors;
 use crate::describe;
 use crate::exit::{Exit, Failure};
 use crate::progress;
@@ -33,7 +34,7 @@ use journal::{Interruption, Kept};
 /// Replays a session and reports on each call.
 pub(crate) fn run(
     arguments: &ReplayArgs,
-    executors: &ExecutorFactory<'static>,
+    executors: &Executors<'_>,
     program: &'static str,
 ) -> Result<Exit, Failure> {
     let dir = arguments.dir();
@@ -55,7 +56,7 @@ pub(crate) fn run(
     let mut on_end = |place, report: &CallReport| {
         kept.lock().unwrap_or_else(PoisonError::into_inner).append(place, report);
     };
-    replay(arguments, executors, &opened, chains, earlier, &mut on_end, &mut |place, call_report| {
+    replay(arguments, &*executors, &opened, chains, earlier, &mut on_end, &mut |place, call_report| {
         counts.add(&call_report.verdict);
         progress.inc(1);
         if written.is_ok() {
@@ -108,7 +109,11 @@ fn replay(
         chains.iter().filter(|chain| is_isolated(chain)).map(first_place).collect();
     let is_isolated = |chain: &Chain| isolated.contains(&first_place(chain));
     let mut chains = continue_chains(chains, &earlier);
-    let jobs = arguments.jobs.unwrap_or_else(|| thread::available_parallelism().unwrap_or(NonZeroUsize::MIN));
+    let jobs = arguments.jobs.unwrap_or_else(|| match arguments.device {
+        Device::Cpu => thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+        // It is one, and calls at the same time could be taken for each other where it fails for good.
+        Device::Cuda(_) => NonZeroUsize::MIN,
+    });
     if jobs == NonZeroUsize::MIN {
         // One worker goes by the session, not object by object: results come one by one, and nothing waits.
         let (apart, here): (Vec<_>, Vec<_>) = chains.into_iter().partition(is_isolated);

@@ -8,22 +8,19 @@ use std::collections::BTreeMap;
 use std::io::{BufWriter, Write};
 
 use callbox_core::error::chain;
-use callbox_core::{Device, DumpSource, DumpedCall, Finding, Group, LoadedRecord, SourceError, TensorMap};
+use callbox_core::{DumpSource, DumpedCall, Finding, Group, LoadedRecord, SourceError, TensorMap};
 use callbox_isolate::{Isolation, replay_chain_isolated};
-use callbox_replay::{CallReport, ExecutorFactory, ReplayOptions, chains, replay_chain};
+use callbox_replay::{CallReport, ReplayOptions, chains, replay_chain};
 
 use crate::args::ShowArgs;
+use crate::command::Executors;
 use crate::exit::{Exit, Failure};
 use crate::replay::{limits, worker};
 use crate::session::{self, Opened};
 use crate::{describe, style};
 
 /// Shows one call.
-pub(crate) fn run(
-    arguments: &ShowArgs,
-    executors: &ExecutorFactory<'static>,
-    program: &str,
-) -> Result<Exit, Failure> {
+pub(crate) fn run(arguments: &ShowArgs, executors: &Executors<'_>, program: &str) -> Result<Exit, Failure> {
     let opened = session::open(&arguments.dir, &arguments.read)?;
     let call = find(&opened, arguments, program)?;
     let shown = Shown::load(&opened, call, arguments, executors)?;
@@ -93,7 +90,7 @@ impl<'a> Shown<'a> {
         opened: &Opened,
         call: &'a DumpedCall,
         arguments: &ShowArgs,
-        executors: &ExecutorFactory<'static>,
+        executors: &Executors<'_>,
     ) -> Result<Shown<'a>, Failure> {
         let load = |group| -> Loaded {
             let tensors = opened.source.load(call, group).map_err(|error| chain(&error))?;
@@ -119,10 +116,10 @@ fn replay(
     opened: &Opened,
     call: &DumpedCall,
     arguments: &ShowArgs,
-    executors: &ExecutorFactory<'static>,
+    executors: &Executors<'_>,
 ) -> Result<CallReport, Failure> {
     let Opened { source, session, dir, .. } = opened;
-    let executors = session::executors(Device::Cpu, executors)?;
+    let executors = session::executors(arguments.device, executors)?;
     let comparison = session::comparison(&arguments.compare);
     let options = ReplayOptions { comparison, ..ReplayOptions::default() };
     let chains = chains(&session.calls, &|other| other.folder == call.folder);
@@ -134,7 +131,7 @@ fn replay(
             true
         });
     } else {
-        let command = worker(dir, Device::Cpu, &arguments.read)?;
+        let command = worker(dir, arguments.device, &arguments.read)?;
         let limits = limits(&arguments.limits);
         let (isolation, none) = (Isolation { command: &command, limits }, BTreeMap::new());
         replay_chain_isolated(source, session, chain, &isolation, &options, &none, &mut |_, replayed| {

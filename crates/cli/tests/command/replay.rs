@@ -127,9 +127,9 @@ fn each_ending_has_its_exit_code_and_one_line_that_says_why() {
         (vec!["replay", "--dir", "/no/such/folder"], 3, "callbox: error: /no/such/folder: no such folder"),
         (vec!["replay", "--dir", env!("CARGO_BIN_EXE_callbox")], 3, "callbox: error: "),
         (
-            vec!["replay", "--dir", session, "--device", "cuda"],
+            vec!["replay", "--dir", session, "--device", "cuda:99"],
             5,
-            "callbox: error: device cuda:0 is not available",
+            "callbox: error: device cuda:99 is not available: ",
         ),
         (
             vec!["replay", "--dir", session, "--only", "nothing"],

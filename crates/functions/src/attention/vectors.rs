@@ -147,7 +147,8 @@ impl Vectors {
         operand::wrong_shape(self.name, self.tensor.shape(), expected)
     }
 
-    pub(crate) fn name(&self) -> &'static str {
+    /// Returns the name of the argument that holds them.
+    pub fn name(&self) -> &'static str {
         self.name
     }
 

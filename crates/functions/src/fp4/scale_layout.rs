@@ -40,6 +40,11 @@ impl ScaleGrid {
         Some(ScaleGrid { layout, rows, columns })
     }
 
+    /// Returns the order.
+    pub fn layout(&self) -> ScaleLayout {
+        self.layout
+    }
+
     /// Returns the rows and columns, padding included.
     pub fn shape(&self) -> [usize; 2] {
         [self.rows, self.columns]

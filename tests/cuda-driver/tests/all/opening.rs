@@ -2,7 +2,7 @@
 
 use callbox::core::Device;
 use callbox_cuda_driver_tests::{Fake, on_fake};
-use callbox_kernels_cuda::{CudaDevice, CudaError, Missing, Options};
+use callbox_kernels_cuda::{CudaDevice, CudaError, CudaKernels, Missing, Options};
 
 fn check_error(prepare: impl FnOnce(Fake), index: u32, expected: &CudaError, hint: &str) {
     on_fake(|fake| {
@@ -39,6 +39,17 @@ fn an_old_driver_is_told_with_its_version() {
         &CudaError::Unavailable(missing),
         "CUDA 11.4, at least 12.0",
     );
+}
+
+/// Tensors need an older one than kernels do.
+#[test]
+fn a_driver_that_does_not_read_the_committed_ptx_is_told_with_its_version() {
+    on_fake(|fake| {
+        fake.set_version(12_040);
+        CudaDevice::open(0).unwrap();
+        let missing = Missing::NewerDriver { version: 12_040, needed: 12_080 };
+        assert_eq!(CudaKernels::open(0).unwrap_err(), CudaError::Unavailable(missing));
+    });
 }
 
 #[test]

@@ -1,0 +1,71 @@
+//! Which dtypes and sizes kernels have, and the errors for all others.
+
+use callbox_core::{DType, ExecError, TensorBuf};
+
+/// How the kernels for a dtype are called.
+pub(crate) type Suffixes = &'static [(DType, &'static str)];
+
+/// The dtypes of kernels that read and write one type.
+pub(crate) const FLOATS: Suffixes =
+    &[(DType::Float16, "f16"), (DType::BFloat16, "bf16"), (DType::Float32, "f32")];
+
+/// Returns how the kernels for an argument's dtype are called.
+pub(crate) fn suffix(argument: &str, dtype: DType, suffixes: Suffixes) -> Result<&'static str, ExecError> {
+    let found = suffixes.iter().find(|(known, _)| *known == dtype);
+    found.map(|(_, suffix)| *suffix).ok_or_else(|| no_kernel(argument, dtype))
+}
+
+/// Returns the number of a dtype that a kernel is told when it runs: `Type` in `types.cuh`.
+pub(crate) fn type_code(argument: &str, dtype: DType) -> Result<u32, ExecError> {
+    match dtype {
+        DType::Float32 => Ok(0),
+        DType::Float16 => Ok(1),
+        DType::BFloat16 => Ok(2),
+        DType::Float8E4M3Fn => Ok(3),
+        DType::Float8E5M2 => Ok(4),
+        other => Err(no_kernel(argument, other)),
+    }
+}
+
+/// Fails unless an argument has the one dtype that a kernel reads and writes.
+pub(crate) fn expect_dtype(argument: &str, dtype: DType, expected: DType) -> Result<(), ExecError> {
+    if dtype == expected {
+        return Ok(());
+    }
+    let reason = format!("{dtype} beside {expected}: there is no CUDA kernel for both");
+    Err(ExecError::Unsupported { argument: argument.to_owned(), reason })
+}
+
+/// Builds the error for a dtype that no kernel has.
+pub(crate) fn no_kernel(argument: &str, dtype: DType) -> ExecError {
+    let reason = format!("{dtype}: there is no CUDA kernel for it");
+    ExecError::Unsupported { argument: argument.to_owned(), reason }
+}
+
+/// Returns a size as kernels count them.
+pub(crate) fn count<N: TryFrom<usize>>(argument: &str, size: usize) -> Result<N, ExecError> {
+    size.try_into().map_err(|_| {
+        let reason = format!("a size of {size}: CUDA kernels do not count as far");
+        ExecError::Unsupported { argument: argument.to_owned(), reason }
+    })
+}
+
+/// Returns a size that is at most a number of blocks that a grid can have.
+pub(crate) fn blocks(argument: &str, size: usize, most: u32) -> Result<u32, ExecError> {
+    let blocks = count(argument, size)?;
+    if blocks > most {
+        let reason = format!("it would take {blocks} blocks in a direction where CUDA has at most {most}");
+        return Err(ExecError::Unsupported { argument: argument.to_owned(), reason });
+    }
+    Ok(blocks)
+}
+
+/// Blocks of a grid in its second and third dimension.
+pub(crate) const MOST_BLOCKS: u32 = 65_535;
+/// Blocks of a grid in its first dimension.
+pub(crate) const MOST_BLOCKS_X: u32 = i32::MAX as u32;
+
+/// Reads floats as kernels take them that have no other type for them.
+pub(crate) fn floats(argument: &str, tensor: &TensorBuf) -> Result<Vec<f32>, ExecError> {
+    tensor.to_f32().map_err(|source| ExecError::Elements { argument: argument.to_owned(), source })
+}
