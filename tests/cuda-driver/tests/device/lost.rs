@@ -5,11 +5,10 @@ use std::path::Path;
 use callbox::core::{DumpSource, ExecError, error};
 use callbox::replay::{SequenceOptions, Verdict, replay_sequence};
 use callbox::{DType, TensorBuf};
-use callbox_cuda_driver_tests::Machine;
 use callbox_kernels_cuda::{CudaDevice, CudaError, CudaKernels};
 
 use crate::call::{Call, random};
-use crate::on_device;
+use crate::on_fake_device;
 
 const ILLEGAL_ADDRESS: u32 = 700;
 
@@ -25,8 +24,7 @@ fn cause(error: &ExecError) -> &CudaError {
 
 #[test]
 fn a_driver_that_refuses_once_costs_one_call() {
-    on_device("lost::a_driver_that_refuses_once_costs_one_call", |machine, _| {
-        let Machine::Fake(fake) = machine else { return };
+    on_fake_device("lost::a_driver_that_refuses_once_costs_one_call", |fake, _| {
         let input = random(DType::Float32, &[2, 4], 1);
         for function in ["cuModuleLoadData", "cuModuleGetFunction", "cuMemcpyHtoDAsync_v2", "cuLaunchKernel"]
         {
@@ -43,8 +41,7 @@ fn a_driver_that_refuses_once_costs_one_call() {
 
 #[test]
 fn a_problem_that_is_too_large_says_so_and_leaves_nothing() {
-    on_device("lost::a_problem_that_is_too_large_says_so_and_leaves_nothing", |machine, device| {
-        let Machine::Fake(fake) = machine else { return };
+    on_fake_device("lost::a_problem_that_is_too_large_says_so_and_leaves_nothing", |fake, device| {
         let live = fake.live_allocations();
         fake.set_memory_limit(1000);
         let error = norm(device, &random(DType::Float32, &[100, 4], 1)).unwrap_err();
@@ -57,31 +54,29 @@ fn a_problem_that_is_too_large_says_so_and_leaves_nothing() {
 
 #[test]
 fn the_call_that_loses_the_device_fails_and_later_ones_are_not_tried() {
-    on_device(
+    on_fake_device(
         "lost::the_call_that_loses_the_device_fails_and_later_ones_are_not_tried",
-        |machine, device| {
-            let Machine::Fake(fake) = machine else { return };
+        |fake, device| {
             let input = random(DType::Float32, &[2, 4], 1);
             fake.inject("cuLaunchKernel", 1, ILLEGAL_ADDRESS);
             let error = norm(device, &input).unwrap_err();
             assert!(matches!(error, ExecError::Device(_)), "{error:?}");
             assert!(matches!(cause(&error), CudaError::DeviceLost { code: ILLEGAL_ADDRESS, .. }));
-            let launches = fake.calls("cuLaunchKernel");
+            let asked = fake.log().len();
             let error = norm(device, &input).unwrap_err();
             assert!(matches!(error, ExecError::DeviceLost(_)), "{error:?}");
             assert!(
                 error::chain(&error).starts_with("device lost: the device failed for good with"),
                 "{error}"
             );
-            assert_eq!(fake.calls("cuLaunchKernel"), launches);
+            assert_eq!(fake.log().len(), asked, "nothing more is asked of the driver");
         },
     );
 }
 
 #[test]
 fn the_rest_of_a_session_is_skipped_when_the_device_is_lost() {
-    on_device("lost::the_rest_of_a_session_is_skipped_when_the_device_is_lost", |machine, device| {
-        let Machine::Fake(fake) = machine else { return };
+    on_fake_device("lost::the_rest_of_a_session_is_skipped_when_the_device_is_lost", |fake, device| {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/sessions/batch_decode");
         let source = callbox::open_session(&folder).unwrap();
         let session = source.calls().unwrap();

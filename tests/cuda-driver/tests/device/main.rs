@@ -11,7 +11,7 @@ mod program;
 mod statistics;
 
 // Nothing of it is called by name: cargo is to build its shared library, beside this program.
-use callbox_cuda_driver_tests::Machine;
+use callbox_cuda_driver_tests::{Fake, Machine, not_run};
 use callbox_fake_driver as _;
 use callbox_kernels_cuda::CudaDevice;
 
@@ -20,5 +20,13 @@ fn on_device(name: &str, test: impl FnOnce(Machine, &CudaDevice)) {
     let is_there = || CudaDevice::open(0).map(drop).map_err(|error| error.to_string());
     callbox_cuda_driver_tests::on_device(name, is_there, |machine| {
         test(machine, &CudaDevice::open(0).unwrap());
+    });
+}
+
+/// Runs a test that tells the driver to fail, or asks it what it was told.
+fn on_fake_device(name: &str, test: impl FnOnce(Fake, &CudaDevice)) {
+    on_device(name, |machine, device| match machine {
+        Machine::Fake(fake) => test(fake, device),
+        Machine::Hardware => not_run(name, "it needs a driver that fails as it is told"),
     });
 }

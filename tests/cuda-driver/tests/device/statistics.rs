@@ -2,11 +2,10 @@
 
 use callbox::core::{Layout, Statistics, Stats, StorageBytes};
 use callbox::{DType, TensorBuf};
-use callbox_cuda_driver_tests::Machine;
 use callbox_kernels_cuda::{CudaDevice, DeviceTensor};
 
 use crate::call::{elsewhere, random};
-use crate::on_device;
+use crate::{on_device, on_fake_device};
 
 fn upload(device: &CudaDevice, tensor: &TensorBuf) -> DeviceTensor {
     device.upload(&device.default_stream(), tensor).unwrap()
@@ -89,8 +88,7 @@ fn where_there_is_no_kernel_the_bytes_are_read() {
 
 #[test]
 fn only_the_numbers_travel() {
-    on_device("statistics::only_the_numbers_travel", |machine, device| {
-        let Machine::Fake(fake) = machine else { return };
+    on_fake_device("statistics::only_the_numbers_travel", |fake, device| {
         let tensor = upload(device, &random(DType::Float32, &[100_000], 1));
         let before = fake.calls("cuMemcpyDtoHAsync_v2");
         assert!(matches!(Statistics::of(&tensor.as_view()), Statistics::Taken(_)));
@@ -102,8 +100,7 @@ fn only_the_numbers_travel() {
 
 #[test]
 fn what_fails_is_left_to_the_recorder() {
-    on_device("statistics::what_fails_is_left_to_the_recorder", |machine, device| {
-        let Machine::Fake(fake) = machine else { return };
+    on_fake_device("statistics::what_fails_is_left_to_the_recorder", |fake, device| {
         let tensor = upload(device, &random(DType::Float32, &[10], 1));
         let expected = Stats::of(&random(DType::Float32, &[10], 1));
         for function in ["cuModuleLoadData", "cuModuleGetFunction", "cuLaunchKernel", "cuMemcpyDtoHAsync_v2"]
