@@ -186,6 +186,7 @@ fn record(tensor: &TensorBuf, call_sequence: u64, status: ExecutionStatus) -> Ca
         versions: vec![("callbox".to_owned(), "0.1.0".to_owned())],
         status,
         graph_capture: false,
+        graph_flush: None,
         self_id: None,
         dump_dir: String::new(),
         origin: Some(Origin { format: 1, host: "host".into(), process: "0123456789abcdef".into() }),

@@ -78,6 +78,8 @@ pub struct DumpedCall {
     pub tensor_details: Arc<[(String, TensorMeta)]>,
     /// Tensors changed while they were written: their files may hold what none of them ever was.
     pub is_unstable: bool,
+    /// Of a call that was captured into a CUDA graph the number of its last flush, from 1.
+    pub flush: Option<u64>,
 }
 
 /// How many tensors a group has, and how many bytes their elements take.

@@ -46,7 +46,7 @@ pub enum Event<'a> {
         /// How.
         error: &'a RecordedError,
     },
-    /// A call's inputs are on disk.
+    /// A call's inputs are on disk, or will be.
     InputsDumped {
         /// The call's place, as the record names it.
         location: &'a str,
@@ -56,8 +56,10 @@ pub enum Event<'a> {
         count: u64,
         /// The most that it may dump.
         max_count: u64,
+        /// The call is captured into a CUDA graph: there is no file before a flush.
+        is_deferred: bool,
     },
-    /// A call's outputs are on disk.
+    /// A call's outputs are on disk, or will be.
     OutputsDumped {
         /// The call's place, as the record names it.
         location: &'a str,
@@ -65,6 +67,8 @@ pub enum Event<'a> {
         bytes: u64,
         /// Bytes of the elements of the call's tensors, arguments and results.
         total_bytes: u64,
+        /// The call was captured into a CUDA graph: there is no file before a flush.
+        is_deferred: bool,
     },
     /// Something that the reader of the log has to know: a limit was reached, recording failed.
     Notice {

@@ -16,7 +16,7 @@ pub enum Ending {
     Failed,
     /// It returned; its inputs are on disk, its outputs did not fit or could not be written.
     OutputsSkipped,
-    /// It was captured into a CUDA graph: its lines are on disk, its tensors are not.
+    /// It was captured into a CUDA graph: its lines are on disk, its tensors are when it is flushed.
     Captured,
     /// The filter left it out.
     Filtered,
@@ -111,17 +111,20 @@ pub enum FaultKind {
     Cleanup,
     /// Giving back what was reserved of limits that processes share.
     Limits,
+    /// Writing what captured calls left, after their graph ran.
+    Flush,
 }
 
 impl FaultKind {
     /// Every kind.
-    pub const ALL: [FaultKind; 6] = [
+    pub const ALL: [FaultKind; 7] = [
         FaultKind::Log,
         FaultKind::Values,
         FaultKind::Inputs,
         FaultKind::Outputs,
         FaultKind::Cleanup,
         FaultKind::Limits,
+        FaultKind::Flush,
     ];
 }
 
@@ -135,6 +138,7 @@ impl fmt::Display for FaultKind {
             FaultKind::Outputs => "writing outputs",
             FaultKind::Cleanup => "cleaning up",
             FaultKind::Limits => "giving back to the limits",
+            FaultKind::Flush => "flushing captured calls",
         })
     }
 }
@@ -167,6 +171,8 @@ pub struct Health {
     pub endings: BTreeMap<Ending, u64>,
     /// What failed, by kind.
     pub faults: Vec<Fault>,
+    /// Of the calls that ended as [`Ending::Captured`] those that were flushed at least once.
+    pub flushed: u64,
 }
 
 impl Health {
@@ -180,11 +186,19 @@ impl Health {
         self.reached.saturating_sub(self.endings.values().sum())
     }
 
+    /// Returns the calls that were captured into a CUDA graph and not flushed so far.
+    pub fn unflushed(&self) -> u64 {
+        self.count(Ending::Captured).saturating_sub(self.flushed)
+    }
+
     /// Says in one sentence how many calls were lost and why, or what else failed; `None` if nothing did.
     pub fn losses(&self) -> Option<String> {
         let lost: Vec<_> = self.endings.iter().filter(|(ending, _)| ending.is_loss()).collect();
-        let total: u64 = lost.iter().map(|(_, count)| **count).sum();
-        let reasons: Vec<_> = lost.iter().map(|(ending, count)| format!("{count} {ending}")).collect();
+        let total = lost.iter().map(|(_, count)| **count).sum::<u64>() + self.unflushed();
+        let mut reasons: Vec<_> = lost.iter().map(|(ending, count)| format!("{count} {ending}")).collect();
+        if self.unflushed() > 0 {
+            reasons.push(format!("{} {} and never flushed", self.unflushed(), Ending::Captured));
+        }
         let mut text = match total {
             0 if self.faults.is_empty() => return None,
             0 => format!("none of {} calls is lost", self.reached),
@@ -203,6 +217,7 @@ impl Health {
 pub(crate) struct Books {
     reached: AtomicU64,
     endings: [AtomicU64; Ending::ALL.len()],
+    flushed: AtomicU64,
     faults: [AtomicU64; FaultKind::ALL.len()],
     /// The first error of each kind.
     first: Mutex<BTreeMap<FaultKind, String>>,
@@ -217,6 +232,11 @@ impl Books {
         self.endings[ending as usize].fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Counts a captured call that was flushed for the first time.
+    pub(crate) fn flush(&self) {
+        self.flushed.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Counts a fault; the first of its kind is kept.
     pub(crate) fn fault(&self, kind: FaultKind, text: &str) {
         let is_first = self.faults[kind as usize].fetch_add(1, Ordering::Relaxed) == 0;
@@ -228,6 +248,7 @@ impl Books {
     pub(crate) fn health(&self) -> Health {
         let endings =
             Ending::ALL.map(|ending| (ending, self.endings[ending as usize].load(Ordering::Relaxed)));
+        let flushed = self.flushed.load(Ordering::Relaxed);
         let first = lock_soon(&self.first);
         let text = |kind| first.as_ref().and_then(|first| first.get(&kind).cloned()).unwrap_or_default();
         let faults = FaultKind::ALL.map(|kind| {
@@ -239,6 +260,7 @@ impl Books {
             reached: self.reached.load(Ordering::Relaxed),
             endings: endings.into_iter().filter(|(_, count)| *count > 0).collect(),
             faults: faults.into_iter().filter(|fault| fault.count > 0).collect(),
+            flushed,
         }
     }
 }
@@ -290,6 +312,23 @@ mod tests {
             books.health().losses().unwrap(),
             "none of 1 calls is lost; writing to the log failed once, first: no space"
         );
+    }
+
+    #[test]
+    fn captured_calls_are_lost_until_they_are_flushed() {
+        let books = Books::default();
+        for _ in 0..3 {
+            books.reach();
+            books.end(Ending::Captured);
+        }
+        books.flush();
+        assert_eq!(
+            books.health().losses().unwrap(),
+            "2 of 3 calls were not recorded whole: 2 captured into a CUDA graph and never flushed"
+        );
+        books.flush();
+        books.flush();
+        assert_eq!(books.health().losses(), None);
     }
 
     #[test]

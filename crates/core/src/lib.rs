@@ -67,7 +67,9 @@ pub use ports::{
 };
 pub use process::Process;
 pub use quote::Quoted;
-pub use record::{CallRecord, ExecutionStatus, FileHash, Origin, RecordedError, RecordedFile, TensorInfo};
+pub use record::{
+    CallRecord, ExecutionStatus, FileHash, GraphFlush, Origin, RecordedError, RecordedFile, TensorInfo,
+};
 pub use recorder::{Adapters, PendingCall, Recorder, Settings};
 pub use signature::Signature;
 pub use statistics::{SpecialCounts, Statistics, Stats};

@@ -39,6 +39,8 @@ pub struct CallRecord {
     pub status: ExecutionStatus,
     /// The call was captured into a CUDA graph.
     pub graph_capture: bool,
+    /// The flush that wrote the tensors of a captured call.
+    pub graph_flush: Option<GraphFlush>,
     /// Identity of the object whose method was called, unique within its process while the object lives.
     pub self_id: Option<u64>,
     /// The folder, as the recorder was configured; not a path to follow.
@@ -51,6 +53,17 @@ pub struct CallRecord {
     pub reason: Option<String>,
     /// The files of tensors that were written so far; callbox's own.
     pub files: Vec<RecordedFile>,
+}
+
+/// What a record says of the flush that wrote the tensors of a captured call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GraphFlush {
+    /// Number of the flush among those of its call, from 1.
+    pub index: u64,
+    /// The folder of what it wrote, as `dump_dir` names folders; nothing in it changes afterwards.
+    pub snapshot_dir: String,
+    /// The call's own folder, in the records in `snapshot_dir`; the call's own have none.
+    pub base_dir: Option<String>,
 }
 
 /// What a record says of a file of tensors beside it.

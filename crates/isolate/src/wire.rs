@@ -80,6 +80,7 @@ struct Call {
     #[serde(with = "State")]
     state: CallState,
     unstable: bool,
+    flush: Option<u64>,
     inputs: (usize, u64),
     outputs: (usize, u64),
 }
@@ -98,6 +99,7 @@ impl Call {
             object: call.self_id,
             state: call.state.clone(),
             unstable: call.is_unstable,
+            flush: call.flush,
             inputs: (call.inputs.tensors, call.inputs.bytes),
             outputs: (call.outputs.tensors, call.outputs.bytes),
         }
@@ -116,6 +118,7 @@ impl Call {
             self_id: self.object,
             state: self.state.clone(),
             is_unstable: self.unstable,
+            flush: self.flush,
             inputs: group(self.inputs),
             outputs: group(self.outputs),
             tensor_details: Vec::new().into(),

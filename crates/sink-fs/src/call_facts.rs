@@ -26,6 +26,7 @@ pub(crate) struct CallFacts {
     pub(crate) outputs: GroupSummary,
     tensor_details: TensorDetails,
     is_unstable: bool,
+    pub(crate) flush: Option<u64>,
 }
 
 /// Texts that many calls have in common, kept once.
@@ -59,6 +60,7 @@ impl CallFacts {
             outputs: line.outputs,
             tensor_details: line.tensor_details.clone().unwrap_or_default(),
             is_unstable: line.is_unstable,
+            flush: line.flush,
         }
     }
 
@@ -83,6 +85,7 @@ impl CallFacts {
         self.inputs = line.inputs;
         self.outputs = line.outputs;
         self.is_unstable = line.is_unstable;
+        self.flush = line.flush;
         None
     }
 
@@ -100,6 +103,7 @@ impl CallFacts {
             outputs: self.outputs,
             tensor_details: self.tensor_details,
             is_unstable: self.is_unstable,
+            flush: self.flush,
         }
     }
 
@@ -136,6 +140,7 @@ pub(crate) fn call_without_record(folder: String, state: CallState) -> DumpedCal
         outputs: GroupSummary::default(),
         tensor_details: Arc::default(),
         is_unstable: false,
+        flush: None,
     }
 }
 

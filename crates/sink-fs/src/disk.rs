@@ -19,8 +19,8 @@ use crate::leftovers::Leftovers;
 /// An operation that a signal interrupts is done again, but not for ever: the application waits for it.
 const TRIES: usize = 100;
 
-/// A folder that files are written to.
-#[derive(Debug)]
+/// A folder that files are written to. Clones are the same folder.
+#[derive(Clone, Debug)]
 pub(crate) struct Folder {
     path: PathBuf,
     open: Arc<dyn OpenFolder>,
@@ -63,6 +63,11 @@ impl Folder {
 
     pub(crate) fn durability(&self) -> Durability {
         self.durability
+    }
+
+    /// Builds the error of something that failed with this folder.
+    pub(crate) fn error(&self, act: &'static str, source: io::Error) -> SinkError {
+        SinkError::Io { act, path: self.path.clone(), source }
     }
 
     /// Tells whether the folder was removed since it was opened.
@@ -120,6 +125,11 @@ impl Folder {
     /// may write to it too.
     pub(crate) fn open_places(&self, name: &str) -> Result<DiskFile, SinkError> {
         self.open_shared(name, Opening::Places)
+    }
+
+    /// Opens a file of this folder to read what was written to it.
+    pub(crate) fn open_written(&self, name: &str) -> Result<DiskFile, SinkError> {
+        self.open_file("open", name, Opening::Reading)
     }
 
     /// Whatever lies there was not put there by us: only a regular file will do, and no link to one.

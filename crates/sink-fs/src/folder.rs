@@ -7,6 +7,7 @@ use callbox_core::error::chain;
 use callbox_core::{CallState, ExecutionStatus, Finding, Group, SourceError};
 
 use crate::call_facts::{CallFacts, Shared};
+use crate::flushes::folder_of_tensors;
 use crate::jsonl::read_records;
 use crate::line_facts::scan_line;
 use crate::lines::LineReader;
@@ -43,7 +44,7 @@ fn look(
     facts: &mut Option<CallFacts>,
     findings: &mut Vec<Finding>,
 ) -> Result<CallState, SourceError> {
-    let Some(contents) = Contents::of(root, relative)? else {
+    let Some(mut contents) = Contents::of(root, relative)? else {
         return Ok(CallState::Damaged { reason: "the folder is missing".to_owned() });
     };
     let mut no_record = None;
@@ -60,6 +61,10 @@ fn look(
         });
         *findings = mem::take(&mut faults.findings);
         no_record = Some(faults.into_reason());
+    }
+    if let Some(CallFacts { flush: flush @ Some(_), .. }) = facts {
+        let tensors = folder_of_tensors(root, relative, *flush);
+        contents = Contents::of(root, &tensors)?.unwrap_or(contents);
     }
     Ok(match facts {
         Some(facts) => classify(facts, &contents),

@@ -26,6 +26,8 @@ pub(crate) struct LineFacts<'a> {
     pub(crate) graph_capture: bool,
     /// The line is about one flush of a captured call, kept in a folder inside the call's.
     pub(crate) is_snapshot: bool,
+    /// The number of that flush, or of the last one.
+    pub(crate) flush: Option<u64>,
     pub(crate) inputs: GroupSummary,
     pub(crate) outputs: GroupSummary,
     pub(crate) tensor_details: Option<TensorDetails>,
@@ -50,7 +52,8 @@ impl LineFacts<'_> {
 pub(crate) fn scan_line<'a>(line: &'a [u8], recurring: &mut Recurring) -> Result<LineFacts<'a>, LineError> {
     let mut facts = LineFacts::default();
     let (mut function, mut module, mut status) = (None, None, None);
-    let (mut graph_capture, mut base_dump_dir) = (None, None);
+    // The folder of the snapshot is not needed, but a record with another value is none.
+    let (mut graph_capture, mut base_dump_dir, mut snapshot_dir) = (None, None, None);
     let (mut info, mut origin, mut unstable) = (None, None, None);
     let mut scanner = Scanner::new(line)?;
     scanner.object(|scanner, key| match &*key.to_bytes() {
@@ -68,6 +71,8 @@ pub(crate) fn scan_line<'a>(line: &'a [u8], recurring: &mut Recurring) -> Result
         b"dump_dir" => once(scanner, key, &mut facts.dump_dir, string),
         b"graph_capture" => once(scanner, key, &mut graph_capture, Scanner::bool),
         b"graph_capture_base_dump_dir" => once(scanner, key, &mut base_dump_dir, string),
+        b"graph_capture_snapshot_dir" => once(scanner, key, &mut snapshot_dir, string),
+        b"graph_capture_flush_index" => once(scanner, key, &mut facts.flush, unsigned),
         b"tensor_details" => {
             once(scanner, key, &mut facts.tensor_details, |scanner| recurring.tensor_details(scanner))
         }
@@ -202,7 +207,7 @@ mod tests {
         let line = r#"{"function_name": "W.run", "module": "m", "call_sequence": 2, "timestamp": "t", "process_id": 7,
             "input_metadata": {"function_name": "no"}, "tensor_info": {"input_tensor_keys": ["arg_0", "arg_1"],
             "output_tensor_keys": [], "input_size_bytes": 32, "input_size_mb": 3e-05},
-            "tensor_details": {"arg_0": {"shape": [2], "dtype": "torch.int8", "stride": [1]}}, "execution_status": "inputs_saved", "graph_capture": true,
+            "tensor_details": {"arg_0": {"shape": [2], "dtype": "torch.int8", "stride": [1]}}, "execution_status": "inputs_saved", "graph_capture": true, "graph_capture_flush_index": 3,
             "self_id": 18446744073709551615, "dump_dir": "a/b", "callbox": {"host": "h", "process": "p"},
             "tensor_files": {"inputs.pt": {"bytes": 9, "unstable": true}, "outputs.pt": {"bytes": 9, "hash": "xxh3:0"}}}"#;
         let facts = scan(line.as_bytes()).unwrap();
@@ -224,6 +229,7 @@ mod tests {
             origin: Some(("h".into(), "p".into())),
             graph_capture: true,
             is_snapshot: false,
+            flush: Some(3),
             inputs: GroupSummary { tensors: 2, bytes: 32 },
             outputs: GroupSummary::default(),
             tensor_details: Some(Arc::new([("arg_0".to_owned(), int8)])),

@@ -1,8 +1,8 @@
 //! A call's record from its line of JSON.
 
 use callbox_core::{
-    CallRecord, ExecutionStatus, FileHash, FunctionName, MetaValue, Origin, RecordedError, RecordedFile,
-    TensorInfo, TensorMeta, Text,
+    CallRecord, ExecutionStatus, FileHash, FunctionName, GraphFlush, MetaValue, Origin, RecordedError,
+    RecordedFile, TensorInfo, TensorMeta, Text,
 };
 
 use crate::fields::Fields;
@@ -33,6 +33,7 @@ pub(crate) fn read_record(json: &Json) -> Result<CallRecord, RecordError> {
         versions: read_versions(fields)?,
         status: ExecutionStatus::from_name(&status),
         graph_capture: fields.bool("graph_capture")?.unwrap_or_default(),
+        graph_flush: read_flush(fields)?,
         self_id: fields.unsigned("self_id")?,
         dump_dir: fields.string("dump_dir")?.unwrap_or_default(),
         origin: fields.object("callbox")?.map(read_origin).transpose()?.flatten(),
@@ -88,6 +89,13 @@ fn read_versions(fields: Fields<'_>) -> Result<Vec<(String, String)>, RecordErro
         (library.to_string(), version)
     };
     Ok(versions.entries().iter().map(version).collect())
+}
+
+fn read_flush(fields: Fields<'_>) -> Result<Option<GraphFlush>, RecordError> {
+    let index = fields.unsigned("graph_capture_flush_index")?;
+    let snapshot_dir = fields.string("graph_capture_snapshot_dir")?.unwrap_or_default();
+    let base_dir = fields.string("graph_capture_base_dump_dir")?;
+    Ok(index.map(|index| GraphFlush { index, snapshot_dir, base_dir }))
 }
 
 fn read_origin(fields: Fields<'_>) -> Result<Option<Origin>, RecordError> {
@@ -173,6 +181,8 @@ mod tests {
         assert_eq!(record.versions[1], ("flashinfer".to_owned(), "0.7".to_owned()));
         assert_eq!(record.status, ExecutionStatus::Completed);
         assert_eq!((record.graph_capture, record.self_id), (true, Some(140_528_012_345_680)));
+        let flush = GraphFlush { index: 1, snapshot_dir: String::new(), base_dir: None };
+        assert_eq!(record.graph_flush, Some(flush));
         assert_eq!((record.origin, record.error, record.reason), (None, None, None));
     }
 

@@ -13,6 +13,7 @@ use callbox_core::{Finding, RecordedFile};
 
 use crate::encode::push_files;
 use crate::fields::Fields;
+use crate::flushes::FLUSHES_FOLDER;
 use crate::hash::{seal, unsealed};
 use crate::index::{folder_name, slot_name};
 use crate::json::{self, Dialect, Kind, Scanner, push_str};
@@ -26,8 +27,6 @@ use crate::recurring::Recurring;
 /// The keys that hold paths: of the call's folder, and of the two folders of a flush.
 const PATHS: [&str; 3] = ["dump_dir", "graph_capture_base_dump_dir", "graph_capture_snapshot_dir"];
 const TENSOR_FORMAT: &str = "tensor_format";
-/// The folder of a captured call's flushes, in its folder.
-pub const FLUSHES_FOLDER: &str = "graph_flushes";
 
 const FILES: &str = "tensor_files";
 

@@ -9,6 +9,7 @@ use callbox_core::{
     TensorSerializer,
 };
 
+use crate::flushes::folder_of_tensors;
 use crate::folder::METADATA_FILE;
 use crate::index::SESSION_FILE;
 use crate::json::Json;
@@ -121,9 +122,9 @@ impl DumpSource for FsSource {
 
     fn load(&self, call: &DumpedCall, group: Group) -> Result<Option<TensorMap>, SourceError> {
         let mut files = Vec::new();
+        let folder = folder_of_tensors(&self.tree.root, &self.relative(call), call.flush);
         for format in &self.tree.formats {
-            let relative =
-                self.relative(call).join(format!("{}.{}", group.stem(), format.format().extension));
+            let relative = folder.join(format!("{}.{}", group.stem(), format.format().extension));
             if let Some(file) = self.tree.root.file(&relative)? {
                 files.push((&**format, relative, file));
             }

@@ -11,7 +11,7 @@ pub mod sample;
 pub mod sim;
 pub mod strategies;
 
-pub use device::{DeviceContents, FakeDeviceMemory};
+pub use device::{DeviceContents, FakeDeviceMemory, GraphMemory};
 pub use memory::MemorySource;
 pub use memory_log::MemoryLog;
 pub use memory_sink::{Fault, MemorySink, Operation};

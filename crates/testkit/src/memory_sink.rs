@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::{io, mem};
 
 use callbox_core::{
-    CallRecord, DumpSink, DumpSlot, FilePlan, Format, FormatError, Group, Line, SinkError, SlotName,
-    TensorBuf, TensorGroup, TensorView, Usage, UsageCounter, UsageStore, WrittenFile,
+    CallRecord, DumpSink, DumpSlot, FilePlan, Format, FormatError, Group, Line, RecordedFile, SinkError,
+    SlotName, TensorBuf, TensorGroup, TensorView, Usage, UsageCounter, UsageStore, WrittenFile,
 };
 
 /// The format of a file in memory.
@@ -30,6 +30,15 @@ pub enum Operation {
         group: Group,
         /// Copies of the tensors by their keys, contiguous.
         tensors: Vec<(String, TensorBuf)>,
+    },
+    /// A file of a flush became one of the call's place.
+    TakeOver {
+        /// The place.
+        place: String,
+        /// That of the flush.
+        from: String,
+        /// The file's name.
+        file: String,
     },
     /// A record was appended to a place's own.
     Append {
@@ -144,7 +153,7 @@ impl DumpSink for MemorySink {
         let number = self.shared.places.fetch_add(1, Ordering::Relaxed);
         let place = format!("memory/{number}/{name}");
         self.carry_out("open", Operation::Open { place: place.clone() })?;
-        Ok(Box::new(MemorySlot { sink: self.clone(), place }))
+        Ok(Box::new(MemorySlot { sink: self.clone(), place, last_flush: None }))
     }
 
     fn encode(&self, record: &CallRecord) -> Result<Line, SinkError> {
@@ -191,6 +200,7 @@ impl UsageCounter for MemorySink {
 struct MemorySlot {
     sink: MemorySink,
     place: String,
+    last_flush: Option<String>,
 }
 
 impl DumpSlot for MemorySlot {
@@ -219,6 +229,24 @@ impl DumpSlot for MemorySlot {
         let record = self.sink.record_of(line);
         self.sink.carry_out("append", Operation::Append { place: self.place.clone(), record })?;
         Ok(line.byte_len())
+    }
+
+    fn flush_location(&self, index: u64) -> String {
+        format!("{}/flush/{index}", self.place)
+    }
+
+    fn open_flush(&mut self, index: u64) -> Result<Box<dyn DumpSlot>, SinkError> {
+        let place = self.flush_location(index);
+        self.sink.carry_out("open", Operation::Open { place: place.clone() })?;
+        self.last_flush = Some(place.clone());
+        Ok(Box::new(MemorySlot { sink: self.sink.clone(), place, last_flush: None }))
+    }
+
+    fn take_over(&mut self, file: &RecordedFile) -> Result<u64, SinkError> {
+        let from = self.last_flush.clone().expect("a flush was opened");
+        let take = Operation::TakeOver { place: self.place.clone(), from, file: file.name.clone() };
+        self.sink.carry_out("take over", take)?;
+        Ok(file.bytes)
     }
 
     fn discard(mut self: Box<Self>) -> Result<(), SinkError> {

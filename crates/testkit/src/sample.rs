@@ -21,6 +21,7 @@ pub fn record(module: &str, name: &str) -> CallRecord {
         versions: Vec::new(),
         status: ExecutionStatus::Completed,
         graph_capture: false,
+        graph_flush: None,
         self_id: None,
         dump_dir: String::new(),
         origin: None,
@@ -63,5 +64,6 @@ pub fn call(record: &CallRecord) -> DumpedCall {
         outputs: summary(info.output_keys.len(), info.output_bytes.unwrap_or_default()),
         tensor_details: record.tensor_details.clone().into(),
         is_unstable: record.files.iter().any(|file| file.is_unstable),
+        flush: record.graph_flush.as_ref().map(|flush| flush.index),
     }
 }

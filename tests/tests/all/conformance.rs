@@ -166,6 +166,10 @@ fn memory_contents(operations: &[Operation], location: &str) -> Option<Contents>
             Operation::Put { place, group, .. } if place == location => {
                 contents.as_mut()?.groups.insert(*group);
             }
+            Operation::TakeOver { place, from, .. } if place == location => {
+                let taken = memory_contents(operations, from)?.groups;
+                contents.as_mut()?.groups.extend(taken);
+            }
             Operation::Append { place, record } if place == location => {
                 contents.as_mut()?.statuses.push(record.status.clone());
             }
@@ -173,6 +177,7 @@ fn memory_contents(operations: &[Operation], location: &str) -> Option<Contents>
             Operation::Plan
             | Operation::Open { .. }
             | Operation::Put { .. }
+            | Operation::TakeOver { .. }
             | Operation::Append { .. }
             | Operation::Log { .. }
             | Operation::Discard { .. } => {}
@@ -187,6 +192,7 @@ fn logged(operations: &[Operation]) -> Vec<u64> {
         Operation::Plan
         | Operation::Open { .. }
         | Operation::Put { .. }
+        | Operation::TakeOver { .. }
         | Operation::Append { .. }
         | Operation::Discard { .. } => None,
     });

@@ -5,6 +5,7 @@
 
 mod conformance;
 mod convert;
+mod graphs;
 mod isolation;
 mod lines;
 mod logs;

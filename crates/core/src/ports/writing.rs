@@ -8,7 +8,7 @@ use crate::error::SinkError;
 use crate::event::Event;
 use crate::limits::Usage;
 use crate::name::{Group, SlotName};
-use crate::record::CallRecord;
+use crate::record::{CallRecord, RecordedFile};
 use crate::tensor_file::TensorGroup;
 
 /// Takes the events of the call log.
@@ -118,7 +118,7 @@ pub trait UsageCounter: Debug + Send + Sync {
 /// The place of one call's dump.
 ///
 /// ```
-/// use callbox_core::{DumpSlot, FilePlan, Group, Line, SinkError, TensorGroup, WrittenFile};
+/// use callbox_core::{DumpSlot, FilePlan, Group, Line, RecordedFile, SinkError, TensorGroup, WrittenFile};
 ///
 /// /// Keeps nothing: shows what recording itself costs.
 /// #[derive(Debug)]
@@ -138,6 +138,15 @@ pub trait UsageCounter: Debug + Send + Sync {
 ///     }
 ///     fn append(&mut self, line: &Line) -> Result<u64, SinkError> {
 ///         Ok(line.byte_len())
+///     }
+///     fn flush_location(&self, index: u64) -> String {
+///         format!("nowhere/{index}")
+///     }
+///     fn open_flush(&mut self, _: u64) -> Result<Box<dyn DumpSlot>, SinkError> {
+///         Ok(Box::new(Nowhere))
+///     }
+///     fn take_over(&mut self, file: &RecordedFile) -> Result<u64, SinkError> {
+///         Ok(file.bytes)
 ///     }
 ///     fn discard(self: Box<Self>) -> Result<(), SinkError> {
 ///         Ok(())
@@ -160,6 +169,13 @@ pub trait DumpSlot: Debug + Send {
     /// Appends a line to the call's metadata. `Ok` gives the bytes written: the whole line is there, in one
     /// piece, behind everything that was put before it.
     fn append(&mut self, line: &Line) -> Result<u64, SinkError>;
+    /// Returns the place of a flush of a captured call, as a record names it.
+    fn flush_location(&self, index: u64) -> String;
+    /// Opens the place of a flush, inside this one. `Ok`: it is fresh and empty.
+    fn open_flush(&mut self, index: u64) -> Result<Box<dyn DumpSlot>, SinkError>;
+    /// Makes a file of the flush that was opened last this place's own as well. `Ok` gives the bytes written: the whole
+    /// file is visible, in the place of an older one; after an error that one is, or none.
+    fn take_over(&mut self, file: &RecordedFile) -> Result<u64, SinkError>;
     /// Gives the place up. `Ok`: nothing of it is left.
     fn discard(self: Box<Self>) -> Result<(), SinkError>;
 }

@@ -157,8 +157,9 @@ fn try_dump_inputs(
         inner.warn(&format!("dumping goes on; {skipped} calls were not dumped meanwhile"));
     }
     tell_remarks(inner, dump.take_remarks());
-    let bytes = dump.record().tensor_info.input_bytes;
-    inner.emit(|| Event::InputsDumped { location: dump.location(), bytes, count, max_count });
+    let (bytes, is_deferred) = (dump.record().tensor_info.input_bytes, dump.record().graph_capture);
+    let location = dump.location();
+    inner.emit(|| Event::InputsDumped { location, bytes, count, max_count, is_deferred });
     Ok(dump)
 }
 
@@ -199,6 +200,7 @@ fn first_record(callsite: &Callsite, arguments: &LiveArguments<'_>, at: OffsetDa
         versions: Vec::new(),
         status: ExecutionStatus::InputsSaved,
         graph_capture: false,
+        graph_flush: None,
         self_id: arguments.self_id,
         dump_dir: String::new(),
         origin: None,
@@ -220,9 +222,7 @@ fn add_inputs(record: &mut CallRecord, inputs: &Described<'_>) {
 }
 
 fn not_dumped(inner: &Inner, function: &FunctionName, pass: Pass<'_>, error: NotDumped) -> Ending {
-    if let Some(leftover) = &error.leftover {
-        inner.fault(FaultKind::Cleanup, function, &chain(&**leftover));
-    }
+    tell_leftover(inner, function, &error);
     let now = || inner.adapters.clock.now();
     match error.cause {
         NotDumpedCause::OverSize => {
@@ -255,6 +255,12 @@ fn not_dumped(inner: &Inner, function: &FunctionName, pass: Pass<'_>, error: Not
             inner.fault(FaultKind::Inputs, function, &chain(&*error));
             Ending::NotRecorded
         }
+    }
+}
+
+pub(super) fn tell_leftover(inner: &Inner, function: &FunctionName, error: &NotDumped) {
+    if let Some(leftover) = &error.leftover {
+        inner.fault(FaultKind::Cleanup, function, &chain(&**leftover));
     }
 }
 

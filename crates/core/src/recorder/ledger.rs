@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::graphs::Graphs;
 use crate::budget::{Budget, SharedUsage};
 use crate::gate::{FailurePolicy, Gate};
 use crate::limits::Limits;
@@ -14,6 +15,8 @@ pub(super) struct Ledger {
     pub(super) process: Arc<Process>,
     pub(super) budget: Arc<Budget>,
     pub(super) gate: Gate,
+    /// The calls that were captured into CUDA graphs.
+    pub(super) graphs: Graphs,
     /// The last call number of each function name.
     numbers: Mutex<HashMap<String, u64>>,
 }
@@ -26,7 +29,8 @@ impl Ledger {
         on_failure: FailurePolicy,
     ) -> Ledger {
         let budget = Arc::new(Budget::new(limits, shared));
-        Ledger { process, budget, gate: Gate::new(on_failure), numbers: Mutex::default() }
+        let (gate, graphs) = (Gate::new(on_failure), Graphs::default());
+        Ledger { process, budget, gate, graphs, numbers: Mutex::default() }
     }
 
     /// Counts a call among those of its function's name, from 1.

@@ -184,7 +184,11 @@ impl Work {
                         }
                     };
                     tell_remarks(&inner, dump.take_remarks());
-                    Ok(ending_of(&inner, &function, &mut dump))
+                    let ending = ending_of(&inner, &function, &mut dump);
+                    if let Some(captured) = dump.into_captured() {
+                        inner.ledger().graphs.keep(captured);
+                    }
+                    Ok(ending)
                 });
                 ended.unwrap_or_else(|text| {
                     inner.fault(FaultKind::Outputs, &function, &text);
@@ -216,10 +220,12 @@ fn dump_outputs(
     let outputs = Described::result(result);
     let written = Described::written(result, dump.arguments());
     let dump = dump.complete(&outputs, &written)?;
-    if dump.record().status == ExecutionStatus::Completed {
+    let is_deferred = dump.record().status == ExecutionStatus::GraphCapturePendingFlush;
+    if is_deferred || dump.record().status == ExecutionStatus::Completed {
         let bytes = outputs.element_bytes();
         let total_bytes = dump.record().tensor_info.input_bytes.saturating_add(bytes);
-        inner.emit(|| Event::OutputsDumped { location: dump.location(), bytes, total_bytes });
+        let location = dump.location();
+        inner.emit(|| Event::OutputsDumped { location, bytes, total_bytes, is_deferred });
     }
     Ok(dump)
 }

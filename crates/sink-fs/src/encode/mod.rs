@@ -6,7 +6,7 @@
 mod value;
 
 use callbox_core::{
-    CallRecord, Line, MetaValue, Origin, RecordedError, RecordedFile, TensorInfo, TensorMeta,
+    CallRecord, GraphFlush, Line, MetaValue, Origin, RecordedError, RecordedFile, TensorInfo, TensorMeta,
 };
 
 use crate::hash::seal;
@@ -68,6 +68,9 @@ fn push_record(out: &mut String, record: &CallRecord) {
             push_unsigned(fields.key("self_id"), self_id);
         }
         string(fields.key("dump_dir"), &record.dump_dir);
+        if let Some(flush) = &record.graph_flush {
+            push_flush(fields, flush);
+        }
         if let Some(error) = &record.error {
             push_error(fields.key("error"), error);
         }
@@ -122,6 +125,15 @@ fn push_tensor_details(out: &mut String, details: &[(String, TensorMeta)]) {
 
 fn push_versions(out: &mut String, versions: &[(String, String)]) {
     object(out, |fields| versions.iter().for_each(|(library, version)| string(fields.key(library), version)));
+}
+
+fn push_flush(fields: &mut Entries<'_>, flush: &GraphFlush) {
+    push_bool(fields.key("graph_capture_flushed"), true);
+    push_unsigned(fields.key("graph_capture_flush_index"), flush.index);
+    string(fields.key("graph_capture_snapshot_dir"), &flush.snapshot_dir);
+    if let Some(base_dir) = &flush.base_dir {
+        string(fields.key("graph_capture_base_dump_dir"), base_dir);
+    }
 }
 
 fn push_error(out: &mut String, error: &RecordedError) {

@@ -26,7 +26,7 @@ pub trait OpenFolder: Debug + Send + Sync {
     fn create_folder(&self, name: &str) -> io::Result<()>;
     /// Opens a folder inside this one.
     fn open_folder(&self, name: &str) -> io::Result<Box<dyn OpenFolder>>;
-    /// Opens a file for writing.
+    /// Opens a file, for writing as a rule.
     fn open_file(&self, name: &str, how: Opening) -> io::Result<Box<dyn OpenFile>>;
     /// Gives a file another name, in the place of what has it.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
@@ -53,6 +53,8 @@ pub enum Opening {
     Lines,
     /// The file is made where it is missing; parts of it are written again in their places.
     Places,
+    /// The file must be there, and is read.
+    Reading,
 }
 
 /// A file that is held open.

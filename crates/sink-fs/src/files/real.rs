@@ -54,6 +54,7 @@ impl OpenFolder for RealFolder {
             Opening::NewLines => LINES | OFlags::CREATE | OFlags::EXCL,
             Opening::Lines => LINES | SHARED,
             Opening::Places => OFlags::RDWR | SHARED,
+            Opening::Reading => OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY,
         };
         let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         match rustix::fs::openat(&self.0, name, flags, FILE_MODE) {

@@ -111,14 +111,21 @@ fn call<'a>(
     let location = "dumps/20260102_030405_006_pid7_call0001";
     let statistics = shown >= Shown::Statistics;
     if shown == Shown::Dumps {
-        sink.emit(&Event::InputsDumped { location, bytes: 3 << 18, count: 1, max_count: 1000 }).unwrap();
+        let (count, max_count, is_deferred) = (1, 1000, false);
+        sink.emit(&Event::InputsDumped { location, bytes: 3 << 18, count, max_count, is_deferred }).unwrap();
     }
     sink.emit(&Event::CallStarted { at: at(), function, arguments, statistics }).unwrap();
     match ended {
         Ok(result) => {
             sink.emit(&Event::CallReturned { result, statistics }).unwrap();
             if shown == Shown::Dumps {
-                sink.emit(&Event::OutputsDumped { location, bytes: 1 << 18, total_bytes: 1 << 20 }).unwrap();
+                sink.emit(&Event::OutputsDumped {
+                    location,
+                    bytes: 1 << 18,
+                    total_bytes: 1 << 20,
+                    is_deferred: false,
+                })
+                .unwrap();
             }
         }
         Err(error) => sink.emit(&Event::CallFailed { error }).unwrap(),

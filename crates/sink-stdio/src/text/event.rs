@@ -26,21 +26,23 @@ pub(crate) fn push_event(out: &mut String, event: &Event<'_>) {
             push_result(out, result, Style { statistics: *statistics });
         }
         Event::CallFailed { error } => push_error(out, error),
-        Event::InputsDumped { location, bytes, count, max_count } => append(
+        Event::InputsDumped { location, bytes, count, max_count, is_deferred } => append(
             out,
             format_args!(
-                "Dumped inputs to: {location} (size: {:.2} MB, total: {count}/{max_count} dumps)\n\
+                "Dumped inputs to: {location} (size: {:.2} MB, total: {count}/{max_count} dumps{})\n\
                  Inputs dumped to: {location}\n",
-                megabytes(*bytes)
+                megabytes(*bytes),
+                deferred(*is_deferred)
             ),
         ),
-        Event::OutputsDumped { location, bytes, total_bytes } => append(
+        Event::OutputsDumped { location, bytes, total_bytes, is_deferred } => append(
             out,
             format_args!(
-                "Dumped outputs to: {location} (output size: {:.2} MB, total dump size: {:.2} MB)\n\
+                "Dumped outputs to: {location} (output size: {:.2} MB, total dump size: {:.2} MB{})\n\
                  Outputs dumped to: {location}\n",
                 megabytes(*bytes),
-                megabytes(*total_bytes)
+                megabytes(*total_bytes),
+                deferred(*is_deferred)
             ),
         ),
         Event::Notice { text } => {
@@ -48,6 +50,11 @@ pub(crate) fn push_event(out: &mut String, event: &Event<'_>) {
             out.push('\n');
         }
     }
+}
+
+/// FlashInfer's words for what a later flush writes.
+fn deferred(is_deferred: bool) -> &'static str {
+    if is_deferred { ", graph-deferred" } else { "" }
 }
 
 fn push_header(out: &mut String, at: OffsetDateTime, system: &[(String, String)]) {
@@ -156,15 +163,22 @@ mod tests {
 
     #[test]
     fn sizes_are_megabytes_of_two_to_the_twenty_with_two_decimals() {
-        check(
-            &Event::InputsDumped { location: "d/c", bytes: 3 << 19, count: 7, max_count: 1000 },
-            "Dumped inputs to: d/c (size: 1.50 MB, total: 7/1000 dumps)\nInputs dumped to: d/c\n",
-        );
-        check(
-            &Event::OutputsDumped { location: "d/c", bytes: 5000, total_bytes: 5 << 30 },
-            "Dumped outputs to: d/c (output size: 0.00 MB, total dump size: 5120.00 MB)\n\
-             Outputs dumped to: d/c\n",
-        );
+        for (is_deferred, deferred) in [(false, ""), (true, ", graph-deferred")] {
+            let (location, max_count) = ("d/c", 1000);
+            check(
+                &Event::InputsDumped { location, bytes: 3 << 19, count: 7, max_count, is_deferred },
+                &format!(
+                    "Dumped inputs to: d/c (size: 1.50 MB, total: 7/1000 dumps{deferred})\nInputs dumped to: d/c\n"
+                ),
+            );
+            check(
+                &Event::OutputsDumped { location, bytes: 5000, total_bytes: 5 << 30, is_deferred },
+                &format!(
+                    "Dumped outputs to: d/c (output size: 0.00 MB, total dump size: 5120.00 MB{deferred})\n\
+                     Outputs dumped to: d/c\n"
+                ),
+            );
+        }
     }
 
     #[test]

@@ -63,8 +63,8 @@ fn for_each_event(name: &str, take: &mut dyn FnMut(&Event<'_>)) {
     take(&Event::CallStarted { at, function, arguments: &arguments, statistics });
     take(&Event::CallReturned { result: &result, statistics });
     take(&Event::CallFailed { error: &error });
-    take(&Event::InputsDumped { location: name, bytes: 1, count: 2, max_count: 3 });
-    take(&Event::OutputsDumped { location: name, bytes: 1, total_bytes: 2 });
+    take(&Event::InputsDumped { location: name, bytes: 1, count: 2, max_count: 3, is_deferred: false });
+    take(&Event::OutputsDumped { location: name, bytes: 1, total_bytes: 2, is_deferred: true });
     take(&Event::Notice { text: name });
 }
 

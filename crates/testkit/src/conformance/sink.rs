@@ -3,7 +3,7 @@ use std::thread;
 
 use callbox_core::{
     CallRecord, DType, DumpSink, DumpSlot, ExecutionStatus, FileHash, FilePlan, Group, Layout, Line,
-    SinkError, SlotName, TensorBuf, TensorGroup, TensorView, WrittenFile,
+    RecordedFile, SinkError, SlotName, TensorBuf, TensorGroup, TensorView, WrittenFile,
 };
 
 use crate::device::{DeviceContents, FakeDeviceMemory};
@@ -53,6 +53,7 @@ pub fn dump_sink(make: &dyn Fn() -> SinkCase) {
     a_file_is_there_as_planned_or_not_at_all(&make());
     lines_stand_in_the_order_in_which_they_were_appended(&make());
     what_is_discarded_is_gone(&make());
+    a_flush_has_a_place_of_its_own_and_its_files_become_the_call_s(&make());
     lines_of_many_threads_stay_whole(&make());
 }
 
@@ -151,6 +152,46 @@ fn what_is_discarded_is_gone(case: &SinkCase) {
     given_up.discard().expect("the place can be given up");
     assert_eq!((case.contents)(&location), None, "nothing is left of it");
     assert_eq!((case.contents)(kept.location()), Some(Contents::default()), "its neighbour stays");
+}
+
+fn a_flush_has_a_place_of_its_own_and_its_files_become_the_call_s(case: &SinkCase) {
+    let sink = &*case.sink;
+    let mut place = open(sink);
+    let of_call = place.location().to_owned();
+    place.append(&line(sink, 1, ExecutionStatus::GraphCapturePendingFlush)).expect("a line can be appended");
+    let contents = |location: &str| (case.contents)(location).map(|contents| contents.groups);
+    let inputs = BTreeSet::from([Group::Inputs]);
+    let mut flushes = Vec::new();
+    for (index, value) in [(1, 1.0), (2, 2.0)] {
+        let tensor =
+            TensorBuf::from_f32(DType::Float32, &[4], &[value; 4]).expect("four values for four elements");
+        let group = TensorGroup { stem: Group::Inputs.stem(), tensors: vec![("arg_0", tensor.as_view())] };
+        let plan = sink.plan(&group).expect("floats can be kept");
+        let mut flush = place.open_flush(index).expect("a flush can be opened");
+        assert_eq!(flush.location(), place.flush_location(index));
+        assert_eq!(contents(flush.location()), Some(BTreeSet::new()), "it is empty");
+        let WrittenFile { bytes, hash, is_unstable } =
+            flush.put(Group::Inputs, &group, &plan).expect("the file can be written");
+        let saved = line(sink, 1, ExecutionStatus::InputsSaved);
+        assert_eq!(flush.append(&saved).expect("a line can be appended"), saved.byte_len());
+        let before = if index == 1 { BTreeSet::new() } else { inputs.clone() };
+        assert_eq!(contents(&of_call), Some(before), "the call's place is as it was");
+        let file = RecordedFile { name: Group::Inputs.file_name(plan.format), bytes, hash, is_unstable };
+        assert_eq!(place.take_over(&file).expect("the file can be taken over"), bytes);
+        assert_eq!(contents(&of_call), Some(inputs.clone()));
+        flushes.push(flush);
+    }
+    let second = flushes.pop().expect("there are two");
+    let (first, location) = (flushes[0].location().to_owned(), second.location().to_owned());
+    second.discard().expect("a flush can be given up");
+    assert_eq!(contents(&location), None, "nothing is left of it");
+    for left in [&first, &of_call] {
+        assert_eq!(
+            contents(left),
+            Some(inputs.clone()),
+            "what was taken over and what another flush wrote stays"
+        );
+    }
 }
 
 fn lines_of_many_threads_stay_whole(case: &SinkCase) {

@@ -223,7 +223,8 @@ impl OpenFolder for SimFolder {
         let mut world = self.disk.world();
         world.step(Act::OpenFile)?;
         let node = match (how, world.named(self.node, name)) {
-            (Opening::Lines | Opening::Places, Ok(node)) => world.file(node)?,
+            (Opening::Lines | Opening::Places | Opening::Reading, Ok(node)) => world.file(node)?,
+            (Opening::Reading, Err(error)) => return Err(error),
             (Opening::New | Opening::NewLines | Opening::Lines | Opening::Places, _) => {
                 world.make(self.node, name, false)?
             }

@@ -215,7 +215,11 @@ fn nothing_is_invented(operations: &[Operation], seen: &[Seen]) {
                 );
                 assert!(appended, "the session never says more than the call's own lines");
             }
-            Operation::Plan | Operation::Open { .. } | Operation::Put { .. } | Operation::Discard { .. } => {}
+            Operation::Plan
+            | Operation::Open { .. }
+            | Operation::Put { .. }
+            | Operation::TakeOver { .. }
+            | Operation::Discard { .. } => {}
         }
     }
 }

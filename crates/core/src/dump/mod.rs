@@ -7,6 +7,12 @@
 //! Dump<Opened> --save_inputs--> Dump<InputsSaved> --complete | fail | skip_outputs--> Dump<Ended>
 //! ```
 //!
+//! A call that was captured into a CUDA graph has no files when it ends; its dump stays open for what is flushed later:
+//!
+//! ```text
+//! Dump<Ended> --into_captured--> Dump<Captured> --flush--> --flush-->
+//! ```
+//!
 //! Outputs cannot be saved before inputs:
 //!
 //! ```compile_fail,E0599
@@ -17,8 +23,14 @@
 //! }
 //! ```
 
+mod flush;
+mod held;
+
+use std::collections::HashMap;
 use std::marker::PhantomData;
 use std::sync::Arc;
+
+use self::held::HeldCall;
 
 use crate::budget::Reservation;
 use crate::describe::{Described, add_outputs};
@@ -48,6 +60,9 @@ pub struct InputsSaved(());
 /// The last line is on disk.
 #[derive(Debug)]
 pub struct Ended(());
+/// The last line is on disk, and those of each flush will follow.
+#[derive(Debug)]
+pub(crate) struct Captured(());
 
 /// One call's dump on its way to disk; `Stage` says how far it is.
 #[must_use = "a dump that goes no further looks like a crash of its call"]
@@ -65,6 +80,12 @@ pub struct Dump<Stage> {
     remarks: Vec<Remark>,
     /// Why the outputs could not be written.
     outputs_fault: Option<Box<SinkError>>,
+    /// The tensors of a captured call; `None` too where some memory cannot be held.
+    held: Option<Arc<HeldCall>>,
+    /// Flushes that were tried.
+    flushes: u64,
+    /// The files in the call's own place that a flush brought there, and their bytes.
+    latest: HashMap<String, u64>,
     stage: PhantomData<Stage>,
 }
 
@@ -98,10 +119,25 @@ impl<Stage> Dump<Stage> {
             placed_bytes,
             remarks,
             outputs_fault,
+            held,
+            flushes,
+            latest,
             stage: _,
         } = self;
-        let stage = PhantomData;
-        Dump { sink, slot, record, arguments, reservation, placed_bytes, remarks, outputs_fault, stage }
+        Dump {
+            sink,
+            slot,
+            record,
+            arguments,
+            reservation,
+            placed_bytes,
+            remarks,
+            outputs_fault,
+            held,
+            flushes,
+            latest,
+            stage: PhantomData,
+        }
     }
 
     /// Spells a record; one that readers would not take is an error.
@@ -132,12 +168,8 @@ impl<Stage> Dump<Stage> {
         // A panic here must not end the dump either: the call returned, and its last line has to say so.
         let written = panic_as_error(|| self.slot.put(group, &tensor_group(group, tensors), plan))?;
         self.spend_on_place(written.bytes);
-        let WrittenFile { bytes, hash, is_unstable } = written;
-        let is_unstable = is_unstable && !planted::bug("unstable_not_marked");
-        let file = RecordedFile { name: group.file_name(plan.format), bytes, hash, is_unstable };
-        if file.is_unstable {
-            self.remarks.push(unstable_remark(&self.record, &file));
-        }
+        let (file, remark) = recorded_file(&self.record, group, plan, written);
+        self.remarks.extend(remark);
         Ok(file)
     }
 
@@ -176,6 +208,9 @@ impl Dump<Opened> {
             placed_bytes: 0,
             remarks: Vec::new(),
             outputs_fault: None,
+            held: None,
+            flushes: 0,
+            latest: HashMap::new(),
             stage: PhantomData,
         })
     }
@@ -194,6 +229,9 @@ impl Dump<Opened> {
         match saved {
             Ok(()) => {
                 self.reservation.keep_call();
+                if self.record.graph_capture {
+                    self.held = HeldCall::of_inputs(inputs).map(Arc::new);
+                }
                 Ok(self.into_stage())
             }
             Err(cause) => {
@@ -215,7 +253,9 @@ impl Dump<Opened> {
         inputs: &Described<'_>,
         plan: Option<&FilePlan>,
     ) -> Result<(), NotDumpedCause> {
-        self.record.files.extend(plan.map(|plan| planned_file(Group::Inputs, inputs, plan)));
+        self.record
+            .files
+            .extend(plan.map(|plan| planned_file(Group::Inputs, &tensor_group(Group::Inputs, inputs), plan)));
         let mut line = self.encode(&self.record)?;
         let file_bytes = plan.map_or(0, |plan| plan.bytes);
         let missing = (file_bytes + reserve_of(&line)).saturating_sub(self.reservation.unspent());
@@ -239,6 +279,11 @@ impl Dump<Opened> {
 }
 
 impl Dump<Ended> {
+    /// Goes on with the dump of a call that was captured into a graph; `None` where there is nothing to flush later.
+    pub(crate) fn into_captured(self) -> Option<Dump<Captured>> {
+        self.held.is_some().then(|| self.into_stage())
+    }
+
     /// Gives the error over which the outputs were left out, if that is why.
     pub(crate) fn take_outputs_fault(&mut self) -> Option<Box<SinkError>> {
         self.outputs_fault.take()
@@ -247,6 +292,8 @@ impl Dump<Ended> {
 
 impl Dump<InputsSaved> {
     /// Writes outputs and after-images, then the lines that say `completed`.
+    ///
+    /// Of a captured call nothing is written but the lines: its tensors are held.
     ///
     /// Outputs that do not fit the budget or cannot be written end the dump as `outputs_skipped`, which the
     /// returned record tells.
@@ -258,6 +305,11 @@ impl Dump<InputsSaved> {
         if self.record.graph_capture {
             let mut closing = self.record.clone();
             add_outputs(&mut closing, outputs, written);
+            let held = self.held.take().and_then(Arc::into_inner);
+            self.held = held.and_then(|held| held.with_results(outputs, written)).map(Arc::new);
+            if self.held.is_none() {
+                self.remarks.push(not_held_remark(&self.record));
+            }
             return self.end(closing);
         }
         if outputs.is_capturing() || written.is_capturing() {
@@ -312,9 +364,11 @@ impl Dump<InputsSaved> {
         let mut completed = CallRecord { status: ExecutionStatus::Completed, ..self.record.clone() };
         add_outputs(&mut completed, outputs, written);
         let known = completed.files.len();
-        completed
-            .files
-            .extend(plans.iter().map(|(group, tensors, plan)| planned_file(*group, tensors, plan)));
+        completed.files.extend(
+            plans
+                .iter()
+                .map(|(group, tensors, plan)| planned_file(*group, &tensor_group(*group, tensors), plan)),
+        );
         let mut line = self.encode(&completed)?;
         let file_bytes = plans.iter().fold(0u64, |sum, (_, _, plan)| sum.saturating_add(plan.bytes));
         // What was reserved for the closing lines of a call without outputs is there for those with them, and again
@@ -436,13 +490,27 @@ fn shortened(first: &CallRecord, closing: &CallRecord, letters: usize) -> CallRe
 }
 
 /// Describes a file that is still to be written, in no fewer bytes than it will take then.
-fn planned_file(group: Group, tensors: &Described<'_>, plan: &FilePlan) -> RecordedFile {
+fn planned_file(group: Group, tensors: &TensorGroup<'_>, plan: &FilePlan) -> RecordedFile {
     RecordedFile {
         name: group.file_name(plan.format),
         bytes: plan.bytes,
         hash: plan.hash.clone(),
-        is_unstable: tensor_group(group, tensors).may_change(),
+        is_unstable: tensors.may_change(),
     }
+}
+
+/// Describes a file that was written, and what there is to tell of it.
+fn recorded_file(
+    record: &CallRecord,
+    group: Group,
+    plan: &FilePlan,
+    written: WrittenFile,
+) -> (RecordedFile, Option<Remark>) {
+    let WrittenFile { bytes, hash, is_unstable } = written;
+    let is_unstable = is_unstable && !planted::bug("unstable_not_marked");
+    let file = RecordedFile { name: group.file_name(plan.format), bytes, hash, is_unstable };
+    let remark = file.is_unstable.then(|| unstable_remark(record, &file));
+    (file, remark)
 }
 
 fn unstable_remark(record: &CallRecord, file: &RecordedFile) -> Remark {
@@ -452,6 +520,14 @@ fn unstable_remark(record: &CallRecord, file: &RecordedFile) -> Remark {
         record.function, file.name
     );
     Remark { kind: "core: unstable", text }
+}
+
+fn not_held_remark(record: &CallRecord) -> Remark {
+    let text = format!(
+        "{} was captured into a CUDA graph, and its tensors' memory cannot be kept: no flush will write it",
+        record.function
+    );
+    Remark { kind: "core: not held", text }
 }
 
 fn tensor_group<'a>(group: Group, described: &'a Described<'_>) -> TensorGroup<'a> {

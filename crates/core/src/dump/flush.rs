@@ -1,0 +1,176 @@
+//! Flushing: what the tensors of a captured call hold, written after its graph ran.
+//!
+//! A flush is written whole to a place of its own, which nobody changes afterwards. Then the call's own place takes its
+//! files over, in the place of those of the flush before:
+//!
+//! ```text
+//! snapshot: inputs, line, outputs, line;  call: inputs, line, outputs, line
+//! ```
+
+use std::sync::Arc;
+
+use super::held::{Held, HeldCall};
+use super::{Captured, Dump, keep_free, opening_bytes, panic_as_error, planned_file, recorded_file};
+use crate::dump_file::{FilePlan, Line};
+use crate::error::SinkError;
+use crate::name::Group;
+use crate::not_dumped::{NotDumped, NotDumpedCause};
+use crate::ports::DumpSlot;
+use crate::record::{CallRecord, ExecutionStatus, GraphFlush, RecordedFile};
+use crate::tensor_file::TensorGroup;
+
+/// A part of a flush: files, and the status of the lines that speak of them and of those before.
+#[derive(Debug)]
+struct Part<'a> {
+    status: ExecutionStatus,
+    files: Vec<(Group, TensorGroup<'a>, FilePlan)>,
+}
+
+/// What a part came to: its own files, and its lines in the call's place and in the flush's.
+#[derive(Debug)]
+struct Written {
+    files: Vec<RecordedFile>,
+    of_call: Line,
+    of_flush: Line,
+}
+
+impl Dump<Captured> {
+    /// Tells whether a stream records a graph with one of the tensors: then nothing may be read.
+    pub(crate) fn is_capturing(&self) -> bool {
+        self.held().is_capturing()
+    }
+
+    /// Counts the groups that have tensors, after-images with the outputs: what a flush writes.
+    pub(crate) fn groups(&self) -> usize {
+        let HeldCall { inputs, outputs, written } = &*self.held();
+        usize::from(!inputs.is_empty()) + usize::from(!(outputs.is_empty() && written.is_empty()))
+    }
+
+    fn held(&self) -> Arc<HeldCall> {
+        self.held.clone().unwrap_or_default()
+    }
+
+    /// Writes what the tensors hold now. After an error the flush before is the last one, and another may be tried.
+    pub(crate) fn flush(&mut self) -> Result<(), NotDumped> {
+        self.flushes += 1;
+        let held = self.held();
+        let parts = panic_as_error(|| self.parts(&held))?;
+        self.make_room(&parts)?;
+        let index = self.flushes;
+        let mut snapshot = panic_as_error(|| self.slot.open_flush(index))?;
+        let mut bytes_there = 0;
+        let written = panic_as_error(|| self.write_snapshot(&mut *snapshot, &parts, &mut bytes_there));
+        match written {
+            Ok(written) => Ok(panic_as_error(|| self.take_over(&written))?),
+            Err(cause) => {
+                let discarded = panic_as_error(|| snapshot.discard());
+                if discarded.is_ok() {
+                    self.reservation.refund(bytes_there);
+                }
+                Err(NotDumped { cause, leftover: discarded.err().map(Box::new) })
+            }
+        }
+    }
+
+    /// Plans the files. Inputs have a line of their own, as they have without a graph.
+    fn parts<'a>(&self, held: &'a HeldCall) -> Result<Vec<Part<'a>>, SinkError> {
+        let planned = |groups: &[(Group, &'a Held)]| {
+            let mut files = Vec::new();
+            for (group, tensors) in groups.iter().filter(|(_, tensors)| !tensors.is_empty()) {
+                let tensors = TensorGroup { stem: group.stem(), tensors: tensors.views() };
+                let plan = self.sink.plan(&tensors)?;
+                files.push((*group, tensors, plan));
+            }
+            Ok::<_, SinkError>(files)
+        };
+        let inputs = planned(&[(Group::Inputs, &held.inputs)])?;
+        let outputs = planned(&[(Group::Outputs, &held.outputs), (Group::ArgsAfter, &held.written)])?;
+        let mut parts = vec![Part { status: ExecutionStatus::Completed, files: outputs }];
+        if !inputs.is_empty() {
+            parts.insert(0, Part { status: ExecutionStatus::InputsSaved, files: inputs });
+        }
+        Ok(parts)
+    }
+
+    /// Asks the budget for everything that the flush writes.
+    fn make_room(&mut self, parts: &[Part<'_>]) -> Result<(), NotDumpedCause> {
+        let (mut known, mut needed) = (Vec::new(), 0u64);
+        for Part { status, files } in parts {
+            known.extend(files.iter().map(|(group, tensors, plan)| planned_file(*group, tensors, plan)));
+            let (of_call, of_flush) = self.lines(status, &known, files)?;
+            // Each file in two places, each line there and in the session.
+            let files = files.iter().fold(0u64, |sum, (.., plan)| sum.saturating_add(plan.bytes));
+            let lines = opening_bytes(&of_call) + opening_bytes(&of_flush);
+            needed = needed.saturating_add(files.saturating_mul(2)).saturating_add(2 * lines);
+        }
+        if !self.reservation.grow(needed.saturating_sub(self.reservation.unspent()))? {
+            return Err(NotDumpedCause::OverSize);
+        }
+        let floor = self.reservation.limits().min_free_bytes;
+        keep_free(&*self.sink, floor, needed).map_err(NotDumpedCause::LowSpace)
+    }
+
+    /// Spells the line of a part for the call's place and for the flush's.
+    fn lines(
+        &self,
+        status: &ExecutionStatus,
+        files: &[RecordedFile],
+        own: &[(Group, TensorGroup<'_>, FilePlan)],
+    ) -> Result<(Line, Line), SinkError> {
+        let mut record = CallRecord { status: status.clone(), files: files.to_vec(), ..self.record.clone() };
+        if let Some((.., plan)) = own.first() {
+            record.tensor_format = plan.format.name.to_owned();
+        }
+        let snapshot_dir = self.slot.flush_location(self.flushes);
+        record.graph_flush =
+            Some(GraphFlush { index: self.flushes, snapshot_dir: snapshot_dir.clone(), base_dir: None });
+        let of_call = self.encode(&record)?;
+        let base_dir = Some(std::mem::replace(&mut record.dump_dir, snapshot_dir.clone()));
+        record.graph_flush = Some(GraphFlush { index: self.flushes, snapshot_dir, base_dir });
+        Ok((of_call, self.encode(&record)?))
+    }
+
+    /// Writes the flush's own place.
+    fn write_snapshot(
+        &mut self,
+        snapshot: &mut dyn DumpSlot,
+        parts: &[Part<'_>],
+        bytes_there: &mut u64,
+    ) -> Result<Vec<Written>, NotDumpedCause> {
+        let (mut known, mut written) = (Vec::new(), Vec::new());
+        for Part { status, files: planned } in parts {
+            let mut files = Vec::new();
+            for (group, tensors, plan) in planned {
+                let (file, remark) =
+                    recorded_file(&self.record, *group, plan, snapshot.put(*group, tensors, plan)?);
+                self.remarks.extend(plan.remarks.iter().cloned().chain(remark));
+                self.reservation.spend(file.bytes);
+                *bytes_there += file.bytes;
+                files.push(file);
+            }
+            known.extend(files.iter().cloned());
+            let (of_call, of_flush) = self.lines(status, &known, planned)?;
+            let bytes = snapshot.append(&of_flush)?;
+            self.reservation.spend(bytes);
+            *bytes_there += bytes;
+            written.push(Written { files, of_call, of_flush });
+        }
+        Ok(written)
+    }
+
+    /// Makes the flush the call's last one.
+    fn take_over(&mut self, written: &[Written]) -> Result<(), SinkError> {
+        for Written { files, of_call, of_flush } in written {
+            for file in files {
+                let bytes = self.slot.take_over(file)?;
+                self.reservation.spend(bytes);
+                // What had its name is gone.
+                self.reservation.refund(self.latest.insert(file.name.clone(), bytes).unwrap_or_default());
+            }
+            self.write_line(of_call)?;
+            let in_session = self.sink.log(of_flush)?;
+            self.reservation.spend(in_session);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,168 @@
+//! Tensors that outlive their call, for a dump that is written later.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::describe::Described;
+use crate::device::Device;
+use crate::dtype::DType;
+use crate::layout::Layout;
+use crate::ports::DeviceMemory;
+use crate::tensor::{Flags, StorageBytes, StorageId, StorageView, TensorView};
+
+/// The tensors of a captured call.
+#[derive(Debug, Default)]
+pub(crate) struct HeldCall {
+    pub(crate) inputs: Held,
+    pub(crate) outputs: Held,
+    /// Arguments that the call wrote into.
+    pub(crate) written: Held,
+}
+
+/// Tensors by their keys. Device memory is held, and shows what it holds when it is read; host memory was copied.
+#[derive(Debug, Default)]
+pub(crate) struct Held(Vec<(String, HeldTensor)>);
+
+#[derive(Debug)]
+struct HeldTensor {
+    dtype: DType,
+    layout: Layout,
+    flags: Flags,
+    device: Device,
+    id: StorageId,
+    bytes: HeldBytes,
+}
+
+#[derive(Clone)]
+enum HeldBytes {
+    Host(Arc<[u8]>),
+    Device(Arc<dyn DeviceMemory>),
+}
+
+/// Shows where the bytes are, not what they are.
+impl std::fmt::Debug for HeldBytes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.as_storage().fmt(f)
+    }
+}
+
+impl HeldBytes {
+    fn of(bytes: &StorageBytes<'_>) -> Option<HeldBytes> {
+        match bytes {
+            // The application may write it as soon as its call returned.
+            StorageBytes::Host(bytes) => Some(HeldBytes::Host(Arc::from(&**bytes))),
+            StorageBytes::Device(memory) => memory.retain().map(HeldBytes::Device),
+        }
+    }
+
+    fn as_storage(&self) -> StorageBytes<'_> {
+        match self {
+            HeldBytes::Host(bytes) => StorageBytes::host(bytes),
+            HeldBytes::Device(memory) => StorageBytes::Device(&**memory),
+        }
+    }
+}
+
+impl HeldTensor {
+    fn as_view(&self) -> TensorView<'_> {
+        TensorView {
+            dtype: self.dtype,
+            layout: self.layout.clone(),
+            storage: StorageView { id: self.id, bytes: self.bytes.as_storage() },
+            flags: self.flags,
+            device: self.device,
+        }
+    }
+}
+
+impl Held {
+    /// Holds tensors; `None` where some memory cannot be held.
+    fn of(tensors: &[(String, TensorView<'_>)]) -> Option<Held> {
+        let mut storages: HashMap<StorageId, HeldBytes> = HashMap::new();
+        let mut hold = |storage: &StorageView<'_>| match storages.get(&storage.id) {
+            Some(held) => Some(held.clone()),
+            None => {
+                let held = HeldBytes::of(&storage.bytes)?;
+                storages.insert(storage.id, held.clone());
+                Some(held)
+            }
+        };
+        let held = tensors.iter().map(|(key, tensor)| {
+            let TensorView { dtype, layout, storage, flags, device } = tensor;
+            let (bytes, id) = (hold(storage)?, storage.id);
+            let (dtype, layout, flags, device) = (*dtype, layout.clone(), *flags, *device);
+            Some((key.clone(), HeldTensor { dtype, layout, flags, device, id, bytes }))
+        });
+        held.collect::<Option<_>>().map(Held)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Borrows the tensors by their keys.
+    pub(crate) fn views(&self) -> Vec<(&str, TensorView<'_>)> {
+        self.0.iter().map(|(key, tensor)| (key.as_str(), tensor.as_view())).collect()
+    }
+
+    fn is_capturing(&self) -> bool {
+        self.0.iter().any(|(_, tensor)| tensor.bytes.as_storage().is_capturing())
+    }
+}
+
+impl HeldCall {
+    /// Holds what a call was given; `None` where some memory cannot be held.
+    pub(crate) fn of_inputs(inputs: &Described<'_>) -> Option<HeldCall> {
+        Some(HeldCall { inputs: Held::of(&inputs.tensors)?, ..HeldCall::default() })
+    }
+
+    /// Holds what it gave as well.
+    pub(crate) fn with_results(self, outputs: &Described<'_>, written: &Described<'_>) -> Option<HeldCall> {
+        let (outputs, written) = (Held::of(&outputs.tensors)?, Held::of(&written.tensors)?);
+        Some(HeldCall { outputs, written, ..self })
+    }
+
+    /// Tells whether a stream records a graph with one of the tensors: then nothing may be read.
+    pub(crate) fn is_capturing(&self) -> bool {
+        [&self.inputs, &self.outputs, &self.written].into_iter().any(Held::is_capturing)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ports::MockDeviceMemory;
+
+    #[test]
+    fn host_memory_is_copied_once_a_storage_and_looks_the_same() {
+        let bytes = vec![1u8, 2, 3];
+        let view = |shape: &[usize]| {
+            TensorView::new(DType::UInt8, Layout::contiguous(shape).unwrap(), &bytes).unwrap()
+        };
+        let held = Held::of(&[("a".to_owned(), view(&[3])), ("b".to_owned(), view(&[1, 2]))]).unwrap();
+        drop(bytes);
+        let views = held.views();
+        let [("a", first), ("b", second)] = &views[..] else { panic!("{views:?}") };
+        assert_eq!((first.layout.shape(), second.layout.shape()), (&[3][..], &[1, 2][..]));
+        let address = |view: &TensorView<'_>| match &view.storage.bytes {
+            StorageBytes::Host(bytes) => (bytes.as_ptr(), bytes.to_vec()),
+            StorageBytes::Device(_) => panic!("it was on the host"),
+        };
+        assert_eq!((address(first), address(first).1), (address(second), vec![1, 2, 3]));
+    }
+
+    #[test]
+    fn memory_that_nobody_keeps_is_not_held() {
+        let mut memory = MockDeviceMemory::new();
+        memory.expect_retain().times(1).returning(|| None);
+        let storage = StorageView { id: StorageId::new(1), bytes: StorageBytes::Device(&memory) };
+        let view = TensorView {
+            dtype: DType::UInt8,
+            layout: Layout::contiguous(&[1]).unwrap(),
+            storage,
+            flags: Flags::default(),
+            device: Device::Cuda(0),
+        };
+        assert!(Held::of(&[("a".to_owned(), view)]).is_none());
+    }
+}
