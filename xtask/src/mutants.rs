@@ -36,7 +36,7 @@ const PARTS: [Part; 2] = [
         name: "writer",
         files: &[
             "crates/core/src/budget.rs",
-            "crates/core/src/dump.rs",
+            "crates/core/src/dump/mod.rs",
             "crates/core/src/gate.rs",
             "crates/core/src/limits.rs",
             "crates/core/src/recorder/*.rs",

@@ -34,6 +34,7 @@ const fn row(bug: &'static str, package: &'static str, binary: &'static str, tes
 
 /// Tests on the simulated disk.
 const CRASH: &str = "crash::every_state_that_a_crash_leaves_keeps_the_promises";
+const FLUSHES: &str = "graphs::every_state_that_a_crash_leaves_shows_one_flush_and_the_last_one_that_ended";
 const FAILING: &str =
     "failing::whatever_operation_fails_the_calls_are_as_without_a_recorder_and_recording_resumes";
 
@@ -61,6 +62,7 @@ const ROWS: &[Row] = &[
     row("completed_before_outputs", "callbox-tests", "disk", CRASH),
     row("no_rename", "callbox-tests", "disk", CRASH),
     row("no_file_sync", "callbox-tests", "disk", CRASH),
+    row("latest_files_are_read", "callbox-tests", "disk", FLUSHES),
     row("no_folder_sync", "callbox-tests", "disk", CRASH),
     row("no_line_sync", "callbox-tests", "disk", CRASH),
     row("two_writes_a_line", "callbox-tests", "disk", CRASH),

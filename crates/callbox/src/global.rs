@@ -77,6 +77,28 @@ fn set_level(recorders: &[Recorder]) {
     LEVEL.store(level.number(), Ordering::Relaxed);
 }
 
+/// Writes what the tensors of captured calls hold now, for the installed recorders: to be called after each launch of a CUDA
+/// graph. [`Recorder::flush_graph_dumps`] has the details.
+///
+/// ```
+/// // graph.launch()?;
+/// let written = callbox::flush_graph_dumps();
+/// assert_eq!(written, 0, "nothing was captured");
+/// ```
+pub fn flush_graph_dumps() -> usize {
+    installed().iter().map(Recorder::flush_graph_dumps).sum()
+}
+
+/// Forgets the captured calls of the installed recorders and lets go of their tensors: for a CUDA graph that is given up.
+/// [`Recorder::clear_graph_dumps`] has the details.
+pub fn clear_graph_dumps() -> usize {
+    installed().iter().map(Recorder::clear_graph_dumps).sum()
+}
+
+fn installed() -> Vec<Recorder> {
+    RECORDERS.read().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
 /// Tells whether an annotated function has anything to do besides its own work.
 ///
 /// One relaxed load: what other threads installed a moment ago may be seen a moment later.

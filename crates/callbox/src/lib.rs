@@ -26,6 +26,6 @@ pub use callbox_values::{
 
 pub use self::config::{Config, DEFAULT_PREFIX, DumpFormat, LimitScope};
 pub use self::environment::{from_env, from_env_with_prefix};
-pub use self::global::{Guard, install};
+pub use self::global::{Guard, clear_graph_dumps, flush_graph_dumps, install};
 pub use self::session::open_session;
 pub use self::variables::Warning;

@@ -32,6 +32,8 @@ pub(crate) struct CallJson<'a> {
     pub(crate) suspected_crash: bool,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) unstable: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) flush: Option<u64>,
 }
 
 impl<'a> CallJson<'a> {
@@ -48,6 +50,7 @@ impl<'a> CallJson<'a> {
             state: call.state.name(),
             suspected_crash: call.state.is_suspected_crash(),
             unstable: call.is_unstable,
+            flush: call.flush,
         }
     }
 }

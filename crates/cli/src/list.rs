@@ -226,10 +226,16 @@ fn tensors(summary: &GroupSummary, details: Details<'_>) -> String {
     text
 }
 
-/// Says what became of a call, and whether its tensors can be believed.
+/// Says what became of a call, which flush its tensors are of, and whether they can be believed.
 fn state_of(call: &DumpedCall) -> String {
-    let state = state_text(&call.state);
-    if call.is_unstable { format!("{state}, unstable") } else { state.to_owned() }
+    let mut state = state_text(&call.state).to_owned();
+    if let Some(flush) = call.flush {
+        state.push_str(&format!(", flush {flush}"));
+    }
+    if call.is_unstable {
+        state.push_str(", unstable");
+    }
+    state
 }
 
 fn state_text(state: &CallState) -> &'static str {

@@ -174,6 +174,7 @@ fn replay(
     replayed.findings = loaded.findings;
     let record = replayed.record.insert(loaded.record);
     believe_record(&mut replayed.call, record);
+    replayed.findings.extend(overwritten(&replayed.call, record));
     let call = replayed.call.clone();
 
     // Files are loaded before anybody is asked for the function: damage is told of every call.
@@ -247,6 +248,19 @@ pub(crate) fn believe_record(call: &mut DumpedCall, record: &CallRecord) {
     if call.state == CallState::Completed && record.status != ExecutionStatus::Completed {
         call.state = CallState::OutputsUnconfirmed;
     }
+}
+
+/// Tells of a captured call that wrote into its arguments: a flush shows what they were afterwards.
+fn overwritten(call: &DumpedCall, record: &CallRecord) -> Option<Finding> {
+    let keys = &record.tensor_info.args_after_keys;
+    (record.graph_capture && !keys.is_empty()).then(|| Finding {
+        place: format!("{}/{}", call.folder, Group::Inputs.stem()),
+        message: format!(
+            "captured into a CUDA graph: {} is as the call left it, and what it was before is not known; where the call \
+             reads it, a mismatch says nothing",
+            keys.join(", ")
+        ),
+    })
 }
 
 /// Ends the replay of calls that have nothing to run.

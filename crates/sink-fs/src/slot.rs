@@ -25,7 +25,9 @@ pub(crate) struct FsSlot {
     location: String,
     formats: Formats,
     hashing: Hashing,
+    /// Open until a line fails: it may take no more lines then, and is opened anew.
     metadata: Option<LineFile>,
+    has_lines: bool,
     /// Names of the files of tensors.
     files: Vec<String>,
     /// The folder of the call's flushes.
@@ -51,6 +53,7 @@ impl FsSlot {
             formats,
             hashing,
             metadata: None,
+            has_lines: false,
             files: Vec::new(),
             flushes: None,
             last_flush: None,
@@ -103,25 +106,28 @@ impl DumpSlot for FsSlot {
     }
 
     fn append(&mut self, line: &Line) -> Result<u64, SinkError> {
-        let metadata = match &self.metadata {
+        let metadata = match self.metadata.take() {
             Some(metadata) => metadata,
             None => {
-                let file = self.folder.create_appended(METADATA_FILE)?;
-                self.metadata.insert(LineFile::new(file, self.folder.durability()))
+                let file = match self.has_lines {
+                    false => self.folder.create_appended(METADATA_FILE)?,
+                    true => self.folder.open_appended(METADATA_FILE)?,
+                };
+                self.has_lines = true;
+                LineFile::new(file, self.folder.durability())
             }
         };
-        metadata.append(line)
-    }
-
-    fn flush_location(&self, index: u64) -> String {
-        format!("{}/{FLUSHES_FOLDER}/{}", self.location, flush_folder(index))
+        let written = metadata.append(line)?;
+        self.metadata = Some(metadata);
+        Ok(written)
     }
 
     fn open_flush(&mut self, index: u64) -> Result<Box<dyn DumpSlot>, SinkError> {
+        self.folder.remove_leftovers();
         let (flushes, name) = (self.flushes()?, flush_folder(index));
         let folder = new_folder(&flushes, &name)?;
         self.last_flush = Some(folder.clone());
-        let location = self.flush_location(index);
+        let location = format!("{}/{FLUSHES_FOLDER}/{name}", self.location);
         Ok(Box::new(FsSlot::new(flushes, folder, name, location, self.formats.clone(), self.hashing)))
     }
 
@@ -140,9 +146,9 @@ impl DumpSlot for FsSlot {
 
     fn discard(self: Box<Self>) -> Result<(), SinkError> {
         // The lines first: without them, what is left after a failure or a loss of power looks like no call.
-        let lines = match &self.metadata {
-            Some(_) => self.folder.remove_lines(METADATA_FILE),
-            None => Ok(()),
+        let lines = match self.has_lines {
+            true => self.folder.remove_lines(METADATA_FILE),
+            false => Ok(()),
         };
         let files = self.files.iter().map(|file| self.folder.remove_file(file));
         // Each is tried, whatever became of the one before.

@@ -231,12 +231,8 @@ impl DumpSlot for MemorySlot {
         Ok(line.byte_len())
     }
 
-    fn flush_location(&self, index: u64) -> String {
-        format!("{}/flush/{index}", self.place)
-    }
-
     fn open_flush(&mut self, index: u64) -> Result<Box<dyn DumpSlot>, SinkError> {
-        let place = self.flush_location(index);
+        let place = format!("{}/flush/{index}", self.place);
         self.sink.carry_out("open", Operation::Open { place: place.clone() })?;
         self.last_flush = Some(place.clone());
         Ok(Box::new(MemorySlot { sink: self.sink.clone(), place, last_flush: None }))

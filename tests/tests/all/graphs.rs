@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use callbox_core::{
-    Adapters, CallState, Callsite, DType, DumpSource, Ending, Event, ExecutionStatus, FaultKind, Group, Level,
-    Limits, LiveArguments, LiveResult, LoadedTensor, LogSink, Recorder, Settings, SinkError, TensorSerializer,
-    Value,
+    Adapters, CallState, Callsite, DType, DumpSource, Ending, Event, ExecutionStatus, FaultKind, Group,
+    Level, Limits, LiveArguments, LiveResult, LoadedTensor, LogSink, Recorder, Settings, SinkError,
+    TensorSerializer, Value,
 };
 use callbox_format_pt::PtSerializer;
 use callbox_format_safetensors::SafetensorsSerializer;
@@ -193,18 +193,14 @@ fn the_lines_are_those_of_flashinfer_and_a_call_without_output_tensors_is_comple
     // FlashInfer's reader takes a captured call that stays `inputs_saved` for a crash.
     let is_added = |line: &String| line.contains("ret_none") && line.contains("\"completed\"");
     assert_eq!(lines.extract_if(.., |line| is_added(line)).count(), 4);
-    let expected: Vec<_> = include_str!("../data/graph/session.jsonl")
-        .lines()
-        .map(|line| shape(line, "dumps"))
-        .collect();
+    let expected: Vec<_> =
+        include_str!("../data/graph/session.jsonl").lines().map(|line| shape(line, "dumps")).collect();
     assert_eq!(lines, expected);
 }
 
 #[test]
 fn a_flush_writes_the_latest_files_and_a_snapshot_that_stays() {
-    for (format, extension) in
-        [(formats()[0].clone(), "pt"), (formats()[1].clone(), "safetensors")]
-    {
+    for (format, extension) in [(formats()[0].clone(), "pt"), (formats()[1].clone(), "safetensors")] {
         let captured = Captured::new(format, Limits::default());
         let of_scale = captured.dumps().join(CAPTURED[0]);
         assert_eq!(files(&of_scale), ["metadata.jsonl"]);
@@ -238,7 +234,8 @@ fn a_flush_writes_the_latest_files_and_a_snapshot_that_stays() {
             let record = session.record(&call).unwrap();
             assert!(record.findings.is_empty(), "{:?}", record.findings);
         }
-        let options = VerifyOptions { dir: &captured.dumps(), formats: formats(), read: ReadOptions::default() };
+        let options =
+            VerifyOptions { dir: &captured.dumps(), formats: formats(), read: ReadOptions::default() };
         let report = verify(&options, &mut |_, _| ()).unwrap();
         assert!(report.damages.is_empty() && report.notes.is_empty(), "{report:?}");
         assert_eq!(report.totals.files_agree, 9);
@@ -248,7 +245,8 @@ fn a_flush_writes_the_latest_files_and_a_snapshot_that_stays() {
 #[test]
 fn before_a_flush_the_calls_are_pending_and_counted_as_lost() {
     let captured = Captured::new(Arc::new(PtSerializer), Limits::default());
-    let states: Vec<_> = captured.open("").calls().unwrap().calls.into_iter().map(|call| call.state).collect();
+    let states: Vec<_> =
+        captured.open("").calls().unwrap().calls.into_iter().map(|call| call.state).collect();
     assert_eq!(states, [CallState::GraphPending, CallState::GraphPending]);
     let health = captured.recorder.health();
     assert_eq!((health.count(Ending::Captured), health.unflushed()), (2, 2));
@@ -302,7 +300,10 @@ fn a_flush_that_has_no_room_is_told_and_leaves_the_one_before() {
     assert!(written(&captured) <= one_flush + 3000);
     let faults = captured.recorder.health().faults;
     assert_eq!((faults[0].kind, faults[0].count), (FaultKind::Flush, 2));
-    assert!(faults[0].first.contains("__main__.scale: a flush needs more than what is left of"), "{faults:?}");
+    assert!(
+        faults[0].first.contains("__main__.scale: a flush needs more than what is left of"),
+        "{faults:?}"
+    );
     assert_eq!(value(&captured.open(""), CAPTURED[0], Group::Outputs, "result"), 2.0);
 }
 

@@ -6,6 +6,7 @@
 mod clock;
 mod crash;
 mod failing;
+mod graphs;
 mod mirror;
 mod notices;
 mod scenario;

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use callbox_core::error::chain;
-use callbox_core::{CallRecord, CallState, LoadedTensor, MetaValue};
+use callbox_core::{CallRecord, CallState, DumpedCall, LoadedTensor, MetaValue};
 
 use super::table::{self, Row};
 use super::{Loaded, Shown};
@@ -28,7 +28,7 @@ pub(super) fn print(
         style::clean(call.function.module()),
         call.call_sequence,
         call.process.process_id,
-        style::paint(style::state(&call.state), &style::clean(&state(&call.state))),
+        style::paint(style::state(&call.state), &style::clean(&state(call))),
     )?;
     writeln!(out, "{}", style::paint(style::dim(), &style::clean(&call.folder)))?;
     match &shown.record {
@@ -46,7 +46,7 @@ pub(super) fn print(
     if let Some(replayed) = &shown.replayed {
         let verdict = style::clean(&replayed.verdict.to_string());
         let verdict = style::paint(style::verdict(&replayed.verdict), &verdict);
-        writeln!(out, "replayed on cpu: {verdict}")?;
+        writeln!(out, "replayed on {}: {verdict}", arguments.device)?;
         for line in details(replayed) {
             writeln!(out, "  {line}")?;
         }
@@ -58,7 +58,12 @@ pub(super) fn print(
     writeln!(out, "{program} replay --dir {}", style::shell(&folder.to_string_lossy()))
 }
 
-fn state(state: &CallState) -> String {
+fn state(call: &DumpedCall) -> String {
+    let flush = call.flush.map(|flush| format!(", as flush {flush} of its CUDA graph found it"));
+    state_text(&call.state) + &flush.unwrap_or_default()
+}
+
+fn state_text(state: &CallState) -> String {
     match state {
         CallState::Completed => "completed".to_owned(),
         CallState::InputsSaved => "inputs saved, never completed".to_owned(),

@@ -9,8 +9,10 @@
 
 use std::sync::Arc;
 
+use super::files::{planned_file, recorded_file};
 use super::held::{Held, HeldCall};
-use super::{Captured, Dump, keep_free, opening_bytes, panic_as_error, planned_file, recorded_file};
+use super::room::{keep_free, opening_bytes};
+use super::{Captured, Dump, panic_as_error};
 use crate::dump_file::{FilePlan, Line};
 use crate::error::SinkError;
 use crate::name::Group;
@@ -55,11 +57,13 @@ impl Dump<Captured> {
         self.flushes += 1;
         let held = self.held();
         let parts = panic_as_error(|| self.parts(&held))?;
-        self.make_room(&parts)?;
         let index = self.flushes;
         let mut snapshot = panic_as_error(|| self.slot.open_flush(index))?;
         let mut bytes_there = 0;
-        let written = panic_as_error(|| self.write_snapshot(&mut *snapshot, &parts, &mut bytes_there));
+        let written = panic_as_error(|| {
+            self.make_room(&parts, snapshot.location())?;
+            self.write_snapshot(&mut *snapshot, &parts, &mut bytes_there)
+        });
         match written {
             Ok(written) => Ok(panic_as_error(|| self.take_over(&written))?),
             Err(cause) => {
@@ -93,11 +97,11 @@ impl Dump<Captured> {
     }
 
     /// Asks the budget for everything that the flush writes.
-    fn make_room(&mut self, parts: &[Part<'_>]) -> Result<(), NotDumpedCause> {
+    fn make_room(&mut self, parts: &[Part<'_>], snapshot_dir: &str) -> Result<(), NotDumpedCause> {
         let (mut known, mut needed) = (Vec::new(), 0u64);
         for Part { status, files } in parts {
             known.extend(files.iter().map(|(group, tensors, plan)| planned_file(*group, tensors, plan)));
-            let (of_call, of_flush) = self.lines(status, &known, files)?;
+            let (of_call, of_flush) = self.lines(status, &known, files, snapshot_dir)?;
             // Each file in two places, each line there and in the session.
             let files = files.iter().fold(0u64, |sum, (.., plan)| sum.saturating_add(plan.bytes));
             let lines = opening_bytes(&of_call) + opening_bytes(&of_flush);
@@ -116,17 +120,19 @@ impl Dump<Captured> {
         status: &ExecutionStatus,
         files: &[RecordedFile],
         own: &[(Group, TensorGroup<'_>, FilePlan)],
+        snapshot_dir: &str,
     ) -> Result<(Line, Line), SinkError> {
         let mut record = CallRecord { status: status.clone(), files: files.to_vec(), ..self.record.clone() };
         if let Some((.., plan)) = own.first() {
             record.tensor_format = plan.format.name.to_owned();
         }
-        let snapshot_dir = self.slot.flush_location(self.flushes);
-        record.graph_flush =
-            Some(GraphFlush { index: self.flushes, snapshot_dir: snapshot_dir.clone(), base_dir: None });
+        let flush = |base_dir| {
+            Some(GraphFlush { index: self.flushes, snapshot_dir: snapshot_dir.to_owned(), base_dir })
+        };
+        record.graph_flush = flush(None);
         let of_call = self.encode(&record)?;
-        let base_dir = Some(std::mem::replace(&mut record.dump_dir, snapshot_dir.clone()));
-        record.graph_flush = Some(GraphFlush { index: self.flushes, snapshot_dir, base_dir });
+        let base_dir = std::mem::replace(&mut record.dump_dir, snapshot_dir.to_owned());
+        record.graph_flush = flush(Some(base_dir));
         Ok((of_call, self.encode(&record)?))
     }
 
@@ -149,7 +155,7 @@ impl Dump<Captured> {
                 files.push(file);
             }
             known.extend(files.iter().cloned());
-            let (of_call, of_flush) = self.lines(status, &known, planned)?;
+            let (of_call, of_flush) = self.lines(status, &known, planned, snapshot.location())?;
             let bytes = snapshot.append(&of_flush)?;
             self.reservation.spend(bytes);
             *bytes_there += bytes;

@@ -23,18 +23,24 @@
 //! }
 //! ```
 
+mod files;
 mod flush;
 mod held;
+mod room;
 
 use std::collections::HashMap;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
+pub(crate) use self::files::plan_inputs;
+use self::files::{planned_file, recorded_file, tensor_group};
 use self::held::HeldCall;
+pub(crate) use self::room::keep_free;
+use self::room::{SHORT_TEXT, opening_bytes, reserve_of, shortened};
 
 use crate::budget::Reservation;
 use crate::describe::{Described, add_outputs};
-use crate::dump_file::{FilePlan, Line, Remark, WrittenFile};
+use crate::dump_file::{FilePlan, Line, Remark};
 use crate::error::{SinkError, chain};
 use crate::name::{Group, SlotName};
 use crate::not_dumped::{NotDumped, NotDumpedCause};
@@ -42,14 +48,6 @@ use crate::planted;
 use crate::ports::{DumpSink, DumpSlot};
 use crate::record::{CallRecord, ExecutionStatus, RecordedError, RecordedFile};
 use crate::recorder::guarded;
-use crate::tensor_file::TensorGroup;
-
-/// A closing line may be longer than the first by this much without asking the budget again.
-const CLOSING_EXTRA_BYTES: u64 = 1024;
-/// Letters of an error's type and text that always fit there, twelve bytes each at worst.
-const SHORT_TEXT: usize = 36;
-/// A line that begins behind a torn one closes it with a newline of its own.
-const REPAIR_BYTES: u64 = 1;
 
 /// The place is open and empty.
 #[derive(Debug)]
@@ -438,88 +436,8 @@ impl From<SinkError> for Unsaved {
     }
 }
 
-/// Tells whether `floor` bytes stay free when `bytes` are written; an error gives the bytes that are free now.
-///
-/// It is asked before a file is begun, so files that are written at the same time may go below it together.
-pub(crate) fn keep_free(sink: &dyn DumpSink, floor: u64, bytes: u64) -> Result<(), u64> {
-    if floor == 0 || planted::bug("floor_ignored") {
-        return Ok(());
-    }
-    // A sink that cannot tell is asked to write, and says what is wrong then.
-    match sink.free_bytes() {
-        Ok(Some(free)) if free < floor.saturating_add(bytes) => Err(free),
-        Ok(Some(_) | None) | Err(_) => Ok(()),
-    }
-}
-
 fn panic_as_error<T, E: From<SinkError>>(work: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
     guarded(|| Ok(work())).unwrap_or_else(|panic| Err(SinkError::Panicked(panic).into()))
-}
-
-/// What the first lines of a call and its last ones may take, in both files.
-fn reserve_of(line: &Line) -> u64 {
-    2 * opening_bytes(line) + 2 * closing_bytes(line)
-}
-
-/// What a line may take in a file.
-fn opening_bytes(line: &Line) -> u64 {
-    line.byte_len() + REPAIR_BYTES
-}
-
-/// What the closing line of a call without outputs may take, given its first.
-fn closing_bytes(line: &Line) -> u64 {
-    opening_bytes(line) + CLOSING_EXTRA_BYTES
-}
-
-/// Says of an ending what fits into the reserve for it: the first record with another status, and texts cut.
-fn shortened(first: &CallRecord, closing: &CallRecord, letters: usize) -> CallRecord {
-    let cut = |text: &str| match text.char_indices().nth(letters) {
-        Some((place, _)) => format!("{}...", &text[..place]),
-        None => text.to_owned(),
-    };
-    CallRecord {
-        status: closing.status.clone(),
-        error: closing.error.as_ref().map(|error| RecordedError {
-            kind: error.kind.clone(),
-            type_name: cut(&error.type_name),
-            text: cut(&error.text),
-        }),
-        reason: closing.reason.as_deref().map(cut),
-        ..first.clone()
-    }
-}
-
-/// Describes a file that is still to be written, in no fewer bytes than it will take then.
-fn planned_file(group: Group, tensors: &TensorGroup<'_>, plan: &FilePlan) -> RecordedFile {
-    RecordedFile {
-        name: group.file_name(plan.format),
-        bytes: plan.bytes,
-        hash: plan.hash.clone(),
-        is_unstable: tensors.may_change(),
-    }
-}
-
-/// Describes a file that was written, and what there is to tell of it.
-fn recorded_file(
-    record: &CallRecord,
-    group: Group,
-    plan: &FilePlan,
-    written: WrittenFile,
-) -> (RecordedFile, Option<Remark>) {
-    let WrittenFile { bytes, hash, is_unstable } = written;
-    let is_unstable = is_unstable && !planted::bug("unstable_not_marked");
-    let file = RecordedFile { name: group.file_name(plan.format), bytes, hash, is_unstable };
-    let remark = file.is_unstable.then(|| unstable_remark(record, &file));
-    (file, remark)
-}
-
-fn unstable_remark(record: &CallRecord, file: &RecordedFile) -> Remark {
-    let text = format!(
-        "tensors of {} changed while {} was written: the file may hold what none of them ever was; the record \
-         says so",
-        record.function, file.name
-    );
-    Remark { kind: "core: unstable", text }
 }
 
 fn not_held_remark(record: &CallRecord) -> Remark {
@@ -528,32 +446,4 @@ fn not_held_remark(record: &CallRecord) -> Remark {
         record.function
     );
     Remark { kind: "core: not held", text }
-}
-
-fn tensor_group<'a>(group: Group, described: &'a Described<'_>) -> TensorGroup<'a> {
-    let tensors = described.tensors.iter().map(|(key, tensor)| (key.as_str(), tensor.clone())).collect();
-    TensorGroup { stem: group.stem(), tensors }
-}
-
-/// Plans the file of a call's inputs; `None` where it has none.
-pub(crate) fn plan_inputs(
-    sink: &dyn DumpSink,
-    inputs: &Described<'_>,
-) -> Result<Option<FilePlan>, SinkError> {
-    if inputs.tensors.is_empty() || inputs.is_capturing() {
-        return Ok(None);
-    }
-    sink.plan(&tensor_group(Group::Inputs, inputs)).map(Some)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_line_may_take_itself_and_a_newline_before_it_in_both_files() {
-        let line = Line::new(b"{}\n".to_vec());
-        assert_eq!(opening_bytes(&line), 4);
-        assert_eq!(reserve_of(&line), 2 * 4 + 2 * (4 + CLOSING_EXTRA_BYTES));
-    }
 }

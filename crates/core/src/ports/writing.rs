@@ -139,9 +139,6 @@ pub trait UsageCounter: Debug + Send + Sync {
 ///     fn append(&mut self, line: &Line) -> Result<u64, SinkError> {
 ///         Ok(line.byte_len())
 ///     }
-///     fn flush_location(&self, index: u64) -> String {
-///         format!("nowhere/{index}")
-///     }
 ///     fn open_flush(&mut self, _: u64) -> Result<Box<dyn DumpSlot>, SinkError> {
 ///         Ok(Box::new(Nowhere))
 ///     }
@@ -169,9 +166,7 @@ pub trait DumpSlot: Debug + Send {
     /// Appends a line to the call's metadata. `Ok` gives the bytes written: the whole line is there, in one
     /// piece, behind everything that was put before it.
     fn append(&mut self, line: &Line) -> Result<u64, SinkError>;
-    /// Returns the place of a flush of a captured call, as a record names it.
-    fn flush_location(&self, index: u64) -> String;
-    /// Opens the place of a flush, inside this one. `Ok`: it is fresh and empty.
+    /// Opens the place of a flush of a captured call, inside this one. `Ok`: it is fresh and empty.
     fn open_flush(&mut self, index: u64) -> Result<Box<dyn DumpSlot>, SinkError>;
     /// Makes a file of the flush that was opened last this place's own as well. `Ok` gives the bytes written: the whole
     /// file is visible, in the place of an older one; after an error that one is, or none.

@@ -176,6 +176,7 @@ fn save_inputs(
         record.tensor_format = plan.format.name.to_owned();
     }
     add_inputs(&mut record, &inputs);
+    let plan = plan.filter(|_| !record.graph_capture);
     // A file that is too large is found before a folder is made for it.
     let file_bytes = plan.as_ref().map_or(0, |plan| plan.bytes);
     keep_free(&**sink, reservation.limits().min_free_bytes, file_bytes).map_err(NotDumpedCause::LowSpace)?;

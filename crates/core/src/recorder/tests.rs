@@ -197,6 +197,7 @@ fn nothing_is_read_while_a_graph_is_captured() {
     memory.expect_retain().returning(|| None);
     let (log, _) = log();
     let (mut sink, mut slot) = (MockDumpSink::new(), MockDumpSlot::new());
+    sink.expect_plan().returning(|_| Ok(plan()));
     sink.expect_free_bytes().returning(|| Ok(None));
     sink.expect_encode().returning(|record| {
         assert!(record.graph_capture);

@@ -24,6 +24,7 @@ pub fn files(make: &dyn Fn() -> FilesCase) {
     a_new_file_is_written_from_its_beginning(&make());
     lines_go_to_the_end_whoever_writes_them(&make());
     places_are_written_again_whoever_opened_the_file(&make());
+    a_file_that_is_there_can_be_read(&make());
     space_that_is_reserved_is_part_of_the_size(&make());
     a_rename_puts_a_file_in_the_place_of_another(&make());
     what_is_removed_says_so_and_its_name_is_free(&make());
@@ -48,7 +49,7 @@ fn write(file: &dyn OpenFile, text: &str) {
     assert_eq!(file.write(text.as_bytes()).expect("a file can be written"), text.len());
 }
 
-/// Reads a whole file, which has to be opened for lines: others are not readable.
+/// Reads a whole file, which has to be opened for lines or for reading: others are not readable.
 fn text(file: &dyn OpenFile) -> String {
     let mut bytes = [0; 64];
     let len = file.read_at(&mut bytes, 0).expect("a file can be read");
@@ -145,6 +146,14 @@ fn places_are_written_again_whoever_opened_the_file(case: &FilesCase) {
     assert_eq!((text(&*first), facts(&*second).bytes), ("two ONE!".to_owned(), 8));
     folder.create_folder("folder").expect("a folder can be made");
     assert_eq!(kind(folder.open_file("folder", Opening::Places)), Some(ErrorKind::IsADirectory));
+}
+
+fn a_file_that_is_there_can_be_read(case: &FilesCase) {
+    let folder = open(case);
+    write(&*make(&*folder, "file"), "written");
+    let file = folder.open_file("file", Opening::Reading).expect("a file can be read");
+    assert_eq!(text(&*file), "written");
+    assert_eq!(kind(folder.open_file("other", Opening::Reading)), Some(ErrorKind::NotFound));
 }
 
 fn space_that_is_reserved_is_part_of_the_size(case: &FilesCase) {

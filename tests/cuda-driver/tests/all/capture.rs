@@ -5,8 +5,8 @@ use std::sync::Arc;
 use callbox::core::{StageError, Statistics, StorageBytes};
 use callbox::{DType, TensorBuf};
 use callbox_cuda_driver_tests::{Fake, on_fake};
-use callbox_kernels_cuda::cudarc::driver::CudaStream;
 use callbox_kernels_cuda::cudarc::driver::sys::{CUgraphInstantiate_flags, CUstreamCaptureMode};
+use callbox_kernels_cuda::cudarc::driver::{CudaGraph, CudaStream};
 use callbox_kernels_cuda::{CudaDevice, CudaError, DeviceTensor};
 
 use crate::kernels::Kernels;
@@ -35,9 +35,14 @@ impl Capturing {
         self.stream.begin_capture(CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_GLOBAL).unwrap();
     }
 
+    /// Ends the capture.
+    pub(crate) fn end(&self) -> CudaGraph {
+        self.stream.end_capture(CUgraphInstantiate_flags(0)).unwrap().unwrap()
+    }
+
     /// Ends the capture and launches the graph twice.
     pub(crate) fn end_and_launch_twice(&self) {
-        let graph = self.stream.end_capture(CUgraphInstantiate_flags(0)).unwrap().unwrap();
+        let graph = self.end();
         graph.launch().unwrap();
         graph.launch().unwrap();
     }
@@ -48,7 +53,7 @@ fn disable_event_tracking(device: &CudaDevice) {
 }
 
 /// The driver's calls that wait, allocate or copy to the host.
-const FORBIDDEN: [&str; 8] = [
+pub(crate) const FORBIDDEN: [&str; 8] = [
     "cuStreamSynchronize",
     "cuCtxSynchronize",
     "cuEventSynchronize",

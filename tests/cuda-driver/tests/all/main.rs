@@ -7,6 +7,7 @@ mod kernels;
 mod capture;
 mod driver;
 mod failures;
+mod flushes;
 mod opening;
 mod recording;
 mod staging;

@@ -15,7 +15,12 @@ use crate::kernels::Kernels;
 
 /// Adds a value to each element, and returns another view of the same memory.
 #[record(skip(kernels, before))]
-fn add(tensor: &mut DeviceTensor, value: f32, kernels: &Kernels, before: &mut dyn FnMut()) -> DeviceTensor {
+pub(crate) fn add(
+    tensor: &mut DeviceTensor,
+    value: f32,
+    kernels: &Kernels,
+    before: &mut dyn FnMut(),
+) -> DeviceTensor {
     before();
     kernels.add(&mut tensor.slice_mut().unwrap(), value);
     tensor.clone()
@@ -30,13 +35,13 @@ fn stray(tensor: &DeviceTensor, kernels: &Kernels) -> f32 {
 }
 
 /// A recording into a folder of its own.
-struct Recording {
+pub(crate) struct Recording {
     folder: TempDir,
     guard: callbox::Guard,
 }
 
 impl Recording {
-    fn at(level: Level) -> Recording {
+    pub(crate) fn at(level: Level) -> Recording {
         let folder = TempDir::new().unwrap();
         let config = Config {
             level,
@@ -47,19 +52,19 @@ impl Recording {
         Recording { guard: callbox::install(config.recorder().unwrap()), folder }
     }
 
-    fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap()
     }
 
-    fn dumps(&self) -> PathBuf {
+    pub(crate) fn dumps(&self) -> PathBuf {
         self.folder.path().join("dumps")
     }
 
-    fn count(&self, ending: Ending) -> u64 {
+    pub(crate) fn count(&self, ending: Ending) -> u64 {
         self.guard.recorder().health().count(ending)
     }
 
-    fn faults(&self) -> usize {
+    pub(crate) fn faults(&self) -> usize {
         self.guard.recorder().health().faults.len()
     }
 
@@ -72,7 +77,7 @@ impl Recording {
 }
 
 /// The only call folder.
-fn call_folder(dumps: &Path) -> PathBuf {
+pub(crate) fn call_folder(dumps: &Path) -> PathBuf {
     let folders = fs::read_dir(dumps).unwrap().map(|entry| entry.unwrap().path());
     let mut folders: Vec<_> = folders.filter(|path| path.is_dir()).collect();
     assert_eq!(folders.len(), 1, "{folders:?}");

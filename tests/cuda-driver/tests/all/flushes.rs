@@ -1,0 +1,104 @@
+//! Calls that were captured into a graph, dumped after each launch.
+
+use std::fs;
+
+use callbox::core::{CallState, DumpSource, Group, LoadedTensor};
+use callbox::{Ending, Level};
+use callbox_cuda_driver_tests::on_fake;
+
+use crate::capture::{Capturing, FORBIDDEN};
+use crate::recording::{Recording, add, call_folder};
+
+/// The elements of a tensor in a session, or in one flush of it.
+fn elements(folder: &std::path::Path, group: Group, key: &str) -> Vec<f32> {
+    let source = callbox::open_session(folder).unwrap();
+    let session = source.calls().unwrap();
+    let [call] = session.calls.as_slice() else { panic!("{session:?}") };
+    assert_eq!((&call.state, session.findings.len()), (&CallState::Completed, 0), "{session:?}");
+    let tensors = source.load(call, group).unwrap().unwrap();
+    let Some(LoadedTensor::Whole(tensor)) = tensors.get(key) else { panic!("{key} in {tensors:?}") };
+    tensor.to_f32().unwrap()
+}
+
+#[test]
+fn each_launch_is_dumped_when_the_application_says_that_it_ran() {
+    on_fake(|fake| {
+        let mut capturing = Capturing::new(fake);
+        let recording = Recording::at(Level::Dumps);
+        capturing.begin();
+        let Capturing { kernels, tensor, .. } = &mut capturing;
+        add(tensor, 10., kernels, &mut || ());
+        let before = fake.log().len();
+        assert_eq!(callbox::flush_graph_dumps(), 0, "it is still captured");
+        let calls = fake.log().split_off(before);
+        assert!(!calls.iter().any(|call| FORBIDDEN.contains(&call.as_str())), "{calls:?}");
+
+        let graph = capturing.end();
+        let folder = call_folder(&recording.dumps());
+        for (launch, expected) in [(1, [11., 12.]), (2, [21., 22.])] {
+            graph.launch().unwrap();
+            // Nothing has run when this returns: the flush waits for it.
+            assert!(fake.pending() > 0);
+            assert_eq!(callbox::flush_graph_dumps(), 2);
+            for place in [recording.dumps(), folder.join(format!("graph_flushes/flush_{launch:04}"))] {
+                for (group, key) in
+                    [(Group::Inputs, "arg_0"), (Group::Outputs, "result"), (Group::ArgsAfter, "arg_0")]
+                {
+                    assert_eq!(elements(&place, group, key), expected, "{group:?} in {}", place.display());
+                }
+            }
+        }
+        let first = folder.join("graph_flushes/flush_0001");
+        assert_eq!(elements(&first, Group::Outputs, "result"), [11., 12.], "it stays");
+        assert_eq!((recording.count(Ending::Captured), recording.faults()), (1, 0), "{}", recording.log());
+        drop(graph);
+    });
+}
+
+#[test]
+fn a_captured_call_keeps_its_memory_until_it_is_cleared() {
+    on_fake(|fake| {
+        let mut capturing = Capturing::new(fake);
+        let recording = Recording::at(Level::Dumps);
+        capturing.begin();
+        let Capturing { kernels, tensor, .. } = &mut capturing;
+        add(tensor, 10., kernels, &mut || ());
+        drop(capturing.end());
+        let Capturing { device, tensor, .. } = capturing;
+        let held = fake.live_allocations();
+        drop(tensor);
+        assert_eq!(fake.live_allocations(), held, "a flush may come");
+        assert_eq!(callbox::clear_graph_dumps(), 2);
+        assert_eq!(fake.live_allocations(), held - 1);
+        let log = recording.log();
+        drop(recording);
+        drop(device);
+        assert!(log.contains("graph-deferred"), "{log}");
+    });
+}
+
+/// A device that fails for good costs the flush, and what was flushed before stays as it is.
+#[test]
+fn a_flush_that_the_device_fails_leaves_the_one_before() {
+    on_fake(|fake| {
+        let mut capturing = Capturing::new(fake);
+        let recording = Recording::at(Level::Dumps);
+        capturing.begin();
+        let Capturing { kernels, tensor, .. } = &mut capturing;
+        add(tensor, 10., kernels, &mut || ());
+        let graph = capturing.end();
+        graph.launch().unwrap();
+        assert_eq!(callbox::flush_graph_dumps(), 2);
+        graph.launch().unwrap();
+        fake.inject("cuMemcpyDtoHAsync_v2", 2, 999);
+        assert_eq!(callbox::flush_graph_dumps(), 0);
+        assert_eq!(recording.faults(), 1, "{}", recording.log());
+        let folder = call_folder(&recording.dumps());
+        assert!(!folder.join("graph_flushes/flush_0002").exists(), "nothing is left of it");
+        assert_eq!(elements(&recording.dumps(), Group::Outputs, "result"), [11., 12.]);
+        assert_eq!(callbox::flush_graph_dumps(), 2);
+        assert_eq!(elements(&recording.dumps(), Group::Outputs, "result"), [21., 22.]);
+        assert_eq!(fs::read_dir(folder.join("graph_flushes")).unwrap().count(), 2);
+        drop(graph);
+    });
+}

@@ -1,0 +1,220 @@
+//! Flushes of a captured call: every crash, and every error of every operation, between two of them.
+//!
+//! The graph makes `out` the double of `x`: what is read together must be of one flush.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use callbox_core::error::chain;
+use callbox_core::{
+    Adapters, CallState, Callsite, DType, DumpSource, DumpedCall, Group, Level, LiveArguments, LoadedTensor,
+    Process, Recorder, Settings, TensorSerializer, Value,
+};
+use callbox_format_pt::PtSerializer;
+use callbox_format_safetensors::SafetensorsSerializer;
+use callbox_sink_fs::{Durability, FsSink, FsSource, Hashing, ReadOptions, SinkOptions};
+use callbox_testkit::GraphMemory;
+use callbox_testkit::fixed::FixedHost;
+use callbox_testkit::sim::{CrashStates, Failure, Loss, Script, SimDisk, Thoroughness, Tree};
+use callbox_tests::Random;
+
+use super::clock::HandClock;
+use super::mirror::Mirror;
+use super::scenario::SESSION;
+use super::seed::seed;
+
+static CALLSITE: Callsite = Callsite::new("engine.ops", "double", "(x)");
+
+const WAYS: [(Durability, Loss); 2] =
+    [(Durability::Process, Loss::Process), (Durability::System, Loss::System)];
+
+fn formats() -> [Arc<dyn TensorSerializer>; 2] {
+    [Arc::new(PtSerializer), Arc::new(SafetensorsSerializer)]
+}
+
+/// An application that captured a call into a graph.
+struct Application {
+    recorder: Recorder,
+    x: GraphMemory,
+    out: GraphMemory,
+}
+
+impl Application {
+    fn new(disk: &SimDisk, durability: Durability, format: Arc<dyn TensorSerializer>) -> Application {
+        let options = SinkOptions {
+            root: Path::new(SESSION).to_owned(),
+            format,
+            fallback: None,
+            durability,
+            hashing: Hashing::Xxh3,
+        };
+        let (id, host, token) = (7, "node".into(), "00".into());
+        let recorder = Recorder::new(
+            Settings { level: Level::Dumps, ..Settings::default() },
+            Adapters {
+                log: None,
+                dumps: Some(Arc::new(FsSink::on(Arc::new(disk.clone()), options))),
+                usage: None,
+                clock: Arc::new(HandClock::default()),
+                host: Arc::new(FixedHost(Arc::new(Process { id, host, token }))),
+            },
+        );
+        let [x, out] = [0, 0].map(|byte| GraphMemory::new(&[byte; 16]));
+        let application = Application { recorder, x, out };
+        application.capture();
+        application
+    }
+
+    fn capture(&self) {
+        [&self.x, &self.out].iter().for_each(|memory| memory.set_capturing(true));
+        let tensor = |memory| Value::Tensor(GraphMemory::view(memory, DType::UInt8, &[16]));
+        let arguments = || LiveArguments { positional: vec![tensor(&self.x)], ..LiveArguments::default() };
+        self.recorder.begin(&CALLSITE, arguments).complete(|| tensor(&self.out).into());
+        [&self.x, &self.out].iter().for_each(|memory| memory.set_capturing(false));
+    }
+
+    /// Runs the graph and flushes; returns how many groups were written.
+    fn launch(&self, byte: u8) -> usize {
+        self.x.write(&[byte; 16]);
+        self.out.write(&[2 * byte; 16]);
+        self.recorder.flush_graph_dumps()
+    }
+}
+
+fn open(folder: &Path) -> Result<(FsSource, DumpedCall), String> {
+    let source =
+        FsSource::open(folder, formats().into(), ReadOptions::default()).map_err(|error| chain(&error))?;
+    let mut calls = source.calls().map_err(|error| chain(&error))?.calls;
+    match calls.pop() {
+        Some(call) if calls.is_empty() => Ok((source, call)),
+        other => Err(format!("{} calls beside {other:?}", calls.len())),
+    }
+}
+
+/// The byte of which a group's tensor consists.
+fn byte(source: &FsSource, call: &DumpedCall, group: Group) -> Result<Option<u8>, String> {
+    let tensors = source.load(call, group).map_err(|error| format!("{}: {}", group.stem(), chain(&error)))?;
+    let Some(tensors) = tensors else { return Ok(None) };
+    match tensors.iter().next() {
+        Some((_, LoadedTensor::Whole(tensor))) => Ok(Some(tensor.to_bytes()[0])),
+        other => Err(format!("{} are {other:?}", group.stem())),
+    }
+}
+
+/// Checks that a call's tensors are those of one flush; returns its byte, 0 where there is none.
+fn check_call(source: &FsSource, call: &DumpedCall) -> Result<u8, String> {
+    let has_outputs = match &call.state {
+        CallState::GraphPending => return Ok(0),
+        CallState::Completed => true,
+        CallState::GraphCaptured | CallState::OutputsUnconfirmed => false,
+        state => return Err(format!("the call is {state:?}")),
+    };
+    let x = byte(source, call, Group::Inputs)?.ok_or("there are no inputs")?;
+    match byte(source, call, Group::Outputs)? {
+        None if has_outputs => Err("there are no outputs".to_owned()),
+        Some(out) if out != 2 * x => Err(format!("inputs are {x}, outputs {out}")),
+        None | Some(_) => Ok(x),
+    }
+}
+
+/// Checks a session; returns the byte of the flush that it shows.
+fn check(folder: &Path) -> Result<u8, String> {
+    let (source, call) = open(folder)?;
+    for flush in 1.. {
+        let snapshot = folder.join(&call.folder).join(format!("graph_flushes/flush_{flush:04}"));
+        if !snapshot.join("metadata.jsonl").is_file() {
+            break;
+        }
+        match open(&snapshot) {
+            Ok((source, call)) if call.state == CallState::Completed => {
+                check_call(&source, &call).map_err(|fault| format!("{}: {fault}", snapshot.display()))?;
+            }
+            // It was not finished.
+            Ok(_) | Err(_) => {}
+        }
+    }
+    check_call(&source, &call)
+}
+
+#[test]
+fn every_state_that_a_crash_leaves_shows_one_flush_and_the_last_one_that_ended() {
+    let mut states_seen = 0;
+    for (durability, loss) in WAYS {
+        for (number, format) in formats().into_iter().enumerate() {
+            let disk = SimDisk::default();
+            let application = Application::new(&disk, durability, format);
+            let mut ends = vec![disk.effect_count()];
+            for byte in [1, 2] {
+                assert_eq!(application.launch(byte), 2);
+                ends.push(disk.effect_count());
+            }
+            let (effects, before) = (disk.effects(), Tree::default());
+            let thoroughness = Thoroughness { every_byte_up_to: 64, random: 4 };
+            let states = CrashStates::of(&before, &effects, loss, thoroughness);
+            let mut mirror = Mirror::new();
+            for prefix in ends[0]..=effects.len() {
+                let least = ends.iter().filter(|end| **end <= prefix).count() as u8 - 1;
+                let mut random = Random::of(seed(), &[number, prefix]);
+                for choice in states.choices(prefix, &mut || random.next()) {
+                    mirror.show(&states.state(prefix, &choice));
+                    let seen = check(&mirror.path_of(SESSION));
+                    assert!(
+                        matches!(seen, Ok(seen) if seen >= least),
+                        "{durability}: {seen:?} where at least {least} is due, after {prefix} of {} effects, then \
+                         {:?}: {choice}; kept in {:?}",
+                        effects.len(),
+                        effects.get(prefix),
+                        mirror.keep()
+                    );
+                    states_seen += 1;
+                }
+            }
+        }
+    }
+    println!("figures: crashes while captured calls are flushed: {states_seen} states, 0 violations");
+    assert!(states_seen > 1000, "{states_seen} states are too few");
+}
+
+#[test]
+fn whatever_operation_of_a_flush_fails_the_next_one_is_whole() {
+    let mut injections = 0;
+    for (durability, _) in WAYS {
+        for format in formats() {
+            let disk = SimDisk::default();
+            let application = Application::new(&disk, durability, format.clone());
+            application.launch(1);
+            let first = disk.operations().len();
+            application.launch(2);
+            let mut mirror = Mirror::new();
+            for (at, act) in disk.operations().into_iter().enumerate().skip(first) {
+                for (name, failure) in Failure::ALL {
+                    if !failure.concerns(act) {
+                        continue;
+                    }
+                    for for_good in [false, true] {
+                        let disk = SimDisk::default();
+                        let application = Application::new(&disk, durability, format.clone());
+                        application.launch(1);
+                        disk.set_script(Some(Script { at, failure, for_good }));
+                        application.launch(2);
+                        assert!(disk.failures() > 0, "{act:?} {name}");
+                        disk.set_script(None);
+                        let check = |mirror: &mut Mirror| {
+                            mirror.show(&disk.tree());
+                            check(&mirror.path_of(SESSION))
+                        };
+                        let told = format!("{durability} {act:?} {name} for good: {for_good}");
+                        let seen = check(&mut mirror);
+                        assert!(matches!(seen, Ok(1 | 2)), "{told}: {seen:?}");
+                        let flushed = application.launch(3);
+                        assert_eq!(flushed, 2, "{told}: {:?}", application.recorder.health());
+                        assert_eq!(check(&mut mirror), Ok(3), "{told}");
+                        injections += 1;
+                    }
+                }
+            }
+        }
+    }
+    println!("figures: failing operations of a flush: {injections} injections, 0 violations");
+    assert!(injections > 200, "{injections} injections are too few");
+}
