@@ -34,7 +34,10 @@ def checks(arguments):
     bmm_fp8, batch_decode = arguments.examples / "bmm_fp8", arguments.examples / "batch_decode"
     yield "replay_from_dump on bmm_fp8", flashinfer_replay.check_bmm_fp8, (bmm_fp8,)
     yield "replay_from_dump on batch_decode", flashinfer_replay.check_batch_decode, (batch_decode,)
-    folders = [bmm_fp8, batch_decode] + [work / name for name in described]
+    graphs = [work / f"graphs-{format}" for format in ("pt", "safetensors")]
+    for folder in graphs:
+        yield f"replay_from_dump on {folder.name}", flashinfer_replay.check_graphs, (folder,)
+    folders = [bmm_fp8, batch_decode] + [work / name for name in described] + graphs
     for folder in folders:
         yield f"replay_sequence on {folder.name}", flashinfer_replay.check_sequence, (folder,)
     if arguments.scripts:

@@ -65,6 +65,24 @@ def check_sequence(folder):
     return f"{len(results)} entries, {errors} of them calls without tensors"
 
 
+def check_graphs(folder):
+    """Loads captured calls, as their last flush left them and each snapshot; `x` is the number of the flush."""
+    loaded = 0
+    for path, records in sessions.calls_of(folder).items():
+        flushes = [path / "graph_flushes" / f"flush_{number:04}" for number in (1, 2)]
+        for place, x in zip([path, *flushes], (2.0, 1.0, 2.0)):
+            replayed = replay_from_dump(str(place), run=False, compare_outputs=True, device="cpu")
+            expected = {"result": torch.full((2, 2), 2 * x)} if "_double_" in path.name else {}
+            found = {"x": replayed["args"][0], **replayed["expected_tensors"]}
+            for name, tensor in {"x": torch.full((2, 2), x), **expected}.items():
+                expect(torch.equal(found[name], tensor), f"{place}: {name} is {found[name]}")
+            expect_equal(len(found), 1 + len(expected), f"{place}: tensors")
+            loaded += 1
+        expect_equal(records[-1]["execution_status"], "completed", f"{path}: status")
+    expect_equal(loaded, 6, f"{folder}: flushes of two calls")
+    return f"{loaded} flushes"
+
+
 def check_bmm_fp8(folder):
     """Loads the first example's call as its reproducer does, and computes the product."""
     [path] = sessions.calls_of(folder)

@@ -11,9 +11,11 @@ from peer import Wrong, expect_equal
 KEYS = (
     "function_name module call_sequence timestamp process_id input_metadata output_metadata tensor_info "
     "tensor_details tensor_format function_signature versions execution_status graph_capture self_id dump_dir "
+    "graph_capture_flushed graph_capture_flush_index graph_capture_snapshot_dir graph_capture_base_dump_dir "
     "error reason callbox tensor_files line_xxh3"
 ).split()
-OPTIONAL = {"self_id", "error", "reason", "tensor_files"}
+FLUSH = {key for key in KEYS if key.startswith("graph_capture_")}
+OPTIONAL = {"self_id", "error", "reason", "tensor_files"} | FLUSH
 BEFORE = "input_tensor_keys output_tensor_keys input_size_bytes input_size_mb".split()
 AFTER = "output_size_bytes output_size_mb total_size_bytes total_size_mb".split()
 

@@ -8,9 +8,11 @@ from peer import expect_equal
 
 
 def calls_of(folder):
-    """Reads a session's index; gives the records of each call by the call's folder, in order."""
+    """Reads a session's index; gives the records of each call by the call's folder, in order. Those of snapshots are left out."""
     calls = {}
     for record in lines.read(folder / "session.jsonl"):
+        if "graph_capture_base_dump_dir" in record:
+            continue
         calls.setdefault(Path(record["dump_dir"]), []).append(record)
     return calls
 

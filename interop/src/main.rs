@@ -4,6 +4,7 @@
 mod call;
 mod corpus;
 mod endings;
+mod graphs;
 mod layouts;
 mod random;
 mod random_calls;
@@ -70,6 +71,7 @@ fn write(work: &Path, count: usize, corpus: Option<&Path>) -> Result<()> {
         sessions.push(record(work, &name("values"), format, limits, &values::calls())?);
         sessions.push(record(work, &name("endings"), format, endings::LIMITS, &endings::calls())?);
         sessions.push(record(work, &name("random"), format, limits, &random_calls::calls(count))?);
+        graphs::record(work, &name("graphs"), format)?;
     }
     let written = corpus.map(|corpus| corpus::rewrite(work, corpus)).transpose()?;
     let expected = json!({ "sessions": sessions, "corpus": written });

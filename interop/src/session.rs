@@ -53,6 +53,20 @@ pub(crate) fn record(
     limits: Limits,
     calls: &[Call],
 ) -> Result<Json> {
+    let recorder = recorder(work, name, format, limits);
+    for call in calls {
+        record_call(&recorder, call)?;
+    }
+    check_health(&recorder.health(), calls.len())?;
+    Ok(json!({
+        "folder": name,
+        "format": format.extension(),
+        "calls": calls.iter().map(Call::describe).collect::<Vec<_>>(),
+    }))
+}
+
+/// Builds a recorder that writes to `work/name`.
+pub(crate) fn recorder(work: &Path, name: &str, format: Format, limits: Limits) -> Recorder {
     let fallback = (format == Format::Safetensors).then(|| Format::Pt.serializer());
     let dumps = Arc::new(FsSink::new(SinkOptions {
         root: work.join(name),
@@ -71,16 +85,7 @@ pub(crate) fn record(
         clock: Arc::new(Ticking::default()),
         host: Arc::new(Here::new()),
     };
-    let recorder = Recorder::new(settings, adapters);
-    for call in calls {
-        record_call(&recorder, call)?;
-    }
-    check_health(&recorder.health(), calls)?;
-    Ok(json!({
-        "folder": name,
-        "format": format.extension(),
-        "calls": calls.iter().map(Call::describe).collect::<Vec<_>>(),
-    }))
+    Recorder::new(settings, adapters)
 }
 
 fn record_call(recorder: &Recorder, call: &Call) -> Result<()> {
@@ -112,13 +117,8 @@ fn complete(pending: PendingCall, result: callbox_core::LiveResult<'static>) {
 }
 
 /// Makes sure that nothing was lost on the way to disk: the peers should not have to find out.
-fn check_health(health: &Health, calls: &[Call]) -> Result<()> {
-    ensure!(
-        health.reached == calls.len() as u64,
-        "{} of {} calls reached the recorder",
-        health.reached,
-        calls.len()
-    );
+pub(crate) fn check_health(health: &Health, calls: usize) -> Result<()> {
+    ensure!(health.reached == calls as u64, "{} of {calls} calls reached the recorder", health.reached);
     ensure!(health.faults.is_empty(), "recording failed: {:?}", health.faults);
     Ok(())
 }
