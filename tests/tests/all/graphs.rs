@@ -158,10 +158,9 @@ fn shape(line: &str, root: &str) -> String {
         let value = entries.iter().find(|(known, _)| known == key).map(|(_, value)| value.as_str());
         let value = value.unwrap_or("-").trim_matches('"').trim_start_matches(root).trim_start_matches('/');
         // A call's folder has its moment and its process in its name.
-        match value.find("_pid").and_then(|at| value[at..].find(|letter: char| letter == '_').map(|_| at)) {
-            Some(at) => value[at + 4..].trim_start_matches(|letter: char| letter.is_ascii_digit()).to_owned(),
-            None => value.to_owned(),
-        }
+        let behind_pid =
+            value.split_once("_pid").map(|(_, rest)| rest.trim_start_matches(|c: char| c.is_ascii_digit()));
+        behind_pid.unwrap_or(value).to_owned()
     };
     let keys: Vec<_> = entries.iter().map(|(key, _)| key.as_str()).collect();
     let values = [
