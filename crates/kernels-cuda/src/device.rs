@@ -148,7 +148,7 @@ impl CudaDevice {
         &self.0.departed
     }
 
-    fn check_context(&self, context: &CudaContext) -> Result<(), CudaError> {
+    pub(crate) fn check_context(&self, context: &CudaContext) -> Result<(), CudaError> {
         if *context == *self.0.context { Ok(()) } else { Err(CudaError::OtherContext) }
     }
 }

@@ -35,8 +35,12 @@ pub struct DeviceTensor {
 
 impl DeviceTensor {
     pub(crate) fn new(dtype: DType, layout: Layout, storage: Storage) -> Result<DeviceTensor, CudaError> {
-        layout.check_storage(storage.byte_len() / dtype.item_size())?;
-        Ok(DeviceTensor { layout, elements: Elements { dtype, storage } })
+        DeviceTensor::of(Elements { dtype, storage, worker: None }, layout)
+    }
+
+    fn of(elements: Elements, layout: Layout) -> Result<DeviceTensor, CudaError> {
+        layout.check_storage(elements.storage.byte_len() / elements.dtype.item_size())?;
+        Ok(DeviceTensor { layout, elements })
     }
 
     /// Returns the element type.
@@ -68,14 +72,28 @@ impl DeviceTensor {
     ///
     /// Fails with [`CudaError::Layout`] if it reaches past the end.
     pub fn with_layout(&self, layout: Layout) -> Result<DeviceTensor, CudaError> {
-        DeviceTensor::new(self.elements.dtype, layout, self.elements.storage.clone())
+        DeviceTensor::of(self.elements.clone(), layout)
     }
 
     /// Takes the bytes of the same storage for elements of another dtype: those of cudarc's slices of `u8` that are none.
     ///
     /// Fails with [`CudaError::Layout`] if the layout, in elements of that dtype, reaches past the end.
     pub fn with_dtype(&self, dtype: DType, layout: Layout) -> Result<DeviceTensor, CudaError> {
-        DeviceTensor::new(dtype, layout, self.elements.storage.clone())
+        DeviceTensor::of(Elements { dtype, ..self.elements.clone() }, layout)
+    }
+
+    /// Says that the memory is worked with on another stream than that which owns it: it is read when both have finished,
+    /// and is part of a graph while either records one. Without it, a call that a stream records with memory of other
+    /// streams alone looks like any other call.
+    ///
+    /// Fails with [`CudaError::OtherContext`] if the stream is of another context.
+    pub fn on_stream(&self, stream: &Arc<CudaStream>) -> Result<DeviceTensor, CudaError> {
+        self.elements.storage.device().check_context(stream.context())?;
+        let worker = (stream != self.stream()).then(|| stream.clone());
+        Ok(DeviceTensor {
+            layout: self.layout.clone(),
+            elements: Elements { worker, ..self.elements.clone() },
+        })
     }
 
     /// Locks the slice of the whole storage for reading. The tensor's first element is at [`Layout::offset`].
@@ -113,7 +131,7 @@ impl DeviceTensor {
     /// Fails with [`CudaError::Capturing`] while that stream records a graph, and as the driver does.
     pub fn to_host(&self) -> Result<TensorBuf, CudaError> {
         let mut bytes = vec![0; self.elements.storage.byte_len()];
-        self.elements.storage.read_bytes(0, &mut bytes)?;
+        self.elements.read_bytes(0, &mut bytes)?;
         let tensor = TensorBuf::new(self.elements.dtype, self.layout.clone(), Bytes::from(bytes))?;
         Ok(tensor.with_device(self.device()))
     }

@@ -77,6 +77,30 @@ fn a_captured_call_keeps_its_memory_until_it_is_cleared() {
     });
 }
 
+/// The graph's input belongs to the default stream, and nothing else of the call to the stream that records.
+#[test]
+fn a_tensor_that_another_stream_works_with_is_captured_with_that_stream() {
+    on_fake(|fake| {
+        let mut capturing = Capturing::new(fake);
+        let input = crate::floats(&capturing.device, &[1., 2.]);
+        let mut input = input.on_stream(&capturing.stream).unwrap();
+        let recording = Recording::at(Level::Dumps);
+        capturing.begin();
+        let Capturing { kernels, .. } = &mut capturing;
+        add(&mut input, 10., kernels, &mut || ());
+        let graph = capturing.end();
+        assert_eq!(recording.count(Ending::Captured), 1, "{}", recording.log());
+        graph.launch().unwrap();
+        // On the stream that works with it the launch is still pending.
+        assert!(fake.pending() > 0);
+        assert_eq!(callbox::flush_graph_dumps(), 2);
+        assert_eq!(elements(&recording.dumps(), Group::Outputs, "result"), [11., 12.]);
+        graph.launch().unwrap();
+        assert_eq!(input.to_host().unwrap().to_f32().unwrap(), [21., 22.]);
+        drop(graph);
+    });
+}
+
 /// A device that fails for good costs the flush, and what was flushed before stays as it is.
 #[test]
 fn a_flush_that_the_device_fails_leaves_the_one_before() {
