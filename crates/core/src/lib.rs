@@ -62,8 +62,8 @@ pub use live::{ArgumentPlace, LiveArguments, LiveResult};
 pub use name::{FunctionName, Group, SlotName};
 pub use per_process::PerProcess;
 pub use ports::{
-    Clock, DeviceMemory, DumpSink, DumpSlot, DumpSource, Executor, Host, Instance, LogSink, TensorSerializer,
-    UsageCounter, UsageStore,
+    CapturedSlot, Clock, DeviceMemory, DumpSink, DumpSlot, DumpSource, Executor, FlushSlot, Host, Instance,
+    LogSink, TensorSerializer, UsageCounter, UsageStore,
 };
 pub use process::Process;
 pub use quote::Quoted;

@@ -92,16 +92,19 @@ impl Folder {
             }
             Err(error) => return Err(failed("create", &path)(error)),
         }
-        let opened = patiently(|| self.open.open_folder(name)).map_err(failed("open", &path));
-        let opened = opened.and_then(|open| self.sync_if_asked().map(|()| open));
+        let opened = self.open_folder(name).and_then(|folder| self.sync_if_asked().map(|()| folder));
         match opened {
-            Ok(open) => {
-                let (open, leftovers) = (open.into(), self.leftovers.clone());
-                Ok(Some(Folder { path, open, durability: self.durability, leftovers }))
-            }
+            Ok(folder) => Ok(Some(folder)),
             // An empty folder would look like a call that never started.
             Err(error) => Err(and_undoing(error, self.remove_folder(name))),
         }
+    }
+
+    /// Opens a folder inside this one.
+    pub(crate) fn open_folder(&self, name: &str) -> Result<Folder, SinkError> {
+        let path = self.path.join(name);
+        let open = patiently(|| self.open.open_folder(name)).map_err(failed("open", &path))?.into();
+        Ok(Folder { path, open, durability: self.durability, leftovers: self.leftovers.clone() })
     }
 
     /// Makes a file; there must be none of that name.

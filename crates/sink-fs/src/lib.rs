@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod call_facts;
+mod captured;
 mod close;
 mod disk;
 mod durability;

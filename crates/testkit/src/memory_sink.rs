@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::{io, mem};
 
 use callbox_core::{
-    CallRecord, DumpSink, DumpSlot, FilePlan, Format, FormatError, Group, Line, RecordedFile, SinkError,
-    SlotName, TensorBuf, TensorGroup, TensorView, Usage, UsageCounter, UsageStore, WrittenFile,
+    CallRecord, CapturedSlot, DumpSink, DumpSlot, FilePlan, FlushSlot, Format, FormatError, Group, Line,
+    RecordedFile, SinkError, SlotName, TensorBuf, TensorGroup, TensorView, Usage, UsageCounter, UsageStore,
+    WrittenFile,
 };
 
 /// The format of a file in memory.
@@ -32,7 +33,7 @@ pub enum Operation {
         tensors: Vec<(String, TensorBuf)>,
     },
     /// A file of a flush became one of the call's place.
-    TakeOver {
+    Publish {
         /// The place.
         place: String,
         /// That of the flush.
@@ -153,7 +154,7 @@ impl DumpSink for MemorySink {
         let number = self.shared.places.fetch_add(1, Ordering::Relaxed);
         let place = format!("memory/{number}/{name}");
         self.carry_out("open", Operation::Open { place: place.clone() })?;
-        Ok(Box::new(MemorySlot { sink: self.clone(), place, last_flush: None }))
+        Ok(Box::new(MemorySlot { sink: self.clone(), place }))
     }
 
     fn encode(&self, record: &CallRecord) -> Result<Line, SinkError> {
@@ -200,7 +201,6 @@ impl UsageCounter for MemorySink {
 struct MemorySlot {
     sink: MemorySink,
     place: String,
-    last_flush: Option<String>,
 }
 
 impl DumpSlot for MemorySlot {
@@ -231,23 +231,64 @@ impl DumpSlot for MemorySlot {
         Ok(line.byte_len())
     }
 
-    fn open_flush(&mut self, index: u64) -> Result<Box<dyn DumpSlot>, SinkError> {
-        let place = format!("{}/flush/{index}", self.place);
-        self.sink.carry_out("open", Operation::Open { place: place.clone() })?;
-        self.last_flush = Some(place.clone());
-        Ok(Box::new(MemorySlot { sink: self.sink.clone(), place, last_flush: None }))
-    }
-
-    fn take_over(&mut self, file: &RecordedFile) -> Result<u64, SinkError> {
-        let from = self.last_flush.clone().expect("a flush was opened");
-        let take = Operation::TakeOver { place: self.place.clone(), from, file: file.name.clone() };
-        self.sink.carry_out("take over", take)?;
-        Ok(file.bytes)
+    fn into_captured(self: Box<Self>) -> Box<dyn CapturedSlot> {
+        self
     }
 
     fn discard(mut self: Box<Self>) -> Result<(), SinkError> {
         let place = mem::take(&mut self.place);
         self.sink.carry_out("discard", Operation::Discard { place })
+    }
+}
+
+impl CapturedSlot for MemorySlot {
+    fn open_flush(&mut self, index: u64) -> Result<Box<dyn FlushSlot>, SinkError> {
+        let place = format!("{}/flush/{index}", self.place);
+        self.sink.carry_out("open", Operation::Open { place: place.clone() })?;
+        let slot = MemorySlot { sink: self.sink.clone(), place };
+        Ok(Box::new(MemoryFlush { of_call: self.place.clone(), slot: Box::new(slot) }))
+    }
+}
+
+/// The place of a flush, and that of its call.
+#[derive(Debug)]
+struct MemoryFlush {
+    of_call: String,
+    slot: Box<MemorySlot>,
+}
+
+impl FlushSlot for MemoryFlush {
+    fn location(&self) -> &str {
+        self.slot.location()
+    }
+
+    fn put<'a>(
+        &mut self,
+        group: Group,
+        tensors: &'a TensorGroup<'a>,
+        plan: &FilePlan,
+    ) -> Result<WrittenFile, SinkError> {
+        self.slot.put(group, tensors, plan)
+    }
+
+    fn append(&mut self, line: &Line) -> Result<u64, SinkError> {
+        self.slot.append(line)
+    }
+
+    fn publish(&mut self, file: &RecordedFile) -> Result<u64, SinkError> {
+        let (place, from) = (self.of_call.clone(), self.slot.place.clone());
+        self.slot.sink.carry_out("publish", Operation::Publish { place, from, file: file.name.clone() })?;
+        Ok(file.bytes)
+    }
+
+    fn append_to_call(&mut self, line: &Line) -> Result<u64, SinkError> {
+        let record = self.slot.sink.record_of(line);
+        self.slot.sink.carry_out("append", Operation::Append { place: self.of_call.clone(), record })?;
+        Ok(line.byte_len())
+    }
+
+    fn discard(self: Box<Self>) -> Result<(), SinkError> {
+        self.slot.discard()
     }
 }
 

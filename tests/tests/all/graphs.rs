@@ -255,6 +255,20 @@ fn before_a_flush_the_calls_are_pending_and_counted_as_lost() {
     assert_eq!(captured.losses(), "");
 }
 
+/// An engine captures hundreds of calls for each of many batch sizes, and has files of its own to open.
+#[test]
+fn captured_calls_hold_no_file_open() {
+    let open = || fs::read_dir("/proc/self/fd").unwrap().count();
+    let captured = Captured::new(Arc::new(PtSerializer), Limits::default());
+    let before = open();
+    captured.set_capturing(true);
+    (0..100).for_each(|_| captured.record());
+    captured.set_capturing(false);
+    assert_eq!(captured.recorder.flush_graph_dumps(), 303);
+    // Other tests run at the same time, and open some.
+    assert!(open() < before + 100, "{} files were open, and now {}", before, open());
+}
+
 #[test]
 fn what_is_cleared_is_let_go_and_never_flushed_again() {
     let captured = Captured::new(Arc::new(PtSerializer), Limits::default());

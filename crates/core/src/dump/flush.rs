@@ -7,17 +7,19 @@
 //! snapshot: inputs, line, outputs, line;  call: inputs, line, outputs, line
 //! ```
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::files::{planned_file, recorded_file};
 use super::held::{Held, HeldCall};
 use super::room::{keep_free, opening_bytes};
-use super::{Captured, Dump, panic_as_error};
-use crate::dump_file::{FilePlan, Line};
+use super::{encode, panic_as_error};
+use crate::budget::Reservation;
+use crate::dump_file::{FilePlan, Line, Remark};
 use crate::error::SinkError;
 use crate::name::Group;
 use crate::not_dumped::{NotDumped, NotDumpedCause};
-use crate::ports::DumpSlot;
+use crate::ports::{CapturedSlot, DumpSink, FlushSlot};
 use crate::record::{CallRecord, ExecutionStatus, GraphFlush, RecordedFile};
 use crate::tensor_file::TensorGroup;
 
@@ -36,38 +38,70 @@ struct Written {
     of_flush: Line,
 }
 
-impl Dump<Captured> {
+/// The dump of a captured call, which is over: its tensors are held, and each flush shows what they hold then.
+#[derive(Debug)]
+pub(crate) struct CapturedDump {
+    sink: Arc<dyn DumpSink>,
+    slot: Box<dyn CapturedSlot>,
+    /// What the call's last line said when it ended.
+    record: CallRecord,
+    reservation: Reservation,
+    held: Arc<HeldCall>,
+    /// Flushes that were tried.
+    flushes: u64,
+    /// The files in the call's own place, and their bytes.
+    latest: HashMap<String, u64>,
+    remarks: Vec<Remark>,
+}
+
+impl CapturedDump {
+    pub(super) fn new(
+        sink: Arc<dyn DumpSink>,
+        slot: Box<dyn CapturedSlot>,
+        record: CallRecord,
+        reservation: Reservation,
+        held: HeldCall,
+    ) -> CapturedDump {
+        let (held, latest, remarks) = (Arc::new(held), HashMap::new(), Vec::new());
+        CapturedDump { sink, slot, record, reservation, held, flushes: 0, latest, remarks }
+    }
+
+    /// Returns the record as it stood when the call ended.
+    pub(crate) fn record(&self) -> &CallRecord {
+        &self.record
+    }
+
+    pub(crate) fn take_remarks(&mut self) -> Vec<Remark> {
+        std::mem::take(&mut self.remarks)
+    }
+
     /// Tells whether a stream records a graph with one of the tensors: then nothing may be read.
     pub(crate) fn is_capturing(&self) -> bool {
-        self.held().is_capturing()
+        self.held.is_capturing()
     }
 
     /// Counts the groups that have tensors, after-images with the outputs: what a flush writes.
     pub(crate) fn groups(&self) -> usize {
-        let HeldCall { inputs, outputs, written } = &*self.held();
+        let HeldCall { inputs, outputs, written } = &*self.held;
         usize::from(!inputs.is_empty()) + usize::from(!(outputs.is_empty() && written.is_empty()))
-    }
-
-    fn held(&self) -> Arc<HeldCall> {
-        self.held.clone().unwrap_or_default()
     }
 
     /// Writes what the tensors hold now. After an error the flush before is the last one, and another may be tried.
     pub(crate) fn flush(&mut self) -> Result<(), NotDumped> {
         self.flushes += 1;
-        let held = self.held();
+        let held = self.held.clone();
         let parts = panic_as_error(|| self.parts(&held))?;
         let index = self.flushes;
-        let mut snapshot = panic_as_error(|| self.slot.open_flush(index))?;
+        let mut slot = panic_as_error(|| self.slot.open_flush(index))?;
         let mut bytes_there = 0;
         let written = panic_as_error(|| {
-            self.make_room(&parts, snapshot.location())?;
-            self.write_snapshot(&mut *snapshot, &parts, &mut bytes_there)
+            self.make_room(&parts, slot.location())?;
+            self.write_snapshot(&mut *slot, &parts, &mut bytes_there)
         });
         match written {
-            Ok(written) => Ok(panic_as_error(|| self.take_over(&written))?),
+            Ok(written) => Ok(panic_as_error(|| self.publish(&mut *slot, &written))?),
             Err(cause) => {
-                let discarded = panic_as_error(|| snapshot.discard());
+                let discarded = panic_as_error(|| slot.discard());
                 if discarded.is_ok() {
                     self.reservation.refund(bytes_there);
                 }
@@ -130,16 +164,16 @@ impl Dump<Captured> {
             Some(GraphFlush { index: self.flushes, snapshot_dir: snapshot_dir.to_owned(), base_dir })
         };
         record.graph_flush = flush(None);
-        let of_call = self.encode(&record)?;
+        let of_call = encode(&*self.sink, &record)?;
         let base_dir = std::mem::replace(&mut record.dump_dir, snapshot_dir.to_owned());
         record.graph_flush = flush(Some(base_dir));
-        Ok((of_call, self.encode(&record)?))
+        Ok((of_call, encode(&*self.sink, &record)?))
     }
 
     /// Writes the flush's own place.
     fn write_snapshot(
         &mut self,
-        snapshot: &mut dyn DumpSlot,
+        slot: &mut dyn FlushSlot,
         parts: &[Part<'_>],
         bytes_there: &mut u64,
     ) -> Result<Vec<Written>, NotDumpedCause> {
@@ -148,15 +182,15 @@ impl Dump<Captured> {
             let mut files = Vec::new();
             for (group, tensors, plan) in planned {
                 let (file, remark) =
-                    recorded_file(&self.record, *group, plan, snapshot.put(*group, tensors, plan)?);
+                    recorded_file(&self.record, *group, plan, slot.put(*group, tensors, plan)?);
                 self.remarks.extend(plan.remarks.iter().cloned().chain(remark));
                 self.reservation.spend(file.bytes);
                 *bytes_there += file.bytes;
                 files.push(file);
             }
             known.extend(files.iter().cloned());
-            let (of_call, of_flush) = self.lines(status, &known, planned, snapshot.location())?;
-            let bytes = snapshot.append(&of_flush)?;
+            let (of_call, of_flush) = self.lines(status, &known, planned, slot.location())?;
+            let bytes = slot.append(&of_flush)?;
             self.reservation.spend(bytes);
             *bytes_there += bytes;
             written.push(Written { files, of_call, of_flush });
@@ -165,17 +199,20 @@ impl Dump<Captured> {
     }
 
     /// Makes the flush the call's last one.
-    fn take_over(&mut self, written: &[Written]) -> Result<(), SinkError> {
+    fn publish(&mut self, slot: &mut dyn FlushSlot, written: &[Written]) -> Result<(), SinkError> {
         for Written { files, of_call, of_flush } in written {
             for file in files {
-                let bytes = self.slot.take_over(file)?;
+                let bytes = slot.publish(file)?;
                 self.reservation.spend(bytes);
                 // What had its name is gone.
                 self.reservation.refund(self.latest.insert(file.name.clone(), bytes).unwrap_or_default());
             }
-            self.write_line(of_call)?;
-            let in_session = self.sink.log(of_flush)?;
-            self.reservation.spend(in_session);
+            let bytes = slot.append_to_call(of_call)?;
+            self.reservation.spend(bytes);
+            for line in [of_call, of_flush] {
+                let bytes = self.sink.log(line)?;
+                self.reservation.spend(bytes);
+            }
         }
         Ok(())
     }

@@ -10,7 +10,7 @@
 //! A call that was captured into a CUDA graph has no files when it ends; its dump stays open for what is flushed later:
 //!
 //! ```text
-//! Dump<Ended> --into_captured--> Dump<Captured> --flush--> --flush-->
+//! Dump<Ended> --into_captured--> CapturedDump --flush--> --flush-->
 //! ```
 //!
 //! Outputs cannot be saved before inputs:
@@ -28,12 +28,12 @@ mod flush;
 mod held;
 mod room;
 
-use std::collections::HashMap;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
 pub(crate) use self::files::plan_inputs;
 use self::files::{planned_file, recorded_file, tensor_group};
+pub(crate) use self::flush::CapturedDump;
 use self::held::HeldCall;
 pub(crate) use self::room::keep_free;
 use self::room::{SHORT_TEXT, opening_bytes, reserve_of, shortened};
@@ -58,9 +58,6 @@ pub struct InputsSaved(());
 /// The last line is on disk.
 #[derive(Debug)]
 pub struct Ended(());
-/// The last line is on disk, and those of each flush will follow.
-#[derive(Debug)]
-pub(crate) struct Captured(());
 
 /// One call's dump on its way to disk; `Stage` says how far it is.
 #[must_use = "a dump that goes no further looks like a crash of its call"]
@@ -79,11 +76,7 @@ pub struct Dump<Stage> {
     /// Why the outputs could not be written.
     outputs_fault: Option<Box<SinkError>>,
     /// The tensors of a captured call; `None` too where some memory cannot be held.
-    held: Option<Arc<HeldCall>>,
-    /// Flushes that were tried.
-    flushes: u64,
-    /// The files in the call's own place that a flush brought there, and their bytes.
-    latest: HashMap<String, u64>,
+    held: Option<HeldCall>,
     stage: PhantomData<Stage>,
 }
 
@@ -118,33 +111,14 @@ impl<Stage> Dump<Stage> {
             remarks,
             outputs_fault,
             held,
-            flushes,
-            latest,
             stage: _,
         } = self;
-        Dump {
-            sink,
-            slot,
-            record,
-            arguments,
-            reservation,
-            placed_bytes,
-            remarks,
-            outputs_fault,
-            held,
-            flushes,
-            latest,
-            stage: PhantomData,
-        }
+        let stage = PhantomData;
+        Dump { sink, slot, record, arguments, reservation, placed_bytes, remarks, outputs_fault, held, stage }
     }
 
-    /// Spells a record; one that readers would not take is an error.
     fn encode(&self, record: &CallRecord) -> Result<Line, SinkError> {
-        let line = self.sink.encode(record)?;
-        match line.byte_len() {
-            bytes if bytes > Line::LONGEST => Err(SinkError::LineTooLong { bytes, limit: Line::LONGEST }),
-            _ => Ok(line),
-        }
+        encode(&*self.sink, record)
     }
 
     /// Appends the record to the call's metadata, then to the session.
@@ -207,8 +181,6 @@ impl Dump<Opened> {
             remarks: Vec::new(),
             outputs_fault: None,
             held: None,
-            flushes: 0,
-            latest: HashMap::new(),
             stage: PhantomData,
         })
     }
@@ -228,7 +200,7 @@ impl Dump<Opened> {
             Ok(()) => {
                 self.reservation.keep_call();
                 if self.record.graph_capture {
-                    self.held = HeldCall::of_inputs(inputs).map(Arc::new);
+                    self.held = HeldCall::of_inputs(inputs);
                 }
                 Ok(self.into_stage())
             }
@@ -278,8 +250,10 @@ impl Dump<Opened> {
 
 impl Dump<Ended> {
     /// Goes on with the dump of a call that was captured into a graph; `None` where there is nothing to flush later.
-    pub(crate) fn into_captured(self) -> Option<Dump<Captured>> {
-        self.held.is_some().then(|| self.into_stage())
+    pub(crate) fn into_captured(self) -> Option<CapturedDump> {
+        let Dump { sink, slot, record, reservation, held, .. } = self;
+        let held = held?;
+        Some(CapturedDump::new(sink, slot.into_captured(), record, reservation, held))
     }
 
     /// Gives the error over which the outputs were left out, if that is why.
@@ -303,8 +277,7 @@ impl Dump<InputsSaved> {
         if self.record.graph_capture {
             let mut closing = self.record.clone();
             add_outputs(&mut closing, outputs, written);
-            let held = self.held.take().and_then(Arc::into_inner);
-            self.held = held.and_then(|held| held.with_results(outputs, written)).map(Arc::new);
+            self.held = self.held.take().and_then(|held| held.with_results(outputs, written));
             if self.held.is_none() {
                 self.remarks.push(not_held_remark(&self.record));
             }
@@ -433,6 +406,15 @@ enum Unsaved {
 impl From<SinkError> for Unsaved {
     fn from(error: SinkError) -> Unsaved {
         Unsaved::Fault(error)
+    }
+}
+
+/// Spells a record; one that readers would not take is an error.
+fn encode(sink: &dyn DumpSink, record: &CallRecord) -> Result<Line, SinkError> {
+    let line = sink.encode(record)?;
+    match line.byte_len() {
+        bytes if bytes > Line::LONGEST => Err(SinkError::LineTooLong { bytes, limit: Line::LONGEST }),
+        _ => Ok(line),
     }
 }
 

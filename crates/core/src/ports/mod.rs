@@ -3,6 +3,7 @@
 //! Each method says what `Ok` promises. All ports are object safe; conveniences live beside their users.
 
 mod device;
+mod flushing;
 mod format;
 mod host;
 mod reading;
@@ -10,6 +11,7 @@ mod running;
 mod writing;
 
 pub use self::device::DeviceMemory;
+pub use self::flushing::{CapturedSlot, FlushSlot};
 pub use self::format::TensorSerializer;
 pub use self::host::{Clock, Host};
 pub use self::reading::DumpSource;
@@ -18,6 +20,8 @@ pub use self::writing::{DumpSink, DumpSlot, LogSink, UsageCounter, UsageStore};
 
 #[cfg(test)]
 pub use self::device::MockDeviceMemory;
+#[cfg(test)]
+pub use self::flushing::{MockCapturedSlot, MockFlushSlot};
 #[cfg(test)]
 pub use self::format::MockTensorSerializer;
 #[cfg(test)]

@@ -3,12 +3,13 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
+use super::flushing::CapturedSlot;
 use crate::dump_file::{FilePlan, Line, WrittenFile};
 use crate::error::SinkError;
 use crate::event::Event;
 use crate::limits::Usage;
 use crate::name::{Group, SlotName};
-use crate::record::{CallRecord, RecordedFile};
+use crate::record::CallRecord;
 use crate::tensor_file::TensorGroup;
 
 /// Takes the events of the call log.
@@ -118,7 +119,9 @@ pub trait UsageCounter: Debug + Send + Sync {
 /// The place of one call's dump.
 ///
 /// ```
-/// use callbox_core::{DumpSlot, FilePlan, Group, Line, RecordedFile, SinkError, TensorGroup, WrittenFile};
+/// use callbox_core::{
+///     CapturedSlot, DumpSlot, FilePlan, FlushSlot, Group, Line, SinkError, TensorGroup, WrittenFile,
+/// };
 ///
 /// /// Keeps nothing: shows what recording itself costs.
 /// #[derive(Debug)]
@@ -139,14 +142,17 @@ pub trait UsageCounter: Debug + Send + Sync {
 ///     fn append(&mut self, line: &Line) -> Result<u64, SinkError> {
 ///         Ok(line.byte_len())
 ///     }
-///     fn open_flush(&mut self, _: u64) -> Result<Box<dyn DumpSlot>, SinkError> {
-///         Ok(Box::new(Nowhere))
-///     }
-///     fn take_over(&mut self, file: &RecordedFile) -> Result<u64, SinkError> {
-///         Ok(file.bytes)
+///     fn into_captured(self: Box<Self>) -> Box<dyn CapturedSlot> {
+///         self
 ///     }
 ///     fn discard(self: Box<Self>) -> Result<(), SinkError> {
 ///         Ok(())
+///     }
+/// }
+///
+/// impl CapturedSlot for Nowhere {
+///     fn open_flush(&mut self, _: u64) -> Result<Box<dyn FlushSlot>, SinkError> {
+///         Err(SinkError::Panicked("there is nowhere to flush to".to_owned()))
 ///     }
 /// }
 /// ```
@@ -166,11 +172,8 @@ pub trait DumpSlot: Debug + Send {
     /// Appends a line to the call's metadata. `Ok` gives the bytes written: the whole line is there, in one
     /// piece, behind everything that was put before it.
     fn append(&mut self, line: &Line) -> Result<u64, SinkError>;
-    /// Opens the place of a flush of a captured call, inside this one. `Ok`: it is fresh and empty.
-    fn open_flush(&mut self, index: u64) -> Result<Box<dyn DumpSlot>, SinkError>;
-    /// Makes a file of the flush that was opened last this place's own as well. `Ok` gives the bytes written: the whole
-    /// file is visible, in the place of an older one; after an error that one is, or none.
-    fn take_over(&mut self, file: &RecordedFile) -> Result<u64, SinkError>;
+    /// Goes on with the place of a call that was captured into a CUDA graph, whose files come later.
+    fn into_captured(self: Box<Self>) -> Box<dyn CapturedSlot>;
     /// Gives the place up. `Ok`: nothing of it is left.
     fn discard(self: Box<Self>) -> Result<(), SinkError>;
 }

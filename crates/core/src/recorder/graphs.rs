@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::begin::{tell_leftover, tell_remarks};
 use super::inside::Inside;
 use super::{Inner, Recorder, guarded};
-use crate::dump::{Captured, Dump};
+use crate::dump::CapturedDump;
 use crate::error::chain;
 use crate::gate::Gate;
 use crate::health::FaultKind;
@@ -18,7 +18,7 @@ pub(super) struct Graphs(Mutex<Vec<Arc<Mutex<CapturedCall>>>>);
 
 #[derive(Debug)]
 struct CapturedCall {
-    dump: Dump<Captured>,
+    dump: CapturedDump,
     was_flushed: bool,
 }
 
@@ -33,7 +33,7 @@ enum Flush {
 }
 
 impl Graphs {
-    pub(super) fn keep(&self, dump: Dump<Captured>) {
+    pub(super) fn keep(&self, dump: CapturedDump) {
         locked(&self.0).push(Arc::new(Mutex::new(CapturedCall { dump, was_flushed: false })));
     }
 }

@@ -159,6 +159,7 @@ fn a_flush_has_a_place_of_its_own_and_its_files_become_the_call_s(case: &SinkCas
     let mut place = open(sink);
     let of_call = place.location().to_owned();
     place.append(&line(sink, 1, ExecutionStatus::GraphCapturePendingFlush)).expect("a line can be appended");
+    let mut place = place.into_captured();
     let contents = |location: &str| (case.contents)(location).map(|contents| contents.groups);
     let inputs = BTreeSet::from([Group::Inputs]);
     let mut flushes = Vec::new();
@@ -177,7 +178,8 @@ fn a_flush_has_a_place_of_its_own_and_its_files_become_the_call_s(case: &SinkCas
         let before = if index == 1 { BTreeSet::new() } else { inputs.clone() };
         assert_eq!(contents(&of_call), Some(before), "the call's place is as it was");
         let file = RecordedFile { name: Group::Inputs.file_name(plan.format), bytes, hash, is_unstable };
-        assert_eq!(place.take_over(&file).expect("the file can be taken over"), bytes);
+        assert_eq!(flush.publish(&file).expect("the file can be published"), bytes);
+        assert_eq!(flush.append_to_call(&saved).expect("a line can be appended"), saved.byte_len());
         assert_eq!(contents(&of_call), Some(inputs.clone()));
         flushes.push(flush);
     }
@@ -185,11 +187,14 @@ fn a_flush_has_a_place_of_its_own_and_its_files_become_the_call_s(case: &SinkCas
     let (first, location) = (flushes[0].location().to_owned(), second.location().to_owned());
     second.discard().expect("a flush can be given up");
     assert_eq!(contents(&location), None, "nothing is left of it");
+    let lines = (case.contents)(&of_call).expect("it is there").statuses;
+    let saved = ExecutionStatus::InputsSaved;
+    assert_eq!(lines, [ExecutionStatus::GraphCapturePendingFlush, saved.clone(), saved]);
     for left in [&first, &of_call] {
         assert_eq!(
             contents(left),
             Some(inputs.clone()),
-            "what was taken over and what another flush wrote stays"
+            "what was published and what another flush wrote stays"
         );
     }
 }

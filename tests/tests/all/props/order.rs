@@ -218,7 +218,7 @@ fn nothing_is_invented(operations: &[Operation], seen: &[Seen]) {
             Operation::Plan
             | Operation::Open { .. }
             | Operation::Put { .. }
-            | Operation::TakeOver { .. }
+            | Operation::Publish { .. }
             | Operation::Discard { .. } => {}
         }
     }
