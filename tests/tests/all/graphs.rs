@@ -13,6 +13,7 @@ use callbox_core::{
 };
 use callbox_format_pt::PtSerializer;
 use callbox_format_safetensors::SafetensorsSerializer;
+use callbox_replay::{CompareOptions, Verdict};
 use callbox_sink_fs::json::{self, Json};
 use callbox_sink_fs::{Durability, FsSink, FsSource, Hashing, ReadOptions, SinkOptions};
 use callbox_testkit::GraphMemory;
@@ -337,6 +338,38 @@ fn what_the_call_wrote_into_is_flushed_with_its_outputs() {
     assert_eq!(value(&source, &folder, Group::ArgsAfter, "arg_0"), 3.0);
     let call = source.calls().unwrap().calls.pop().unwrap();
     assert_eq!(source.record(&call).unwrap().record.status, ExecutionStatus::Completed);
+}
+
+static SILU: Callsite = Callsite::new("flashinfer.activation", "silu_and_mul", "(input)");
+
+#[test]
+fn each_flush_is_replayed_like_any_other_call() {
+    let captured = Captured::new(Arc::new(PtSerializer), Limits::default());
+    captured.set_capturing(true);
+    let tensor = |memory, shape: &[usize]| Value::Tensor(GraphMemory::view(memory, DType::Float32, shape));
+    let half = GraphMemory::new(&[0; 8]);
+    half.set_capturing(true);
+    let arguments =
+        || LiveArguments { positional: vec![tensor(&captured.x, &[1, 4])], ..LiveArguments::default() };
+    captured.recorder.begin(&SILU, arguments).complete(|| tensor(&half, &[1, 2]).into());
+    captured.set_capturing(false);
+    half.set_capturing(false);
+    // The second launch leaves what its function does not give.
+    for (value, factor) in [(1f32, 1.0), (2.0, 1.5)] {
+        captured.x.write(&bytes([value; 4]));
+        let result = factor * value * value / (1.0 + (-value).exp());
+        half.write(&[result.to_le_bytes(), result.to_le_bytes()].concat());
+        captured.recorder.flush_graph_dumps();
+    }
+    let folder = captured.dumps().join("19700101_000000_000_pid4711_silu_and_mul_call0001");
+    for (place, expected) in [
+        (folder.clone(), Verdict::Mismatch),
+        (folder.join("graph_flushes/flush_0001"), Verdict::Passed),
+        (folder.join("graph_flushes/flush_0002"), Verdict::Mismatch),
+    ] {
+        let (_, verdicts) = crate::replay::replay(&place, CompareOptions::default());
+        assert_eq!(verdicts[0].3, expected, "{}", place.display());
+    }
 }
 
 /// A process that ends while it exchanges a call's files leaves two flushes mixed there; the snapshots have both.
