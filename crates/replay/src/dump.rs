@@ -775,6 +775,23 @@ mod tests {
     }
 
     #[test]
+    fn of_a_captured_call_that_wrote_into_an_argument_it_is_told_that_nobody_knows_what_was_there() {
+        for graph_capture in [false, true] {
+            let mut source = MemorySource::default();
+            let mut record = sample::record("toy", "fill");
+            record.graph_capture = graph_capture;
+            record.output_metadata.push(("result".to_owned(), Value::None));
+            let (inputs, after) = ([("arg_0", f32s(&[1.0]))], [("arg_0", f32s(&[7.0]))]);
+            let call = source.push(record, &[(Group::Inputs, &inputs), (Group::ArgsAfter, &after)]);
+            let findings = check(&source, &call).findings;
+            let told = findings.iter().filter(|finding| {
+                finding.message.starts_with("captured into a CUDA graph: arg_0 is as the call left it")
+            });
+            assert_eq!(told.count(), usize::from(graph_capture), "{findings:?}");
+        }
+    }
+
+    #[test]
     fn arguments_of_an_unknown_function_can_be_rebuilt() {
         let mut source = MemorySource::default();
         let call =
