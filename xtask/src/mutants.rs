@@ -36,10 +36,11 @@ const PARTS: [Part; 2] = [
         name: "writer",
         files: &[
             "crates/core/src/budget.rs",
-            "crates/core/src/dump/mod.rs",
+            "crates/core/src/dump/*.rs",
             "crates/core/src/gate.rs",
             "crates/core/src/limits.rs",
             "crates/core/src/recorder/*.rs",
+            "crates/sink-fs/src/captured.rs",
             "crates/sink-fs/src/disk.rs",
             "crates/sink-fs/src/files/*.rs",
             "crates/sink-fs/src/leftovers.rs",

@@ -140,6 +140,18 @@ impl Reservation {
         self.unspent += bytes;
     }
 
+    /// Gives back what is not spent so far; more can be taken later.
+    pub(crate) fn release(&mut self) {
+        let amount = Usage { calls: 0, bytes: std::mem::take(&mut self.unspent) };
+        match (&self.counter, &self.budget.shared) {
+            (Some(_), Some(_)) if amount == Usage::default() => {}
+            (Some(counter), Some(shared)) => shared.give_back(&**counter, amount),
+            (None, _) | (_, None) => {
+                self.budget.bytes.fetch_sub(amount.bytes, Ordering::Relaxed);
+            }
+        }
+    }
+
     /// Tells that the call's inputs are on disk.
     pub(crate) fn keep_call(&mut self) {
         self.is_dumped = true;

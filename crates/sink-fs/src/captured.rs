@@ -52,6 +52,10 @@ impl FsCaptured {
 }
 
 impl CapturedSlot for FsCaptured {
+    fn flush_location(&self, index: u64) -> String {
+        format!("{}/{FLUSHES_FOLDER}/{}", self.location, flush_folder(index))
+    }
+
     fn open_flush(&mut self, index: u64) -> Result<Box<dyn FlushSlot>, SinkError> {
         self.session.remove_leftovers();
         let call = self.session.open_folder(&self.name)?;
@@ -61,9 +65,9 @@ impl CapturedSlot for FsCaptured {
         };
         let name = flush_folder(index);
         let taken =
-            || flushes.error("create a folder in", io::Error::other(format!("{name} is there already")));
+            || flushes.error("create the next flush in", io::Error::from(io::ErrorKind::AlreadyExists));
         let folder = flushes.create_folder(&name)?.ok_or_else(taken)?;
-        let location = format!("{}/{FLUSHES_FOLDER}/{name}", self.location);
+        let location = self.flush_location(index);
         let (written, flushes) = (folder.clone(), Arc::new(flushes));
         let slot = FsSlot::new(flushes, folder, name, location, self.formats.clone(), self.hashing);
         let slot = Box::new(slot);
@@ -72,10 +76,6 @@ impl CapturedSlot for FsCaptured {
 }
 
 impl FlushSlot for FsFlush {
-    fn location(&self) -> &str {
-        self.slot.location()
-    }
-
     fn put<'a>(
         &mut self,
         group: Group,

@@ -1,6 +1,5 @@
 //! One call's folder: what is in it, and what that says of the call.
 
-use std::mem;
 use std::path::Path;
 
 use callbox_core::error::chain;
@@ -47,29 +46,42 @@ fn look(
     let Some(mut contents) = Contents::of(root, relative)? else {
         return Ok(CallState::Damaged { reason: "the folder is missing".to_owned() });
     };
-    let mut no_record = None;
-    if let Some(file) = root.file(&relative.join(METADATA_FILE))? {
-        let mut faults = read_records(LineReader::of_file(file), &place(relative), &mut |_, line| {
-            let line = scan_line(line, &mut shared.recurring)?;
-            Ok(match facts {
-                Some(facts) => facts.update(name, &line, shared),
-                None => {
-                    *facts = Some(CallFacts::new(name, &line, shared));
-                    None
-                }
-            })
-        });
-        *findings = mem::take(&mut faults.findings);
-        no_record = Some(faults.into_reason());
-    }
-    if let Some(CallFacts { flush: flush @ Some(_), .. }) = facts {
-        let tensors = folder_of_tensors(root, relative, *flush);
+    let no_record = scan(root, relative, name, shared, facts, findings)?;
+    let tensors = folder_of_tensors(root, relative, facts.as_ref().and_then(|facts| facts.flush));
+    if tensors != relative {
+        // Its own records are the whole story of that flush; in the call's there may be the beginning of a later one.
+        scan(root, &tensors, name, shared, facts, findings)?;
         contents = Contents::of(root, &tensors)?.unwrap_or(contents);
     }
     Ok(match facts {
         Some(facts) => classify(facts, &contents),
         None => classify_without_record(&contents, no_record.as_deref()),
     })
+}
+
+/// Reads the records in a folder, in their order; gives the reason if there is no whole one. `None`: there is no file of
+/// records.
+fn scan(
+    root: &Root,
+    folder: &Path,
+    name: &str,
+    shared: &mut Shared,
+    facts: &mut Option<CallFacts>,
+    findings: &mut Vec<Finding>,
+) -> Result<Option<String>, SourceError> {
+    let Some(file) = root.file(&folder.join(METADATA_FILE))? else { return Ok(None) };
+    let mut faults = read_records(LineReader::of_file(file), &place(folder), &mut |_, line| {
+        let line = scan_line(line, &mut shared.recurring)?;
+        Ok(match facts {
+            Some(facts) => facts.update(name, &line, shared),
+            None => {
+                *facts = Some(CallFacts::new(name, &line, shared));
+                None
+            }
+        })
+    });
+    findings.append(&mut faults.findings);
+    Ok(Some(faults.into_reason()))
 }
 
 /// Says where a call's records are, for findings.

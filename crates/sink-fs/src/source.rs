@@ -75,7 +75,12 @@ impl FsSource {
 
     /// Reads the last whole record of a call as it was written, with every key.
     pub fn metadata_json(&self, call: &DumpedCall) -> Result<Json, SourceError> {
-        read_metadata_json(&self.tree.root, &self.relative(call))
+        read_metadata_json(&self.tree.root, &self.folder_of(call))
+    }
+
+    /// Returns where a call's record and tensors are: of a captured call in the folder of its last flush.
+    fn folder_of(&self, call: &DumpedCall) -> PathBuf {
+        folder_of_tensors(&self.tree.root, &self.relative(call), call.flush)
     }
 
     /// Returns where a call's folder is below the root: the root itself, if only this call was opened.
@@ -92,9 +97,9 @@ impl FsSource {
         call: &DumpedCall,
         files: Vec<(&'a dyn TensorSerializer, PathBuf, File)>,
     ) -> Result<(&'a dyn TensorSerializer, PathBuf, File), SourceError> {
-        let record = read_metadata(&self.tree.root, &self.relative(call))?.record;
+        let record = read_metadata(&self.tree.root, &self.folder_of(call))?.record;
         let names: Vec<_> = files.iter().map(|(format, ..)| format!("`{}`", format.format().name)).collect();
-        let path = self.tree.root.path_of(&self.relative(call));
+        let path = self.tree.root.path_of(&self.folder_of(call));
         let mut files = files.into_iter();
         files.find(|(format, ..)| format.format().name == record.tensor_format).ok_or_else(|| {
             let reason =
@@ -113,7 +118,7 @@ impl DumpSource for FsSource {
     }
 
     fn record(&self, call: &DumpedCall) -> Result<LoadedRecord, SourceError> {
-        let relative = self.relative(call);
+        let relative = self.folder_of(call);
         let mut metadata = read_metadata(&self.tree.root, &relative)?;
         metadata.findings.extend(differences(call, &metadata.record, &relative));
         metadata.findings.extend(unstable(&metadata.record, &relative));
@@ -122,7 +127,7 @@ impl DumpSource for FsSource {
 
     fn load(&self, call: &DumpedCall, group: Group) -> Result<Option<TensorMap>, SourceError> {
         let mut files = Vec::new();
-        let folder = folder_of_tensors(&self.tree.root, &self.relative(call), call.flush);
+        let folder = self.folder_of(call);
         for format in &self.tree.formats {
             let relative = folder.join(format!("{}.{}", group.stem(), format.format().extension));
             if let Some(file) = self.tree.root.file(&relative)? {

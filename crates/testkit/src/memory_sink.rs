@@ -242,8 +242,12 @@ impl DumpSlot for MemorySlot {
 }
 
 impl CapturedSlot for MemorySlot {
+    fn flush_location(&self, index: u64) -> String {
+        format!("{}/flush/{index}", self.place)
+    }
+
     fn open_flush(&mut self, index: u64) -> Result<Box<dyn FlushSlot>, SinkError> {
-        let place = format!("{}/flush/{index}", self.place);
+        let place = self.flush_location(index);
         self.sink.carry_out("open", Operation::Open { place: place.clone() })?;
         let slot = MemorySlot { sink: self.sink.clone(), place };
         Ok(Box::new(MemoryFlush { of_call: self.place.clone(), slot: Box::new(slot) }))
@@ -258,10 +262,6 @@ struct MemoryFlush {
 }
 
 impl FlushSlot for MemoryFlush {
-    fn location(&self) -> &str {
-        self.slot.location()
-    }
-
     fn put<'a>(
         &mut self,
         group: Group,

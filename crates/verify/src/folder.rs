@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use callbox_core::{CallRecord, CallState, DumpSource, DumpedCall, ExecutionStatus, Finding, Group, Quoted};
+use callbox_core::{
+    CallRecord, CallState, DumpSource, DumpedCall, ExecutionStatus, Finding, Group, Quoted, SourceError,
+};
 use callbox_sink_fs::{Entry, EntryKind, FLUSHES_FOLDER, FsSource, HashCheck, METADATA_FILE};
 
 use crate::report::Report;
@@ -84,24 +86,27 @@ fn look(
             any = true;
             file(source, folder, group, name, record.as_ref(), report);
         }
-        if let Some(record) = record.as_ref().filter(|record| !any && is_expected(record, group)) {
-            let name = recorded_name(source, record, group);
-            report.damage(
-                Some(folder.call),
-                &folder.name,
-                name,
-                "its tensors are recorded, the file is missing",
-            );
+        let Some(record) = record.as_ref().filter(|record| !any && is_expected(record, group)) else {
+            continue;
+        };
+        let name = recorded_name(source, record, group);
+        if has_a_flush(source, folder, record, &name) {
+            let message = "missing, and there in the folder of the flush: writing it failed";
+            report.note(format!("{}/{name}", folder.name), message);
+        } else {
+            let reason = "its tensors are recorded, the file is missing";
+            report.damage(Some(folder.call), &folder.name, name, reason);
         }
     }
     others(source, folder, &entries, report);
 }
 
-/// Tells whether the index has an ending that the call's own records lack. Every line is written there first.
+/// Tells whether the index has an ending that the call's own records lack. Every line is written there first; a flush has
+/// its ending in its own folder.
 fn has_lost_its_ending(call: &DumpedCall, record: &CallRecord) -> bool {
     let has_ended =
         matches!(call.state, CallState::Completed | CallState::Failed | CallState::OutputsSkipped);
-    has_ended && record.status == ExecutionStatus::InputsSaved
+    has_ended && record.status == ExecutionStatus::InputsSaved && record.graph_flush.is_none()
 }
 
 /// Reads every line of the folder's records; returns those that are lost.
@@ -154,6 +159,11 @@ fn file(
         Ok(None) => {
             return report.damage(Some(folder.call), &folder.name, name, "it went away while it was read");
         }
+        Err(SourceError::NotAsWritten { .. }) if is_of_a_flush(source, folder, name) => {
+            let message =
+                "of another flush than the record says: the process ended while it exchanged the files";
+            return report.note(format!("{}/{name}", folder.name), message);
+        }
         Err(error) => return report.failed(Some(folder.call), &folder.name, name, &error),
     };
     // What the hash of the whole file covers needs no checksum.
@@ -182,6 +192,24 @@ fn file(
     for difference in compare(record, group, &tensors) {
         report.damage(Some(folder.call), &folder.name, name, difference);
     }
+}
+
+/// Tells whether the flush that a captured call's record names has a file.
+fn has_a_flush(source: &FsSource, folder: &Folder, record: &CallRecord, name: &str) -> bool {
+    let Some(flush) = &record.graph_flush else { return false };
+    let file = folder.path.join(FLUSHES_FOLDER).join(format!("flush_{:04}", flush.index)).join(name);
+    source.tree().file(&file).is_ok_and(|file| file.is_some())
+}
+
+/// Tells whether a file of a captured call is a copy of one of its flushes'.
+fn is_of_a_flush(source: &FsSource, folder: &Folder, name: &str) -> bool {
+    let tree = source.tree();
+    let bytes = |path: &Path| tree.bytes(path).ok().flatten();
+    let flushes = folder.path.join(FLUSHES_FOLDER);
+    let Some(own) = bytes(&folder.path.join(name)) else { return false };
+    let entries = tree.entries(&flushes).unwrap_or_default();
+    let names = entries.iter().filter_map(|entry| entry.name.as_deref());
+    names.map(|flush| flushes.join(flush).join(name)).any(|copy| bytes(&copy).is_some_and(|copy| copy == own))
 }
 
 fn size(source: &FsSource, path: &Path) -> u64 {
@@ -239,12 +267,29 @@ fn others(source: &FsSource, folder: &Folder, entries: &[Entry], report: &mut Re
     }
 }
 
+/// Tells whether a flush comes behind those that the call's record knows, and has no ending of its own.
+fn is_unfinished(source: &FsSource, folder: &Folder, name: &str) -> bool {
+    let record = |folder: &Path| source.tree().record(folder).ok();
+    let index = name.strip_prefix("flush_").and_then(|index| index.parse::<u64>().ok());
+    let last = record(&folder.path).and_then(|record| record.graph_flush).map_or(0, |flush| flush.index);
+    let own = record(&folder.path.join(FLUSHES_FOLDER).join(name));
+    let has_ended = own.is_some_and(|record| record.status == ExecutionStatus::Completed);
+    index.is_some_and(|index| index > last) && !has_ended
+}
+
 fn flushes(source: &FsSource, folder: &Folder, place: &str, report: &mut Report) {
     let path = folder.path.join(FLUSHES_FOLDER);
     let mut entries = source.tree().entries(&path).unwrap_or_default();
     entries.sort_by(|a, b| a.name.cmp(&b.name));
     for entry in entries.iter().filter(|entry| entry.kind == EntryKind::Folder) {
         let Some(name) = entry.name.as_deref() else { continue };
+        if is_unfinished(source, folder, name) {
+            report.note(
+                format!("{place}/{name}"),
+                "a flush that was not finished: the process ended, or writing failed",
+            );
+            continue;
+        }
         let flush = Folder { call: folder.call, path: path.join(name), name: format!("{place}/{name}") };
         verify_folder(source, &flush, None, report);
     }

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use callbox_core::{
     Adapters, CallState, Callsite, DType, DumpSource, Ending, Event, ExecutionStatus, FaultKind, Group,
-    Level, Limits, LiveArguments, LiveResult, LoadedTensor, LogSink, Recorder, Settings, SinkError,
-    TensorSerializer, Value,
+    Level, Limits, LiveArguments, LiveResult, LoadedTensor, LogSink, RecordedError, Recorder, Settings,
+    SinkError, TensorSerializer, Value,
 };
 use callbox_format_pt::PtSerializer;
 use callbox_format_safetensors::SafetensorsSerializer;
@@ -18,6 +18,7 @@ use callbox_sink_fs::json::{self, Json};
 use callbox_sink_fs::{Durability, FsSink, FsSource, Hashing, ReadOptions, SinkOptions};
 use callbox_testkit::GraphMemory;
 use callbox_testkit::fixed::{FixedClock, FixedHost};
+use callbox_values::tensor_of;
 use callbox_verify::{VerifyOptions, verify};
 use tempfile::TempDir;
 
@@ -254,6 +255,94 @@ fn before_a_flush_the_calls_are_pending_and_counted_as_lost() {
     captured.recorder.flush_graph_dumps();
     captured.recorder.flush_graph_dumps();
     assert_eq!(captured.losses(), "");
+}
+
+/// What its graph does later is not what it gave.
+#[test]
+fn u05_a_captured_call_that_failed_stays_failed() {
+    let captured = Captured::new(Arc::new(PtSerializer), Limits::default());
+    captured.set_capturing(true);
+    let tensor = || Value::Tensor(captured.x.view(DType::Float32, &[4]));
+    let arguments = || LiveArguments { positional: vec![tensor()], ..LiveArguments::default() };
+    let error = RecordedError { kind: "error".into(), type_name: "Error".into(), text: "no kernel".into() };
+    captured.recorder.begin(&RET_NONE, arguments).fail(|| error);
+    captured.recorder.begin(&RET_NONE, arguments).complete(|| panic!("no value"));
+    captured.set_capturing(false);
+    assert_eq!(captured.recorder.flush_graph_dumps(), 3, "the other two");
+    let states = captured.open("").calls().unwrap().calls.into_iter().map(|call| call.state);
+    let expected = [CallState::Completed, CallState::Completed, CallState::Failed, CallState::OutputsSkipped];
+    assert!(states.eq(expected), "{:?}", captured.open("").calls());
+    assert_eq!((captured.recorder.health().flushed, captured.recorder.health().unflushed()), (2, 0));
+}
+
+#[test]
+fn host_tensors_of_a_captured_call_are_what_they_were_when_it_was_captured() {
+    let captured = Captured::new(Arc::new(PtSerializer), Limits::default());
+    captured.set_capturing(true);
+    let mut floats = [1f32, 2.0, 3.0, 4.0];
+    {
+        // A slice and the whole have one address.
+        let [part, whole] =
+            [&floats[..2], &floats[..]].map(|slice| Value::Tensor(tensor_of(slice, &[slice.len()]).unwrap()));
+        let on_device = Value::Tensor(captured.x.view(DType::Float32, &[4]));
+        let positional = vec![part, whole, on_device];
+        let arguments = || LiveArguments { positional, ..LiveArguments::default() };
+        captured.recorder.begin(&RET_NONE, arguments).complete(|| Value::None.into());
+    }
+    captured.set_capturing(false);
+    floats.fill(9.0);
+    assert_eq!((captured.recorder.flush_graph_dumps(), floats[0]), (4, 9.0));
+    let folder = CAPTURED[1].replace("call0001", "call0002");
+    for key in ["arg_0", "arg_1"] {
+        assert_eq!(value(&captured.open(""), &folder, Group::Inputs, key), 1.0);
+    }
+}
+
+/// Who removes a call's folder loses that call.
+#[test]
+fn a_call_whose_folder_is_gone_costs_no_other_its_flush() {
+    let captured = Captured::new(Arc::new(PtSerializer), Limits::default());
+    fs::remove_dir_all(captured.dumps().join(CAPTURED[0])).unwrap();
+    assert_eq!(captured.recorder.flush_graph_dumps(), 1);
+    let faults = captured.recorder.health().faults;
+    assert!(faults.len() == 1 && faults[0].first.contains("No such file"), "{faults:?}");
+    captured.recorder.clear_graph_dumps();
+    captured.record();
+    assert_eq!(captured.recorder.health().count(Ending::Recorded), 2, "dumping goes on");
+}
+
+#[test]
+fn flushes_take_of_the_limit_what_they_leave_on_disk() {
+    let size = |captured: &Captured| {
+        let files = files(&captured.dumps());
+        files.iter().map(|file| captured.dumps().join(file).metadata().unwrap().len()).sum::<u64>()
+    };
+    let roomy = Captured::new(Arc::new(PtSerializer), Limits::default());
+    roomy.recorder.flush_graph_dumps();
+    let first = size(&roomy);
+    roomy.recorder.flush_graph_dumps();
+    let each = size(&roomy) - first;
+    let limits = Limits { max_bytes: first + 4 * each, min_free_bytes: 0, ..Limits::default() };
+    let captured = Captured::new(Arc::new(PtSerializer), limits);
+    let groups: usize = (0..20).map(|_| captured.recorder.flush_graph_dumps()).sum();
+    assert!(size(&captured) <= limits.max_bytes, "{} of {}", size(&captured), limits.max_bytes);
+    // While a file is exchanged there are two of it: the last flush may have no room for that.
+    assert!((4 * 3..=5 * 3).contains(&groups), "{groups}");
+}
+
+#[test]
+fn two_threads_that_flush_write_whole_flushes() {
+    let captured = Captured::new(Arc::new(PtSerializer), Limits::default());
+    let groups: usize = std::thread::scope(|scope| {
+        let flush = || (0..10).map(|_| captured.recorder.flush_graph_dumps()).sum::<usize>();
+        let threads: Vec<_> = (0..2).map(|_| scope.spawn(flush)).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+    });
+    assert_eq!((groups, captured.losses()), (60, String::new()));
+    let options = VerifyOptions { dir: &captured.dumps(), formats: formats(), read: ReadOptions::default() };
+    let report = verify(&options, &mut |_, _| ()).unwrap();
+    assert!(report.damages.is_empty() && report.notes.is_empty(), "{report:?}");
+    assert_eq!(captured.open("").calls().unwrap().calls[0].flush, Some(20));
 }
 
 /// An engine captures hundreds of calls for each of many batch sizes, and has files of its own to open.

@@ -15,7 +15,7 @@ use super::held::{Held, HeldCall};
 use super::room::{keep_free, opening_bytes};
 use super::{encode, panic_as_error};
 use crate::budget::Reservation;
-use crate::dump_file::{FilePlan, Line, Remark};
+use crate::dump_file::{FilePlan, Format, Line, Remark};
 use crate::error::SinkError;
 use crate::name::Group;
 use crate::not_dumped::{NotDumped, NotDumpedCause};
@@ -30,9 +30,16 @@ struct Part<'a> {
     files: Vec<(Group, TensorGroup<'a>, FilePlan)>,
 }
 
+/// A flush by its number and its place.
+#[derive(Debug)]
+struct Flush {
+    index: u64,
+    location: String,
+}
+
 /// What a part came to: its own files, and its lines in the call's place and in the flush's.
 #[derive(Debug)]
-struct Written {
+struct WrittenPart {
     files: Vec<RecordedFile>,
     of_call: Line,
     of_flush: Line,
@@ -59,9 +66,10 @@ impl CapturedDump {
         sink: Arc<dyn DumpSink>,
         slot: Box<dyn CapturedSlot>,
         record: CallRecord,
-        reservation: Reservation,
+        mut reservation: Reservation,
         held: HeldCall,
     ) -> CapturedDump {
+        reservation.release();
         let (held, latest, remarks) = (Arc::new(held), HashMap::new(), Vec::new());
         CapturedDump { sink, slot, record, reservation, held, flushes: 0, latest, remarks }
     }
@@ -86,18 +94,32 @@ impl CapturedDump {
         usize::from(!inputs.is_empty()) + usize::from(!(outputs.is_empty() && written.is_empty()))
     }
 
-    /// Writes what the tensors hold now. After an error the flush before is the last one, and another may be tried.
+    /// Waits for the streams of all tensors; what is wrong with one of them shows when it is read.
+    pub(crate) fn wait(&self) {
+        self.held.wait();
+    }
+
+    /// Writes what the tensors hold now. After an error readers see the flush before, and another may be tried.
     pub(crate) fn flush(&mut self) -> Result<(), NotDumped> {
-        self.flushes += 1;
-        let held = self.held.clone();
-        let parts = panic_as_error(|| self.parts(&held))?;
-        let index = self.flushes;
+        let flushed = self.try_flush();
+        // Whatever came of it: what is reserved and not on disk is others'.
+        self.reservation.release();
+        flushed
+    }
+
+    fn try_flush(&mut self) -> Result<(), NotDumped> {
+        let (held, index) = (self.held.clone(), self.flushes + 1);
+        let flush = Flush { index, location: self.slot.flush_location(index) };
+        let parts = panic_as_error(|| {
+            let parts = self.parts(&held)?;
+            self.make_room(&parts, &flush)?;
+            Ok::<_, NotDumpedCause>(parts)
+        })?;
+        // Its number is used up: something of it may stay.
+        self.flushes = index;
         let mut slot = panic_as_error(|| self.slot.open_flush(index))?;
         let mut bytes_there = 0;
-        let written = panic_as_error(|| {
-            self.make_room(&parts, slot.location())?;
-            self.write_snapshot(&mut *slot, &parts, &mut bytes_there)
-        });
+        let written = panic_as_error(|| self.write_snapshot(&mut *slot, &parts, &flush, &mut bytes_there));
         match written {
             Ok(written) => Ok(panic_as_error(|| self.publish(&mut *slot, &written))?),
             Err(cause) => {
@@ -131,11 +153,15 @@ impl CapturedDump {
     }
 
     /// Asks the budget for everything that the flush writes.
-    fn make_room(&mut self, parts: &[Part<'_>], snapshot_dir: &str) -> Result<(), NotDumpedCause> {
+    fn make_room(&mut self, parts: &[Part<'_>], flush: &Flush) -> Result<(), NotDumpedCause> {
         let (mut known, mut needed) = (Vec::new(), 0u64);
         for Part { status, files } in parts {
-            known.extend(files.iter().map(|(group, tensors, plan)| planned_file(*group, tensors, plan)));
-            let (of_call, of_flush) = self.lines(status, &known, files, snapshot_dir)?;
+            known.extend(files.iter().map(|(group, tensors, plan)| {
+                let mut file = planned_file(*group, tensors, plan);
+                file.is_unstable |= self.held.of(*group).is_unstable();
+                file
+            }));
+            let (of_call, of_flush) = self.lines(status, &known, format_of(parts), flush)?;
             // Each file in two places, each line there and in the session.
             let files = files.iter().fold(0u64, |sum, (.., plan)| sum.saturating_add(plan.bytes));
             let lines = opening_bytes(&of_call) + opening_bytes(&of_flush);
@@ -153,20 +179,19 @@ impl CapturedDump {
         &self,
         status: &ExecutionStatus,
         files: &[RecordedFile],
-        own: &[(Group, TensorGroup<'_>, FilePlan)],
-        snapshot_dir: &str,
+        format: Option<Format>,
+        flush: &Flush,
     ) -> Result<(Line, Line), SinkError> {
         let mut record = CallRecord { status: status.clone(), files: files.to_vec(), ..self.record.clone() };
-        if let Some((.., plan)) = own.first() {
-            record.tensor_format = plan.format.name.to_owned();
+        if let Some(format) = format {
+            record.tensor_format = format.name.to_owned();
         }
-        let flush = |base_dir| {
-            Some(GraphFlush { index: self.flushes, snapshot_dir: snapshot_dir.to_owned(), base_dir })
-        };
-        record.graph_flush = flush(None);
+        let Flush { index, location } = flush;
+        let flushed = |base_dir| Some(GraphFlush { index: *index, snapshot_dir: location.clone(), base_dir });
+        record.graph_flush = flushed(None);
         let of_call = encode(&*self.sink, &record)?;
-        let base_dir = std::mem::replace(&mut record.dump_dir, snapshot_dir.to_owned());
-        record.graph_flush = flush(Some(base_dir));
+        let base_dir = std::mem::replace(&mut record.dump_dir, location.clone());
+        record.graph_flush = flushed(Some(base_dir));
         Ok((of_call, encode(&*self.sink, &record)?))
     }
 
@@ -175,32 +200,34 @@ impl CapturedDump {
         &mut self,
         slot: &mut dyn FlushSlot,
         parts: &[Part<'_>],
+        flush: &Flush,
         bytes_there: &mut u64,
-    ) -> Result<Vec<Written>, NotDumpedCause> {
+    ) -> Result<Vec<WrittenPart>, NotDumpedCause> {
         let (mut known, mut written) = (Vec::new(), Vec::new());
         for Part { status, files: planned } in parts {
             let mut files = Vec::new();
             for (group, tensors, plan) in planned {
-                let (file, remark) =
-                    recorded_file(&self.record, *group, plan, slot.put(*group, tensors, plan)?);
+                let mut written = slot.put(*group, tensors, plan)?;
+                written.is_unstable |= self.held.of(*group).is_unstable();
+                let (file, remark) = recorded_file(&self.record, *group, plan, written);
                 self.remarks.extend(plan.remarks.iter().cloned().chain(remark));
                 self.reservation.spend(file.bytes);
                 *bytes_there += file.bytes;
                 files.push(file);
             }
             known.extend(files.iter().cloned());
-            let (of_call, of_flush) = self.lines(status, &known, planned, slot.location())?;
+            let (of_call, of_flush) = self.lines(status, &known, format_of(parts), flush)?;
             let bytes = slot.append(&of_flush)?;
             self.reservation.spend(bytes);
             *bytes_there += bytes;
-            written.push(Written { files, of_call, of_flush });
+            written.push(WrittenPart { files, of_call, of_flush });
         }
         Ok(written)
     }
 
     /// Makes the flush the call's last one.
-    fn publish(&mut self, slot: &mut dyn FlushSlot, written: &[Written]) -> Result<(), SinkError> {
-        for Written { files, of_call, of_flush } in written {
+    fn publish(&mut self, slot: &mut dyn FlushSlot, written: &[WrittenPart]) -> Result<(), SinkError> {
+        for WrittenPart { files, of_call, of_flush } in written {
             for file in files {
                 let bytes = slot.publish(file)?;
                 self.reservation.spend(bytes);
@@ -216,4 +243,9 @@ impl CapturedDump {
         }
         Ok(())
     }
+}
+
+/// Returns the format that the lines name: that of the first file, as without a graph.
+fn format_of(parts: &[Part<'_>]) -> Option<Format> {
+    parts.iter().find_map(|part| part.files.first()).map(|(.., plan)| plan.format)
 }

@@ -1,12 +1,14 @@
 //! Tensors that outlive their call, for a dump that is written later.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use crate::describe::Described;
 use crate::device::Device;
 use crate::dtype::DType;
 use crate::layout::Layout;
+use crate::name::Group;
 use crate::ports::DeviceMemory;
 use crate::tensor::{Flags, StorageBytes, StorageId, StorageView, TensorView};
 
@@ -21,7 +23,11 @@ pub(crate) struct HeldCall {
 
 /// Tensors by their keys. Device memory is held, and shows what it holds when it is read; host memory was copied.
 #[derive(Debug, Default)]
-pub(crate) struct Held(Vec<(String, HeldTensor)>);
+pub(crate) struct Held {
+    tensors: Vec<(String, HeldTensor)>,
+    /// Host memory changed while it was copied.
+    is_unstable: bool,
+}
 
 #[derive(Debug)]
 struct HeldTensor {
@@ -35,7 +41,7 @@ struct HeldTensor {
 
 #[derive(Clone)]
 enum HeldBytes {
-    Host(Arc<[u8]>),
+    Host(Arc<Vec<u8>>),
     Device(Arc<dyn DeviceMemory>),
 }
 
@@ -47,11 +53,24 @@ impl std::fmt::Debug for HeldBytes {
 }
 
 impl HeldBytes {
-    fn of(bytes: &StorageBytes<'_>) -> Option<HeldBytes> {
-        match bytes {
+    /// Tells as well whether the bytes changed while they were copied.
+    fn of(storage: &StorageBytes<'_>) -> Option<(HeldBytes, bool)> {
+        match storage {
             // The application may write it as soon as its call returned.
-            StorageBytes::Host(bytes) => Some(HeldBytes::Host(Arc::from(&**bytes))),
-            StorageBytes::Device(memory) => memory.retain().map(HeldBytes::Device),
+            StorageBytes::Host(bytes) => {
+                let mut copy = Vec::new();
+                copy.try_reserve_exact(bytes.len()).ok()?;
+                copy.extend_from_slice(bytes);
+                let has_changed = storage.may_change() && **bytes != copy[..];
+                Some((HeldBytes::Host(Arc::new(copy)), has_changed))
+            }
+            StorageBytes::Device(memory) => Some((HeldBytes::Device(memory.retain()?), false)),
+        }
+    }
+
+    fn wait(&self) {
+        if let HeldBytes::Device(memory) = self {
+            memory.read(0, &mut []).ok();
         }
     }
 
@@ -78,35 +97,41 @@ impl HeldTensor {
 impl Held {
     /// Holds tensors; `None` where some memory cannot be held.
     fn of(tensors: &[(String, TensorView<'_>)]) -> Option<Held> {
-        let mut storages: HashMap<StorageId, HeldBytes> = HashMap::new();
-        let mut hold = |storage: &StorageView<'_>| match storages.get(&storage.id) {
-            Some(held) => Some(held.clone()),
-            None => {
-                let held = HeldBytes::of(&storage.bytes)?;
-                storages.insert(storage.id, held.clone());
-                Some(held)
-            }
-        };
-        let held = tensors.iter().map(|(key, tensor)| {
+        // Slices of one vector have its address, and lengths of their own.
+        let mut storages: HashMap<(StorageId, usize), HeldBytes> = HashMap::new();
+        let mut held = Held::default();
+        for (key, tensor) in tensors {
             let TensorView { dtype, layout, storage, flags, device } = tensor;
-            let (bytes, id) = (hold(storage)?, storage.id);
-            let (dtype, layout, flags, device) = (*dtype, layout.clone(), *flags, *device);
-            Some((key.clone(), HeldTensor { dtype, layout, flags, device, id, bytes }))
-        });
-        held.collect::<Option<_>>().map(Held)
+            let bytes = match storages.entry((storage.id, storage.bytes.len())) {
+                Entry::Occupied(known) => known.get().clone(),
+                Entry::Vacant(unknown) => {
+                    let (bytes, has_changed) = HeldBytes::of(&storage.bytes)?;
+                    held.is_unstable |= has_changed;
+                    unknown.insert(bytes).clone()
+                }
+            };
+            let (dtype, layout, flags, device, id) = (*dtype, layout.clone(), *flags, *device, storage.id);
+            held.tensors.push((key.clone(), HeldTensor { dtype, layout, flags, device, id, bytes }));
+        }
+        Some(held)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.tensors.is_empty()
+    }
+
+    /// Tells whether what was copied may be what the memory never held.
+    pub(crate) fn is_unstable(&self) -> bool {
+        self.is_unstable
     }
 
     /// Borrows the tensors by their keys.
     pub(crate) fn views(&self) -> Vec<(&str, TensorView<'_>)> {
-        self.0.iter().map(|(key, tensor)| (key.as_str(), tensor.as_view())).collect()
+        self.tensors.iter().map(|(key, tensor)| (key.as_str(), tensor.as_view())).collect()
     }
 
     fn is_capturing(&self) -> bool {
-        self.0.iter().any(|(_, tensor)| tensor.bytes.as_storage().is_capturing())
+        self.tensors.iter().any(|(_, tensor)| tensor.bytes.as_storage().is_capturing())
     }
 }
 
@@ -122,9 +147,25 @@ impl HeldCall {
         Some(HeldCall { outputs, written, ..self })
     }
 
+    /// Returns the tensors of a group.
+    pub(crate) fn of(&self, group: Group) -> &Held {
+        match group {
+            Group::Inputs => &self.inputs,
+            Group::Outputs => &self.outputs,
+            Group::ArgsAfter => &self.written,
+        }
+    }
+
     /// Tells whether a stream records a graph with one of the tensors: then nothing may be read.
     pub(crate) fn is_capturing(&self) -> bool {
-        [&self.inputs, &self.outputs, &self.written].into_iter().any(Held::is_capturing)
+        Group::ALL.into_iter().any(|group| self.of(group).is_capturing())
+    }
+
+    /// Waits for the streams of all tensors: one that is read before another's stream has finished would be of before the
+    /// launch, beside one of after it.
+    pub(crate) fn wait(&self) {
+        let tensors = Group::ALL.into_iter().flat_map(|group| &self.of(group).tensors);
+        tensors.for_each(|(_, tensor)| tensor.bytes.wait());
     }
 }
 

@@ -200,7 +200,8 @@ impl Dump<Opened> {
             Ok(()) => {
                 self.reservation.keep_call();
                 if self.record.graph_capture {
-                    self.held = HeldCall::of_inputs(inputs);
+                    // The application's code may run here, and the lines are on disk already.
+                    self.held = guarded(|| Ok(HeldCall::of_inputs(inputs))).ok().flatten();
                 }
                 Ok(self.into_stage())
             }
@@ -252,7 +253,8 @@ impl Dump<Ended> {
     /// Goes on with the dump of a call that was captured into a graph; `None` where there is nothing to flush later.
     pub(crate) fn into_captured(self) -> Option<CapturedDump> {
         let Dump { sink, slot, record, reservation, held, .. } = self;
-        let held = held?;
+        // One that failed has its ending, and no flush may give it another.
+        let held = held.filter(|_| record.status == ExecutionStatus::GraphCapturePendingFlush)?;
         Some(CapturedDump::new(sink, slot.into_captured(), record, reservation, held))
     }
 

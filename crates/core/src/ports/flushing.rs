@@ -13,6 +13,8 @@ use crate::tensor_file::TensorGroup;
 /// An application may have thousands of them: between flushes nothing is held open.
 #[cfg_attr(test, mockall::automock)]
 pub trait CapturedSlot: Debug + Send {
+    /// Returns the place of a flush as a record names it.
+    fn flush_location(&self, index: u64) -> String;
     /// Opens the place of a flush, inside the call's. `Ok`: it is fresh and empty.
     fn open_flush(&mut self, index: u64) -> Result<Box<dyn FlushSlot>, SinkError>;
 }
@@ -40,8 +42,6 @@ pub trait CapturedSlot: Debug + Send {
 /// ```
 #[cfg_attr(test, mockall::automock)]
 pub trait FlushSlot: Debug {
-    /// Returns the flush's place as a record names it.
-    fn location(&self) -> &str;
     /// Writes a group's tensors to the flush's place, as [`DumpSlot::put`](crate::DumpSlot::put) does.
     fn put<'a>(
         &mut self,

@@ -151,6 +151,9 @@ pub trait UsageCounter: Debug + Send + Sync {
 /// }
 ///
 /// impl CapturedSlot for Nowhere {
+///     fn flush_location(&self, index: u64) -> String {
+///         format!("nowhere/{index}")
+///     }
 ///     fn open_flush(&mut self, _: u64) -> Result<Box<dyn FlushSlot>, SinkError> {
 ///         Err(SinkError::Panicked("there is nowhere to flush to".to_owned()))
 ///     }

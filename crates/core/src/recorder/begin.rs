@@ -153,9 +153,7 @@ fn try_dump_inputs(
         Ok(dump) => dump,
         Err(error) => return Err(not_dumped(inner, function, pass, error)),
     };
-    if let Some(skipped @ 1..) = pass.succeeded() {
-        inner.warn(&format!("dumping goes on; {skipped} calls were not dumped meanwhile"));
-    }
+    tell_resumed(inner, pass);
     tell_remarks(inner, dump.take_remarks());
     let (bytes, is_deferred) = (dump.record().tensor_info.input_bytes, dump.record().graph_capture);
     let location = dump.location();
@@ -256,6 +254,13 @@ fn not_dumped(inner: &Inner, function: &FunctionName, pass: Pass<'_>, error: Not
             inner.fault(FaultKind::Inputs, function, &chain(&*error));
             Ending::NotRecorded
         }
+    }
+}
+
+/// Tells the gate that the sink works, and how many calls were skipped if it did not before.
+pub(super) fn tell_resumed(inner: &Inner, pass: Pass<'_>) {
+    if let Some(skipped @ 1..) = pass.succeeded() {
+        inner.warn(&format!("dumping goes on; {skipped} calls were not dumped meanwhile"));
     }
 }
 

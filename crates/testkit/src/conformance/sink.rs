@@ -169,8 +169,9 @@ fn a_flush_has_a_place_of_its_own_and_its_files_become_the_call_s(case: &SinkCas
         let group = TensorGroup { stem: Group::Inputs.stem(), tensors: vec![("arg_0", tensor.as_view())] };
         let plan = sink.plan(&group).expect("floats can be kept");
         let mut flush = place.open_flush(index).expect("a flush can be opened");
-        assert!(flush.location().starts_with(&of_call), "{} is inside {of_call}", flush.location());
-        assert_eq!(contents(flush.location()), Some(BTreeSet::new()), "it is empty");
+        let location = place.flush_location(index);
+        assert!(location.starts_with(&of_call), "{location} is inside {of_call}");
+        assert_eq!(contents(&location), Some(BTreeSet::new()), "it is empty");
         let WrittenFile { bytes, hash, is_unstable } =
             flush.put(Group::Inputs, &group, &plan).expect("the file can be written");
         let saved = line(sink, 1, ExecutionStatus::InputsSaved);
@@ -184,7 +185,7 @@ fn a_flush_has_a_place_of_its_own_and_its_files_become_the_call_s(case: &SinkCas
         flushes.push(flush);
     }
     let second = flushes.pop().expect("there are two");
-    let (first, location) = (flushes[0].location().to_owned(), second.location().to_owned());
+    let [first, location] = [1, 2].map(|index| place.flush_location(index));
     second.discard().expect("a flush can be given up");
     assert_eq!(contents(&location), None, "nothing is left of it");
     let lines = (case.contents)(&of_call).expect("it is there").statuses;
