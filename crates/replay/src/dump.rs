@@ -471,9 +471,10 @@ mod tests {
                 "panic" => panic!("out of luck"),
                 "lost" => Err(ExecError::DeviceLost("illegal address".into())),
                 "no_kernel" => Err(ExecError::NoKernel { kernel: "rms_norm", device: Device::Cuda(0) }),
-                "no_kernel_for" => {
-                    Err(ExecError::NoKernelFor { argument: "x".to_owned(), reason: "float64".to_owned() })
-                }
+                "no_kernel_for" => Err(ExecError::NoKernelFor {
+                    argument: "x".to_owned(),
+                    reason: "torch.float64".to_owned(),
+                }),
                 _ => Err(ExecError::MissingArgument("y".to_owned())),
             }
         }
@@ -762,7 +763,7 @@ mod tests {
     fn a_call_that_its_device_has_no_kernel_for_was_not_tried_and_need_not_be_again() {
         for (name, reason) in [
             ("no_kernel", "no kernel `rms_norm` on cuda:0"),
-            ("no_kernel_for", "the device has no kernel for argument `x`: float64"),
+            ("no_kernel_for", "the device has no kernel for argument `x`: torch.float64"),
         ] {
             let not_run = Outcome::NotRun(reason.to_owned());
             for (status, expected) in [

@@ -233,7 +233,7 @@ fn a_recorded_call_that_no_kernel_is_there_for_is_skipped_and_passes_on_the_cpu(
             replay_from_dump(&source, &call, executor, &mut Objects::default(), &options).verdict
         };
         assert_eq!(verdict(&mut CpuExecutor), Verdict::Passed);
-        let reason = "the device has no kernel for argument `input`: float64".to_owned();
+        let reason = "the device has no kernel for argument `input`: torch.float64".to_owned();
         let skipped = Verdict::Skipped { reason };
         assert_eq!(verdict(&mut CudaKernels::new(device.clone()).into_executor()), skipped);
     });
