@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::cargo::{cargo, root};
+use crate::cuda;
 
 /// Turns the bugs on; of the core, which every package with a bug depends on.
 const FEATURE: &str = "callbox-core/planted-bugs";
@@ -120,9 +121,14 @@ pub(crate) fn command(only: Option<&str>) -> Result<(), String> {
     compare_with_code()?;
     let rows: Vec<Row> = ROWS.iter().copied().filter(|row| only.is_none_or(|only| only == row.bug)).collect();
     if rows.is_empty() {
-        return Err(format!("there is no bug `{}` in xtask/src/planted.rs", only.unwrap_or_default()));
+        let only = only.unwrap_or_default();
+        return Err(match cuda::planted_bugs().any(|bug| bug == only) {
+            true => format!("`{only}` is one of `cargo xtask cuda`, which plants it with all of its own"),
+            false => format!("there is no bug `{only}` in xtask/src/planted.rs"),
+        });
     }
-    let binaries = build(&rows)?;
+    let tests: Vec<_> = rows.iter().map(|row| (row.package, row.binary)).collect();
+    let binaries = build(&tests, &[])?;
     let mut missed = Vec::new();
     for row in &rows {
         match try_bug(row, &binaries) {
@@ -137,13 +143,14 @@ pub(crate) fn command(only: Option<&str>) -> Result<(), String> {
     if missed.is_empty() { Ok(()) } else { Err(format!("not found: {}", missed.join(", "))) }
 }
 
-/// A bug without a row is never tried, and a row without a bug tries nothing.
+/// A bug without a row is never tried, and a row without a bug tries nothing. Those of the adapter for CUDA are rows of
+/// `cargo xtask cuda`.
 fn compare_with_code() -> Result<(), String> {
     let mut planted = Vec::new();
     find_bugs(&root().join("crates"), &mut planted)?;
     planted.sort();
     planted.dedup();
-    let listed: Vec<&str> = ROWS.iter().map(|row| row.bug).collect();
+    let listed: Vec<&str> = ROWS.iter().map(|row| row.bug).chain(cuda::planted_bugs()).collect();
     let without_row: Vec<&String> = planted.iter().filter(|bug| !listed.contains(&bug.as_str())).collect();
     let without_bug: Vec<&&str> =
         listed.iter().filter(|bug| !planted.iter().any(|name| name == **bug)).collect();
@@ -175,30 +182,43 @@ fn bugs_of(text: &str) -> impl Iterator<Item = &str> {
 
 /// A test binary that was built, and the folder to run it in.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Binary {
+pub(crate) struct Binary {
     executable: PathBuf,
     folder: PathBuf,
 }
 
-/// Test binaries by package and name.
-type Binaries = BTreeMap<(String, String), Binary>;
+impl Binary {
+    /// Prepares one test, with a bug planted.
+    pub(crate) fn command(&self, test: &str, bug: &str) -> Command {
+        let mut command = Command::new(&self.executable);
+        command.args([test, "--exact"]).env(VARIABLE, bug).current_dir(&self.folder);
+        command
+    }
+}
 
-/// Builds the tests of all rows at once, so that no package is built twice, with other features of its dependencies.
-fn build(rows: &[Row]) -> Result<Binaries, String> {
-    let output = build_command(rows).output().map_err(|error| format!("failed to start cargo: {error}"))?;
+/// Test binaries by package and name.
+pub(crate) type Binaries = BTreeMap<(String, String), Binary>;
+
+/// Builds tests, by package and binary, all at once, so that no package is built twice, with other features of its
+/// dependencies; `features` are those that they need besides.
+pub(crate) fn build(tests: &[(&str, &str)], features: &[&str]) -> Result<Binaries, String> {
+    let output =
+        build_command(tests, features).output().map_err(|error| format!("failed to start cargo: {error}"))?;
     if !output.status.success() {
         return Err(format!("building with bugs planted failed: {}", output.status));
     }
     Ok(String::from_utf8_lossy(&output.stdout).lines().filter_map(binary_of).collect())
 }
 
-fn build_command(rows: &[Row]) -> Command {
+fn build_command(tests: &[(&str, &str)], features: &[&str]) -> Command {
     let mut command = cargo(&["test", "--quiet", "--no-run", "--message-format", "json-render-diagnostics"]);
     command
         .args(["--features", FEATURE, "--package", "callbox-core", "--target-dir"])
         .arg(root().join(TARGET));
-    let packages: BTreeSet<&str> = rows.iter().map(|row| row.package).collect();
-    let names: BTreeSet<&str> = rows.iter().map(|row| row.binary).collect();
+    features.iter().for_each(|feature| {
+        command.args(["--features", feature]);
+    });
+    let (packages, names): (BTreeSet<&str>, BTreeSet<&str>) = tests.iter().copied().unzip();
     packages.into_iter().for_each(|package| {
         command.args(["--package", package]);
     });
@@ -232,22 +252,24 @@ fn binary_of(message: &str) -> Option<((String, String), Binary)> {
     Some(((package.to_owned(), name.to_owned()), binary))
 }
 
+/// Finds the tests of a package that were built.
+pub(crate) fn find<'a>(binaries: &'a Binaries, package: &str, name: &str) -> Result<&'a Binary, String> {
+    let found = binaries.get(&(package.to_owned(), name.to_owned()));
+    found.ok_or_else(|| format!("{package} has no tests `{name}`"))
+}
+
 /// Runs a bug's test with the bug planted; an error says that it did not fail as it should.
 #[expect(clippy::disallowed_methods, reason = "measuring reads the clock")]
 fn try_bug(row: &Row, binaries: &Binaries) -> Result<Duration, String> {
-    let key = (row.package.to_owned(), row.binary.to_owned());
-    let binary =
-        binaries.get(&key).ok_or_else(|| format!("{} has no tests `{}`", row.package, row.binary))?;
-    let mut command = Command::new(&binary.executable);
-    command.args([row.test, "--exact"]).env(VARIABLE, row.bug).current_dir(&binary.folder);
+    let mut command = find(binaries, row.package, row.binary)?.command(row.test, row.bug);
     let start = Instant::now();
-    let output = command.output().map_err(|error| format!("failed to start {key:?}: {error}"))?;
+    let output = command.output().map_err(|error| format!("failed to start {}: {error}", row.test))?;
     let time = start.elapsed();
     judge(&String::from_utf8_lossy(&output.stdout), row.test).map(|()| time)
 }
 
 /// Tells from a test run's output whether the test failed, and nothing else did.
-fn judge(output: &str, test: &str) -> Result<(), String> {
+pub(crate) fn judge(output: &str, test: &str) -> Result<(), String> {
     let count = |what: &str| output.matches(what).count();
     match (count("running 1 test\n"), count("test result: FAILED. 0 passed; 1 failed;")) {
         (1, 1) => Ok(()),

@@ -267,6 +267,14 @@ pub enum ExecError {
         /// The device.
         device: Device,
     },
+    /// The device has no kernel for an argument of this dtype or size, which others have: nothing was tried.
+    #[error("the device has no kernel for argument `{argument}`: {reason}")]
+    NoKernelFor {
+        /// Name of the argument.
+        argument: String,
+        /// What there is no kernel for.
+        reason: String,
+    },
     /// The device refused or failed.
     #[error("the device failed")]
     Device(#[source] Cause),
@@ -338,6 +346,14 @@ pub enum StageError {
         end: usize,
         /// Size of the memory in bytes.
         len: usize,
+    },
+    /// The device has no kernel for an argument of this dtype or size, which others have: nothing was tried.
+    #[error("the device has no kernel for argument `{argument}`: {reason}")]
+    NoKernelFor {
+        /// Name of the argument.
+        argument: String,
+        /// What there is no kernel for.
+        reason: String,
     },
     /// The device refused or failed.
     #[error("the device failed")]

@@ -26,8 +26,8 @@ use crate::sampling::{MaskLogits, Renormalise, Softmax};
 ///
 /// **What `Ok` promises.** Each result is a contiguous tensor that fills its storage, of the shape and the dtype
 /// that the problem asks for. Floats are read as f32, everything is computed in f32, and each number is rounded
-/// once, to nearest with ties to even ([`TensorBuf::from_f32`] does it). A dtype that a kernel does not have is
-/// [`ExecError::Unsupported`].
+/// once, to nearest with ties to even ([`TensorBuf::from_f32`] does it). A dtype or a size that a kernel does not have is
+/// [`ExecError::NoKernelFor`]: nothing was tried, and replay skips the call.
 pub trait Kernels: Debug + Send {
     /// Returns the device that the kernels run on.
     fn device(&self) -> Device;

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
+use callbox_core::planted;
 use cudarc::driver::DeviceSlice;
 
 use crate::guest::{is_capturing, let_go, quietly};
@@ -36,6 +37,10 @@ impl Drop for Departed {
 
 fn free(owners: Vec<Box<dyn Owner>>) {
     for owner in owners {
+        if planted::bug("device_memory_leaked") {
+            std::mem::forget(owner);
+            continue;
+        }
         let stream = owner.bytes().stream().clone();
         let_go(stream.context(), owner);
     }

@@ -1,10 +1,14 @@
 //! Being a guest on the application's thread and in its context: what is found there is left there.
-#![expect(unsafe_code, reason = "making a context current is unsafe")]
+#![expect(
+    unsafe_code,
+    reason = "a context is made current, and the driver told of this thread, by unsafe calls"
+)]
 
 use std::ptr;
 
+use callbox_core::planted;
 use cudarc::driver::result::ctx;
-use cudarc::driver::sys::{CUresult, CUstreamCaptureStatus};
+use cudarc::driver::sys::{self, CUresult, CUstreamCaptureMode, CUstreamCaptureStatus};
 use cudarc::driver::{CudaContext, CudaStream, DriverError};
 
 use crate::error::CudaError;
@@ -69,4 +73,35 @@ pub(crate) fn is_capturing(stream: &CudaStream) -> Result<bool, CudaError> {
 /// Fails while a stream is recording a graph.
 pub(crate) fn refuse_capturing(stream: &CudaStream) -> Result<(), CudaError> {
     if is_capturing(stream)? { Err(CudaError::Capturing) } else { Ok(()) }
+}
+
+/// While this is held, captures on other streams neither forbid this thread to load and allocate, nor are spoiled by it.
+///
+/// The driver takes such calls for unsafe while somebody records a graph in global mode: they might touch what is recorded.
+/// Ours touch memory that is ours alone, and no stream that is recording. Dropping it puts the thread's own mode back.
+#[must_use = "captures are left alone for as long as this is held"]
+pub(crate) struct BesideCaptures {
+    /// `None`: the driver refused, and whoever called it next learns why.
+    own: Option<CUstreamCaptureMode>,
+}
+
+impl BesideCaptures {
+    pub(crate) fn begin() -> BesideCaptures {
+        if planted::bug("capture_mode_kept") {
+            return BesideCaptures { own: None };
+        }
+        BesideCaptures { own: exchange(CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_RELAXED) }
+    }
+}
+
+impl Drop for BesideCaptures {
+    fn drop(&mut self) {
+        self.own.take().and_then(exchange);
+    }
+}
+
+/// Sets this thread's mode; returns the one that it had.
+fn exchange(mut mode: CUstreamCaptureMode) -> Option<CUstreamCaptureMode> {
+    // SAFETY: it reads one mode and writes another; every driver since CUDA 10.1 has it.
+    unsafe { sys::cuThreadExchangeStreamCaptureMode(&mut mode) }.result().ok().map(|()| mode)
 }

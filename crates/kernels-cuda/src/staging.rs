@@ -7,6 +7,7 @@
 use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use callbox_core::planted;
 use cudarc::driver::result;
 use cudarc::driver::{
     CudaContext, CudaStream, CudaView, DevicePtr, DeviceSlice, DriverError, PinnedHostSlice,
@@ -30,8 +31,12 @@ struct Buffer {
 impl Staging {
     /// Allocates a buffer of `len` bytes, at least one.
     pub(crate) fn new(context: &Arc<CudaContext>, len: usize) -> Result<Staging, DriverError> {
-        // SAFETY: it gets its first contents in the next line.
-        let mut pinned = unsafe { context.alloc_pinned_with_flags::<u8>(len.max(1), 0) }?;
+        // SAFETY: it gets its first contents below.
+        let allocate = || unsafe { context.alloc_pinned_with_flags::<u8>(len.max(1), 0) };
+        if planted::bug("pinned_memory_leaked") {
+            mem::forget(allocate()?);
+        }
+        let mut pinned = allocate()?;
         pinned.as_mut_slice()?.fill(0);
         Ok(Staging(Mutex::new(Buffer { pinned, unfinished: None })))
     }
@@ -45,10 +50,14 @@ impl Staging {
         out: &mut [u8],
     ) -> Result<(), CudaError> {
         let stream = memory.stream();
-        refuse_capturing(stream)?;
+        if !planted::bug("copied_while_capturing") {
+            refuse_capturing(stream)?;
+        }
         let mut buffer = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         buffer.settle()?;
-        stream.synchronize().map_err(CudaError::of)?;
+        if !planted::bug("copied_while_capturing") {
+            stream.synchronize().map_err(CudaError::of)?;
+        }
         let len = buffer.pinned.len();
         for (place, piece) in out.chunks_mut(len).enumerate() {
             let start = offset + place * len;
@@ -81,7 +90,12 @@ impl Buffer {
         // SAFETY: the view has as many bytes as `out`, and the buffer no fewer. It is not looked at before the stream has
         // finished, and where waiting fails it is written by nobody else until that stream has.
         unsafe { result::memcpy_dtoh_async(staged, address, stream.cu_stream()) }?;
-        stream.synchronize()?;
+        if !planted::bug("copy_not_waited_for") {
+            stream.synchronize()?;
+        }
+        if planted::bug("event_leaked") {
+            mem::forget(stream.record_event(None)?);
+        }
         self.unfinished = None;
         out.copy_from_slice(&self.pinned.as_slice()?[..out.len()]);
         Ok(())

@@ -222,6 +222,10 @@ fn replay(
             replayed.is_untried = true;
             return Err(not_run(&call.state, &chain(&error)));
         }
+        // As where there is no executor: it says something of the device, and of the call nothing.
+        (Err(error @ (ExecError::NoKernel { .. } | ExecError::NoKernelFor { .. })), _) => {
+            return Err(not_run(&call.state, &chain(&error)));
+        }
         (Err(error), false) => return Err(Verdict::Failed { error: chain(&error) }),
         (Err(error), true) => {
             return Err(Verdict::Incomplete { outcome: Outcome::Failed(chain(&error)) });
@@ -480,6 +484,11 @@ mod tests {
                 }
                 "panic" => panic!("out of luck"),
                 "lost" => Err(ExecError::DeviceLost("illegal address".into())),
+                "no_kernel" => Err(ExecError::NoKernel { kernel: "rms_norm", device: Device::Cuda(0) }),
+                "no_kernel_for" => Err(ExecError::NoKernelFor {
+                    argument: "x".to_owned(),
+                    reason: "torch.float64".to_owned(),
+                }),
                 _ => Err(ExecError::MissingArgument("y".to_owned())),
             }
         }
@@ -761,6 +770,28 @@ mod tests {
             let call = source.push(record, &[(Group::Inputs, &[("arg_0", f32s(&[1.0]))])]);
             let replayed = check(&source, &call);
             assert_eq!((&replayed.verdict, replayed.is_untried), (&expected, true));
+        }
+    }
+
+    #[test]
+    fn a_call_that_its_device_has_no_kernel_for_was_not_tried_and_need_not_be_again() {
+        for (name, reason) in [
+            ("no_kernel", "no kernel `rms_norm` on cuda:0"),
+            ("no_kernel_for", "the device has no kernel for argument `x`: torch.float64"),
+        ] {
+            let not_run = Outcome::NotRun(reason.to_owned());
+            for (status, expected) in [
+                (ExecutionStatus::Completed, Verdict::Skipped { reason: reason.to_owned() }),
+                (ExecutionStatus::InputsSaved, Verdict::Incomplete { outcome: not_run }),
+            ] {
+                let mut source = MemorySource::default();
+                let mut record = sample::record("toy", name);
+                record.status = status;
+                record.output_metadata.push(("result".to_owned(), Value::None));
+                let call = source.push(record, &[(Group::Inputs, &[("arg_0", f32s(&[1.0]))])]);
+                let replayed = check(&source, &call);
+                assert_eq!((&replayed.verdict, replayed.is_untried), (&expected, false));
+            }
         }
     }
 

@@ -29,8 +29,21 @@ pub fn on_fake(test: impl FnOnce(Fake)) {
     let fake = Fake(());
     fake.reset();
     test(fake);
-    assert_eq!((fake.live_allocations(), fake.live_objects()), (0, 0), "allocations and objects are left");
+    let left = (fake.live_allocations(), fake.live_objects());
+    assert_eq!(left, (0, 0), "allocations and objects are left: {}", fake.without_their_end());
 }
+
+/// What is made, and by which function it is given back.
+const ENDS: [(&str, &str); 8] = [
+    ("cuMemAlloc_v2", "cuMemFree_v2"),
+    ("cuMemAllocAsync", "cuMemFreeAsync"),
+    ("cuMemHostAlloc", "cuMemFreeHost"),
+    ("cuDevicePrimaryCtxRetain", "cuDevicePrimaryCtxRelease_v2"),
+    ("cuStreamCreate", "cuStreamDestroy_v2"),
+    ("cuStreamBeginCapture_v2", "cuStreamEndCapture"),
+    ("cuEventCreate", "cuEventDestroy_v2"),
+    ("cuModuleLoadData", "cuModuleUnload"),
+];
 
 /// Opens the library once, with its symbols for everybody: who opens the driver by its name gets this one.
 fn library() -> &'static Library {
@@ -136,6 +149,15 @@ impl Fake {
     pub fn calls(self, function: &str) -> usize {
         let function = text(function);
         control!(c"callbox_fake_calls", (*const c_char) -> usize, function.as_ptr())
+    }
+
+    /// Lists the functions that were called more often than those that give back what they make; calls that failed count.
+    fn without_their_end(self) -> String {
+        let counts = ENDS.map(|(begin, end)| (begin, self.calls(begin), end, self.calls(end)));
+        let more = counts.into_iter().filter(|(_, begun, _, ended)| begun > ended);
+        let lines =
+            more.map(|(begin, begun, end, ended)| format!("{begin} {begun} times, {end} {ended} times"));
+        lines.collect::<Vec<_>>().join("; ")
     }
 
     /// Returns the functions that were called, in their order.

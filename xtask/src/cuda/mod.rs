@@ -18,6 +18,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use self::compiler::{Build, Compiler};
+pub(crate) use self::planted::planted_bugs;
 use crate::cargo::{cargo, program, run};
 
 /// Its tests need the library that is built here; `cargo xtask test` leaves them out.
@@ -25,7 +26,7 @@ pub(crate) const PACKAGE: &str = "callbox-cuda-tests";
 /// Tells the tests where the library is.
 const LIBRARY_VARIABLE: &str = "CALLBOX_EMULATED_KERNELS";
 
-/// Runs every step up to the first failure, and prints their times; `arguments` may be `--update-ptx` or `--hardware`.
+/// Runs every step up to the first failure, each named by its rung in `crates/kernels-cuda/README.md`, and prints their times; `arguments` may be `--update-ptx` or `--hardware`.
 pub(crate) fn command(arguments: &[String]) -> Result<(), String> {
     let mut steps = Steps::default();
     let done = match arguments {
@@ -41,19 +42,23 @@ pub(crate) fn command(arguments: &[String]) -> Result<(), String> {
 }
 
 fn every_step(compiler: &Compiler, update: bool, steps: &mut Steps) -> Result<(), String> {
-    let plain = steps.run("build", || compiler.build(Build::Plain, None))?;
-    steps.run("tests", || run(tests(&plain, None, None), "the tests of the kernels"))?;
-    let nvrtc = steps.run("install NVIDIA's compiler", nvrtc::library)?;
-    steps.run("PTX", || run(nvrtc::tests(&nvrtc, &plain, update), "the tests of the PTX"))?;
-    let checked = steps.run("build for addresses", || compiler.build(Build::Addresses, None))?;
+    steps.run("1: build and tests without CUDA", || {
+        let command = cargo(&["test", "--quiet", "-p", "callbox-kernels-cuda"]);
+        run(command, "the tests of the Rust side")
+    })?;
+    let plain = steps.run("2: build", || compiler.build(Build::Plain, None))?;
+    steps.run("2: numbers", || run(tests(&plain, None, None), "the tests of the kernels"))?;
+    let nvrtc = steps.run("5: install NVIDIA's compiler", nvrtc::library)?;
+    steps.run("5: PTX", || run(nvrtc::tests(&nvrtc, &plain, update), "the tests of the PTX"))?;
+    let checked = steps.run("3: build for addresses", || compiler.build(Build::Addresses, None))?;
     let runtime = compiler.address_runtime()?;
-    steps.run("tests, addresses", || {
+    steps.run("3: tests, addresses", || {
         run(tests(&checked, Some(&runtime), None), "the tests under the sanitizers for addresses")
     })?;
-    let race = steps.run("build for threads", || compiler.build(Build::Threads, None))?;
-    steps.run("races", || run(program(&race.to_string_lossy()), "the search for races"))?;
+    let race = steps.run("3: build for threads", || compiler.build(Build::Threads, None))?;
+    steps.run("3: races", || run(program(&race.to_string_lossy()), "the search for races"))?;
     driver::on_fake(&plain, steps)?;
-    planted::run_all(compiler, &runtime, steps)
+    planted::run_all(compiler, &plain, &runtime, steps)
 }
 
 /// Prepares the tests with a library, or one test; `runtime` is the sanitizer's, which has to come first.
@@ -87,7 +92,7 @@ impl Steps {
     }
 
     fn table(&self) -> String {
-        let lines = self.0.iter().map(|(name, time)| format!("{name:<34} {:>6.1} s", time.as_secs_f64()));
+        let lines = self.0.iter().map(|(name, time)| format!("{name:<36} {:>6.1} s", time.as_secs_f64()));
         lines.collect::<Vec<_>>().join("\n")
     }
 }

@@ -5,6 +5,7 @@
 //! to the host.
 #![expect(unsafe_code, reason = "the functions are looked up by their plain names")]
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::ffi::c_uint;
 use std::thread::{self, ThreadId};
@@ -13,8 +14,8 @@ use crate::answer::{
     Answer, CAPTURE_INVALIDATED, CAPTURE_UNMATCHED, CAPTURE_UNSUPPORTED, CAPTURE_WRONG_THREAD, Code,
     INVALID_VALUE,
 };
-use crate::driver::{Driver, Handle, call_in_context};
-use crate::pointer::Out;
+use crate::driver::{Driver, Handle, call_first, call_in_context};
+use crate::pointer::{InOut, Out};
 use crate::queue::{Operation, StreamKey};
 use crate::stream::{self, LEGACY};
 
@@ -26,12 +27,27 @@ pub(crate) enum Status {
     Invalidated = 2,
 }
 
-/// As `CUstreamCaptureMode`: whose unsafe calls are forbidden meanwhile.
+/// As `CUstreamCaptureMode`. Of a capture: whose unsafe calls it forbids; of a thread: which captures forbid it such.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Mode {
-    Global,
-    ThreadLocal,
-    Relaxed,
+    Global = 0,
+    ThreadLocal = 1,
+    Relaxed = 2,
+}
+
+impl Mode {
+    fn of(number: c_uint) -> Answer<Mode> {
+        match number {
+            0 => Ok(Mode::Global),
+            1 => Ok(Mode::ThreadLocal),
+            2 => Ok(Mode::Relaxed),
+            _ => Err(INVALID_VALUE),
+        }
+    }
+}
+
+thread_local! {
+    static OF_THREAD: Cell<Mode> = const { Cell::new(Mode::Global) };
 }
 
 /// The captures that were begun and not ended.
@@ -44,6 +60,19 @@ struct Capture {
     thread: ThreadId,
     operations: Vec<Operation>,
     is_invalid: bool,
+}
+
+impl Capture {
+    /// Tells whether unsafe calls of this thread are forbidden: by its own captures unless they are relaxed, and by the
+    /// global ones of others; less so where the thread has said that it knows what it does.
+    fn forbids_unsafe_calls(&self) -> bool {
+        let is_own = self.thread == thread::current().id() && self.mode != Mode::Relaxed;
+        match OF_THREAD.get() {
+            Mode::Global => is_own || self.mode == Mode::Global,
+            Mode::ThreadLocal => is_own,
+            Mode::Relaxed => false,
+        }
+    }
 }
 
 impl Captures {
@@ -99,15 +128,9 @@ pub(crate) fn forbid_in_context(driver: &mut Driver, context: Handle) -> Answer 
 
 /// Refuses what may wait for the whole device while a capture forbids that to this thread.
 pub(crate) fn forbid_unsafe_call(driver: &mut Driver) -> Answer {
-    let me = thread::current().id();
     let mut answer = Ok(());
     for capture in driver.captures.0.values_mut().filter(|capture| !capture.is_invalid) {
-        let forbids = match capture.mode {
-            Mode::Global => true,
-            Mode::ThreadLocal => capture.thread == me,
-            Mode::Relaxed => false,
-        };
-        if forbids {
+        if capture.forbids_unsafe_calls() {
             capture.is_invalid = true;
             answer = Err(CAPTURE_UNSUPPORTED);
         }
@@ -115,16 +138,25 @@ pub(crate) fn forbid_unsafe_call(driver: &mut Driver) -> Answer {
     answer
 }
 
+/// Forgets what this thread said of itself.
+pub(crate) fn reset_thread() {
+    OF_THREAD.set(Mode::Global);
+}
+
+/// Sets the mode of the thread, and gives the one that it had.
+#[unsafe(no_mangle)]
+extern "C" fn cuThreadExchangeStreamCaptureMode(mode: InOut<c_uint>) -> Code {
+    call_first("cuThreadExchangeStreamCaptureMode", |_| {
+        let new = Mode::of(mode.read()?)?;
+        mode.write(OF_THREAD.replace(new) as c_uint)
+    })
+}
+
 #[unsafe(no_mangle)]
 extern "C" fn cuStreamBeginCapture_v2(stream: Handle, mode: c_uint) -> Code {
     call_in_context("cuStreamBeginCapture_v2", |driver, context| {
         let origin = stream::find(driver, context, stream)?;
-        let mode = match mode {
-            0 => Mode::Global,
-            1 => Mode::ThreadLocal,
-            2 => Mode::Relaxed,
-            _ => return Err(INVALID_VALUE),
-        };
+        let mode = Mode::of(mode)?;
         if origin.stream == LEGACY {
             return Err(CAPTURE_UNSUPPORTED);
         }

@@ -4,16 +4,18 @@
 use std::ffi::c_int;
 
 use crate::answer::Code;
+use crate::capture;
 use crate::driver::{control, reset};
 use crate::emulation::{self, Kernel, LaunchFn};
 use crate::pointer::{Text, fill, sizes};
 use crate::queue::Queue;
 use crate::stream::LEGACY;
 
-/// Forgets all state, memory and registered kernels: a driver that was just loaded.
+/// Forgets all state, memory and registered kernels, and the mode of this thread: a driver that was just loaded.
 #[unsafe(no_mangle)]
 extern "C" fn callbox_fake_reset() {
     reset();
+    capture::reset_thread();
 }
 
 /// Sets how many devices there are; none: the driver does not initialise.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::ffi::{c_int, c_uint};
 
 use crate::answer::{Answer, Code, INVALID_HANDLE, INVALID_IMAGE, INVALID_PTX, INVALID_VALUE, NOT_FOUND};
+use crate::capture;
 use crate::driver::{Driver, Handle, call_in_context, call_to_destroy};
 use crate::launch::{DEFAULT_SHARED_BYTES, MAX_SHARED_BYTES, MAX_THREADS};
 use crate::pointer::{Out, Text};
@@ -49,10 +50,11 @@ fn has_entry(ptx: &str, name: &str) -> bool {
     })
 }
 
-/// Takes PTX alone: there is nothing here that runs machine code.
+/// Takes PTX alone: there is nothing here that runs machine code. Loading allocates, so captures forbid it as they do that.
 #[unsafe(no_mangle)]
 extern "C" fn cuModuleLoadData(module: Out<Handle>, image: Text) -> Code {
     call_in_context("cuModuleLoadData", |driver, _| {
+        capture::forbid_unsafe_call(driver)?;
         if image.begins_with(b"\x7fELF") {
             return Err(INVALID_IMAGE);
         }

@@ -22,6 +22,27 @@ impl<T> Out<T> {
     }
 }
 
+/// A value of the caller's, in whose place they want another.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+pub(crate) struct InOut<T>(*mut T);
+
+impl<T: Copy> InOut<T> {
+    /// Reads what is there; fails where there is no place.
+    pub(crate) fn read(self) -> Answer<T> {
+        if self.0.is_null() {
+            return Err(INVALID_VALUE);
+        }
+        // SAFETY: whoever calls a function of the driver gives a value; its place is not null.
+        Ok(unsafe { self.0.read() })
+    }
+
+    /// Writes the answer; fails where there is no place for it.
+    pub(crate) fn write(self, value: T) -> Answer {
+        Out(self.0).write(value)
+    }
+}
+
 /// A text that ends with a zero.
 #[derive(Clone, Copy)]
 #[repr(transparent)]

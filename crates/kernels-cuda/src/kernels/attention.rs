@@ -14,7 +14,7 @@ use super::memory::{Memory, Run, empty};
 use super::modules::Module;
 use super::rows::Laid;
 use super::types::{
-    MOST_BLOCKS, MOST_BLOCKS_X, Suffixes, blocks, count, expect_dtype, floats, suffix, type_code,
+    MOST_BLOCKS, MOST_BLOCKS_X, Suffixes, blocks, count, expect_dtype, floats, no_kernel, suffix, type_code,
 };
 
 const THREADS: u32 = 128;
@@ -94,8 +94,8 @@ pub(super) fn attend(run: &Run<'_>, problem: &Attention<'_>) -> Result<Attended,
         });
     }
     let tile = Tile::fitting(queries.width(), values.width()).ok_or_else(|| {
-        let reason = format!("heads of {} elements: no CUDA kernel can hold them", queries.width());
-        ExecError::Unsupported { argument: queries.name().to_owned(), reason }
+        let reason = format!("heads of {} elements are more than it can hold", queries.width());
+        no_kernel(queries.name(), reason)
     })?;
     let uploaded = Uploaded::new(run, problem)?;
     let kernel = if uploaded.are_copied { "f32" } else { kernel };
@@ -265,10 +265,9 @@ fn encoding(encoding: PositionEncoding) -> Result<(u32, f32, f32), ExecError> {
         PositionEncoding::RopeLlama(Frequencies { theta, stretch: Stretch::Divided { scale } }) => {
             Ok((1, theta, scale))
         }
-        PositionEncoding::RopeLlama(_) => Err(ExecError::Unsupported {
-            argument: "pos_encoding_mode".to_owned(),
-            reason: "frequencies stretched as Llama 3.1 does it: no CUDA kernel turns keys so".to_owned(),
-        }),
+        PositionEncoding::RopeLlama(_) => {
+            Err(no_kernel("pos_encoding_mode", "frequencies stretched as Llama 3.1 does it"))
+        }
         PositionEncoding::Alibi => Ok((2, 1.0, 1.0)),
     }
 }

@@ -101,8 +101,7 @@ fn kernel(a: DType, b: DType) -> Result<String, ExecError> {
     let b_suffix = suffix(b).ok_or_else(|| no_kernel("b", b))?;
     let is_fp8 = |dtype: DType| dtype.item_size() == 1;
     if a != b && !(is_fp8(a) && is_fp8(b)) {
-        let reason = format!("{b} beside {a}: there is no CUDA kernel for both");
-        return Err(ExecError::Unsupported { argument: "b".to_owned(), reason });
+        return Err(no_kernel("b", format_args!("{b} beside {a}")));
     }
     Ok(format!("gemm_{a_suffix}_{b_suffix}"))
 }

@@ -26,7 +26,7 @@ use callbox_functions::{
 
 use crate::device::CudaDevice;
 use crate::error::CudaError;
-use crate::guest::quietly;
+use crate::guest::{BesideCaptures, quietly};
 use crate::probe::expect_version;
 
 use self::memory::Run;
@@ -78,7 +78,10 @@ impl CudaKernels {
             return Err(ExecError::DeviceLost(Box::new(error.clone())));
         }
         let run = Run::new(&self.device, self.device.default_stream());
-        let answer = quietly(self.device.context(), || work(&run));
+        let answer = quietly(self.device.context(), || {
+            let _beside = BesideCaptures::begin();
+            work(&run)
+        });
         match answer {
             Err(ExecError::Device(cause)) => Err(self.told(cause)),
             other => other,

@@ -7,7 +7,7 @@ use super::launch::{Launch, Parameter};
 use super::memory::{Memory, Run, empty};
 use super::modules::Module;
 use super::rows::Laid;
-use super::types::{FLOATS, MOST_BLOCKS_X, blocks, count, floats, suffix};
+use super::types::{FLOATS, MOST_BLOCKS_X, blocks, count, floats, no_kernel, suffix};
 
 const THREADS: u32 = 128;
 
@@ -92,8 +92,8 @@ fn frequency_parameters(frequencies: Frequencies) -> Result<FrequencyParameters,
             Ok(FrequencyParameters { scale, low_freq_factor, high_freq_factor, old_context_len, ..plain })
         }
         Stretch::Llama31 { old_context_len, .. } => {
-            let reason = format!("{old_context_len}: CUDA kernels take a positive number of tokens");
-            Err(ExecError::Unsupported { argument: "old_context_len".to_owned(), reason })
+            let reason = format!("{old_context_len} is no positive number of tokens");
+            Err(no_kernel("old_context_len", reason))
         }
     }
 }

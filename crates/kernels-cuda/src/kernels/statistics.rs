@@ -7,7 +7,7 @@ use super::launch::Launch;
 use super::memory::Run;
 use super::modules::Module;
 use crate::error::CudaError;
-use crate::guest::{quietly, refuse_capturing};
+use crate::guest::{BesideCaptures, quietly, refuse_capturing};
 use crate::storage::Storage;
 
 /// Threads of a block: a power of two.
@@ -92,6 +92,7 @@ impl View {
 fn run(storage: &Storage, first_byte: usize, view: &View, suffix: &str) -> Result<Vec<u8>, CudaError> {
     let stream = storage.stream();
     refuse_capturing(stream)?;
+    let _beside = BesideCaptures::begin();
     let run = Run::new(storage.device(), stream.clone());
     let kept = storage.owner();
     let bytes = kept.owner().bytes();

@@ -1,5 +1,7 @@
 //! Which dtypes and sizes kernels have, and the errors for all others.
 
+use std::fmt;
+
 use callbox_core::{DType, ExecError, TensorBuf};
 
 /// How the kernels for a dtype are called.
@@ -32,22 +34,18 @@ pub(crate) fn expect_dtype(argument: &str, dtype: DType, expected: DType) -> Res
     if dtype == expected {
         return Ok(());
     }
-    let reason = format!("{dtype} beside {expected}: there is no CUDA kernel for both");
-    Err(ExecError::Unsupported { argument: argument.to_owned(), reason })
+    Err(no_kernel(argument, format_args!("{dtype} beside {expected}")))
 }
 
-/// Builds the error for a dtype that no kernel has.
-pub(crate) fn no_kernel(argument: &str, dtype: DType) -> ExecError {
-    let reason = format!("{dtype}: there is no CUDA kernel for it");
-    ExecError::Unsupported { argument: argument.to_owned(), reason }
+/// Builds the error for what no kernel can do: a dtype, a size, a mode.
+pub(crate) fn no_kernel(argument: &str, reason: impl fmt::Display) -> ExecError {
+    ExecError::NoKernelFor { argument: argument.to_owned(), reason: reason.to_string() }
 }
 
 /// Returns a size as kernels count them.
 pub(crate) fn count<N: TryFrom<usize>>(argument: &str, size: usize) -> Result<N, ExecError> {
-    size.try_into().map_err(|_| {
-        let reason = format!("a size of {size}: CUDA kernels do not count as far");
-        ExecError::Unsupported { argument: argument.to_owned(), reason }
-    })
+    size.try_into()
+        .map_err(|_| no_kernel(argument, format_args!("a size of {size}, and kernels do not count as far")))
 }
 
 /// Returns a size that is at most a number of blocks that a grid can have.
@@ -55,7 +53,7 @@ pub(crate) fn blocks(argument: &str, size: usize, most: u32) -> Result<u32, Exec
     let blocks = count(argument, size)?;
     if blocks > most {
         let reason = format!("it would take {blocks} blocks in a direction where CUDA has at most {most}");
-        return Err(ExecError::Unsupported { argument: argument.to_owned(), reason });
+        return Err(no_kernel(argument, reason));
     }
     Ok(blocks)
 }

@@ -1,6 +1,7 @@
 //! While a stream records a graph.
 
 use std::sync::Arc;
+use std::thread;
 
 use callbox::core::{StageError, Statistics, StorageBytes};
 use callbox::{DType, TensorBuf};
@@ -9,7 +10,7 @@ use callbox_kernels_cuda::cudarc::driver::sys::{CUgraphInstantiate_flags, CUstre
 use callbox_kernels_cuda::cudarc::driver::{CudaGraph, CudaStream};
 use callbox_kernels_cuda::{CudaDevice, CudaError, DeviceTensor};
 
-use crate::kernels::Kernels;
+use crate::kernels::{Kernels, exchange_capture_mode};
 
 /// What an application captures with: a stream of its own, a tensor on it, and a kernel.
 pub(crate) struct Capturing {
@@ -86,8 +87,9 @@ fn nothing_is_waited_for_and_the_capture_goes_on() {
         assert_eq!(refused.unwrap_err(), CudaError::Capturing);
         let retained = memory.retain().unwrap();
 
-        let calls = fake.log().split_off(before);
-        assert!(!calls.iter().any(|call| FORBIDDEN.contains(&call.as_str())), "{calls:?}");
+        let mut calls = fake.log().split_off(before);
+        calls.retain(|call| FORBIDDEN.contains(&call.as_str()));
+        assert!(calls.is_empty(), "called while the stream captures: {calls:?}");
         capturing.end_and_launch_twice();
         // What was kept for later is what the graph has written.
         let mut bytes = [0; 4];
@@ -108,6 +110,36 @@ fn a_tensor_of_another_stream_is_read_and_leaves_the_capture_alone() {
         capturing.end_and_launch_twice();
         assert_eq!(capturing.tensor.to_host().unwrap().to_f32().unwrap(), [21., 22.]);
     });
+}
+
+/// The first statistics load their kernels and allocate, which a capture in global mode forbids to every thread that has
+/// not said otherwise.
+#[test]
+fn first_statistics_on_another_thread_leave_a_capture_alone() {
+    use CUstreamCaptureMode::{
+        CU_STREAM_CAPTURE_MODE_GLOBAL as GLOBAL, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL as LOCAL,
+    };
+    for (has_memory_pools, own_mode) in [(true, GLOBAL), (false, GLOBAL), (true, LOCAL)] {
+        on_fake(|fake| {
+            fake.set_memory_pools(has_memory_pools);
+            let mut capturing = Capturing::new(fake);
+            let other = capturing.device.context().new_stream().unwrap();
+            let elsewhere = capturing.device.upload(&other, &crate::counting(9)).unwrap();
+            capturing.begin();
+            capturing.kernels.add(&mut capturing.tensor.slice_mut().unwrap(), 10.);
+            let before = fake.calls("cuModuleLoadData");
+            thread::scope(|scope| {
+                scope.spawn(|| {
+                    exchange_capture_mode(own_mode);
+                    assert!(matches!(Statistics::of(&elsewhere.as_view()), Statistics::Taken(_)));
+                    assert_eq!(exchange_capture_mode(GLOBAL), own_mode, "the thread's mode is what it was");
+                });
+            });
+            assert_eq!(fake.calls("cuModuleLoadData"), before + 1, "the kernels are loaded only now");
+            let graph = capturing.stream.end_capture(CUgraphInstantiate_flags(0));
+            assert!(graph.is_ok_and(|graph| graph.is_some()), "the capture is spoiled");
+        });
+    }
 }
 
 #[test]

@@ -211,11 +211,12 @@ fn a_graph_does_what_was_captured_as_often_as_it_is_launched() {
 #[test]
 fn what_a_capture_forbids_spoils_it() {
     type Act = fn(&Capturing) -> Result<(), DriverError>;
-    let acts: [(&str, Act); 6] = [
+    let acts: [(&str, Act); 7] = [
         ("wait for the stream", |c| c.stream.synchronize()),
         ("wait for the context", |c| c.device.context().synchronize()),
         ("allocate in the order of the stream", |c| c.stream.alloc_zeros::<u8>(1).map(drop)),
         ("allocate pinned memory", |c| kernels::allocate_pinned(c.device.context())),
+        ("load a module", |c| kernels::load_empty(c.device.context())),
         ("copy to the host", |c| c.stream.memcpy_dtoh(&*c.tensor.slice::<f32>().unwrap(), &mut [0f32; 2])),
         ("allocate pinned memory on another thread", |c| {
             thread::scope(|scope| {
@@ -246,6 +247,48 @@ fn a_capture_of_one_thread_forbids_others_nothing() {
         assert_eq!(code(allocated), 0);
         assert!(capturing.stream.end_capture(CUgraphInstantiate_flags(0)).is_ok_and(|graph| graph.is_some()));
     });
+}
+
+/// Whom a capture forbids to load a module: its mode, the thread's, and whether the thread is the capture's own.
+#[test]
+fn the_mode_of_a_thread_says_which_captures_forbid_it_what() {
+    use CUstreamCaptureMode::{
+        CU_STREAM_CAPTURE_MODE_GLOBAL as GLOBAL, CU_STREAM_CAPTURE_MODE_RELAXED as RELAXED,
+        CU_STREAM_CAPTURE_MODE_THREAD_LOCAL as THREAD_LOCAL,
+    };
+    for (of_capture, of_thread, forbidden_to_own, forbidden_to_others) in [
+        (GLOBAL, GLOBAL, true, true),
+        (GLOBAL, THREAD_LOCAL, true, false),
+        (GLOBAL, RELAXED, false, false),
+        (THREAD_LOCAL, GLOBAL, true, false),
+        (THREAD_LOCAL, THREAD_LOCAL, true, false),
+        (THREAD_LOCAL, RELAXED, false, false),
+        (RELAXED, GLOBAL, false, false),
+        (RELAXED, RELAXED, false, false),
+    ] {
+        for (is_own, is_forbidden) in [(true, forbidden_to_own), (false, forbidden_to_others)] {
+            on_fake(|fake| {
+                let capturing = Capturing::new(fake);
+                capturing.stream.begin_capture(of_capture).unwrap();
+                let load = || {
+                    assert_eq!(
+                        kernels::exchange_capture_mode(of_thread),
+                        GLOBAL,
+                        "of a thread that said nothing"
+                    );
+                    let loaded = kernels::load_empty(capturing.device.context());
+                    assert_eq!(kernels::exchange_capture_mode(GLOBAL), of_thread);
+                    loaded
+                };
+                let loaded =
+                    if is_own { load() } else { thread::scope(|scope| scope.spawn(load).join().unwrap()) };
+                let ended = capturing.stream.end_capture(CUgraphInstantiate_flags(0));
+                let expected = if is_forbidden { (900, 901) } else { (0, 0) };
+                let what = format!("{of_capture:?} {of_thread:?} own: {is_own}");
+                assert_eq!((code(loaded), code(ended)), expected, "{what}");
+            });
+        }
+    }
 }
 
 #[test]

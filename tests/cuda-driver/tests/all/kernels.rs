@@ -6,7 +6,7 @@ use std::slice;
 use std::sync::Arc;
 
 use callbox_cuda_driver_tests::Fake;
-use callbox_kernels_cuda::cudarc::driver::sys::CUfunction_attribute;
+use callbox_kernels_cuda::cudarc::driver::sys::{self, CUfunction_attribute, CUstreamCaptureMode};
 use callbox_kernels_cuda::cudarc::driver::{
     CudaContext, CudaFunction, CudaSlice, CudaStream, DevicePtr, DriverError, LaunchConfig, PushKernelArg,
     result,
@@ -129,6 +129,18 @@ pub(crate) fn allow_shared_bytes(function: &CudaFunction, bytes: i32) -> Result<
 pub(crate) fn allocate_pinned(context: &Arc<CudaContext>) -> Result<(), DriverError> {
     // SAFETY: nobody looks at it.
     unsafe { context.alloc_pinned_with_flags::<u8>(1, 0) }.map(drop)
+}
+
+/// Loads a module without kernels, and unloads it.
+pub(crate) fn load_empty(context: &Arc<CudaContext>) -> Result<(), DriverError> {
+    context.load_module(Ptx::from_src(".version 8.7\n.target sm_80\n")).map(drop)
+}
+
+/// Says which captures forbid this thread unsafe calls; returns what was so before.
+pub(crate) fn exchange_capture_mode(mut mode: CUstreamCaptureMode) -> CUstreamCaptureMode {
+    // SAFETY: it reads one mode and writes another.
+    unsafe { sys::cuThreadExchangeStreamCaptureMode(&mut mode) }.result().unwrap();
+    mode
 }
 
 /// Returns the address of a slice's first element.

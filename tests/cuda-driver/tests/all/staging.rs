@@ -34,7 +34,7 @@ fn what_is_uploaded_comes_back() {
         let device = CudaDevice::open(0).unwrap();
         let tensor = device.upload(&device.default_stream(), &counting(1000)).unwrap();
         let back = tensor.to_host().unwrap();
-        assert_eq!(back.storage(), counting(1000).storage());
+        assert_eq!(back.storage(), counting(1000).storage(), "the bytes that were uploaded");
         assert_eq!((back.device(), back.dtype()), (Device::Cuda(0), DType::UInt8));
     });
 }

@@ -1,9 +1,12 @@
 //! The executor: what every executor must do, and that its answers are the CPU's.
 
-use callbox::core::{Arguments, ExecError, Executor};
+use callbox::core::{Arguments, ExecError, Executor, Group};
+use callbox::replay::{Objects, ReplayOptions, Verdict, replay_from_dump};
 use callbox::{DType, TensorBuf, Value};
+use callbox_kernels_cpu::CpuExecutor;
 use callbox_kernels_cuda::{CudaDevice, CudaKernels};
 use callbox_testkit::conformance::{self, ExecutorCase};
+use callbox_testkit::{MemorySource, sample};
 
 use crate::call::{Call, elsewhere, ints, name, random};
 use crate::on_device;
@@ -203,9 +206,35 @@ fn what_no_kernel_has_is_refused_by_the_argument_s_name() {
         ] {
             let error = call.on_cuda(device, function).unwrap_err();
             assert!(
-                matches!(&error, ExecError::Unsupported { argument, .. } if argument == expected),
+                matches!(&error, ExecError::NoKernelFor { argument, .. } if argument == expected),
                 "{function}: {error:?}"
             );
         }
+    });
+}
+
+#[test]
+fn a_recorded_call_that_no_kernel_is_there_for_is_skipped_and_passes_on_the_cpu() {
+    const NAME: &str =
+        "executor::a_recorded_call_that_no_kernel_is_there_for_is_skipped_and_passes_on_the_cpu";
+    on_device(NAME, |_, device| {
+        let inputs =
+            [("arg_0", random(DType::Float64, &[2, 4], 1)), ("arg_1", random(DType::Float64, &[4], 2))];
+        let [input, weight] = inputs.each_ref().map(|(_, tensor)| Value::Tensor(tensor.clone()));
+        let mut arguments = Arguments { positional: vec![input, weight], ..Arguments::default() };
+        let Value::Tensor(normed) = CpuExecutor.call(&name("rmsnorm"), &mut arguments).unwrap() else {
+            panic!("a norm is a tensor")
+        };
+        let mut source = MemorySource::default();
+        let groups: [(Group, &[_]); 2] = [(Group::Inputs, &inputs), (Group::Outputs, &[("result", normed)])];
+        let call = source.push(sample::record("flashinfer", "rmsnorm"), &groups);
+        let verdict = |executor: &mut dyn Executor| {
+            let options = ReplayOptions::default();
+            replay_from_dump(&source, &call, executor, &mut Objects::default(), &options).verdict
+        };
+        assert_eq!(verdict(&mut CpuExecutor), Verdict::Passed);
+        let reason = "the device has no kernel for argument `input`: torch.float64".to_owned();
+        let skipped = Verdict::Skipped { reason };
+        assert_eq!(verdict(&mut CudaKernels::new(device.clone()).into_executor()), skipped);
     });
 }

@@ -129,3 +129,17 @@ fn a_stream_that_records_a_graph_is_left_alone() {
         assert!(on_the_device(&tensor).is_some());
     });
 }
+
+#[test]
+fn the_first_ones_leave_a_capture_of_another_thread_alone() {
+    on_device("statistics::the_first_ones_leave_a_capture_of_another_thread_alone", |_, device| {
+        use callbox_kernels_cuda::cudarc::driver::sys::{CUgraphInstantiate_flags, CUstreamCaptureMode};
+        let stream = device.context().new_stream().unwrap();
+        let tensor = upload(device, &random(DType::Float32, &[10], 1));
+        stream.begin_capture(CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_GLOBAL).unwrap();
+        let taken = std::thread::scope(|scope| scope.spawn(|| on_the_device(&tensor)).join().unwrap());
+        let ended = stream.end_capture(CUgraphInstantiate_flags(0));
+        assert!(ended.is_ok(), "the capture is spoiled: {:?}", ended.err());
+        assert!(taken.is_some());
+    });
+}
