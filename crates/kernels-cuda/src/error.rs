@@ -36,6 +36,9 @@ pub enum CudaError {
     /// The owner's stream is recording a graph: nothing may be waited for, allocated or copied.
     #[error("a CUDA graph is being captured: end the capture first")]
     Capturing,
+    /// Somebody holds the memory for writing.
+    #[error("the memory is locked for writing: let go of the slice before a recorded call, or a flush")]
+    BeingWritten,
     /// The memory or the stream belongs to another context than the device was opened on.
     #[error("it belongs to another CUDA context: build the device by `CudaDevice::of_context` on that one")]
     OtherContext,
@@ -123,6 +126,10 @@ fn is_sticky(code: CUresult) -> bool {
             | CUresult::CUDA_ERROR_INVALID_ADDRESS_SPACE
             | CUresult::CUDA_ERROR_INVALID_PC
             | CUresult::CUDA_ERROR_LAUNCH_FAILED
+            | CUresult::CUDA_ERROR_CONTAINED
+            | CUresult::CUDA_ERROR_TENSOR_MEMORY_LEAK
+            | CUresult::CUDA_ERROR_MPS_CLIENT_TERMINATED
+            | CUresult::CUDA_ERROR_EXTERNAL_DEVICE
     )
 }
 

@@ -31,6 +31,8 @@ pub(crate) fn quietly<T, E: From<CudaError>>(
 ///
 /// cudarc frees memory in whatever context is current: on a thread that has none it would stay for ever.
 pub(crate) fn let_go<T>(context: &CudaContext, value: T) {
+    // Without memory pools it is freed at once, which a capture on another stream would not stand.
+    let _beside = BesideCaptures::begin();
     let ((), own) = visit(context, || {
         // Where the context cannot be made current, freeing fails too, and parks why.
         context.record_err(context.bind_to_thread());

@@ -35,7 +35,7 @@ pub struct DeviceTensor {
 
 impl DeviceTensor {
     pub(crate) fn new(dtype: DType, layout: Layout, storage: Storage) -> Result<DeviceTensor, CudaError> {
-        DeviceTensor::of(Elements { dtype, storage, worker: None }, layout)
+        DeviceTensor::of(Elements { dtype, storage }, layout)
     }
 
     fn of(elements: Elements, layout: Layout) -> Result<DeviceTensor, CudaError> {
@@ -79,21 +79,18 @@ impl DeviceTensor {
     ///
     /// Fails with [`CudaError::Layout`] if the layout, in elements of that dtype, reaches past the end.
     pub fn with_dtype(&self, dtype: DType, layout: Layout) -> Result<DeviceTensor, CudaError> {
-        DeviceTensor::of(Elements { dtype, ..self.elements.clone() }, layout)
+        DeviceTensor::of(Elements { dtype, storage: self.elements.storage.clone() }, layout)
     }
 
-    /// Says that the memory is worked with on another stream than that which owns it: it is read when both have finished,
-    /// and is part of a graph while either records one. Without it, a call that a stream records with memory of other
-    /// streams alone looks like any other call.
+    /// Says that from now on a stream works with the memory that does not own it: it is read when both have finished, and is
+    /// part of a graph while either records one. Without it, a call that a stream records with memory of other streams alone
+    /// looks like any other call.
     ///
-    /// Fails with [`CudaError::OtherContext`] if the stream is of another context.
-    pub fn on_stream(&self, stream: &Arc<CudaStream>) -> Result<DeviceTensor, CudaError> {
+    /// It holds for all tensors over the memory. Fails with [`CudaError::OtherContext`] if the stream is of another context.
+    pub fn use_on(&self, stream: &Arc<CudaStream>) -> Result<(), CudaError> {
         self.elements.storage.device().check_context(stream.context())?;
-        let worker = (stream != self.stream()).then(|| stream.clone());
-        Ok(DeviceTensor {
-            layout: self.layout.clone(),
-            elements: Elements { worker, ..self.elements.clone() },
-        })
+        self.elements.storage.use_on(stream);
+        Ok(())
     }
 
     /// Locks the slice of the whole storage for reading. The tensor's first element is at [`Layout::offset`].
@@ -131,7 +128,7 @@ impl DeviceTensor {
     /// Fails with [`CudaError::Capturing`] while that stream records a graph, and as the driver does.
     pub fn to_host(&self) -> Result<TensorBuf, CudaError> {
         let mut bytes = vec![0; self.elements.storage.byte_len()];
-        self.elements.read_bytes(0, &mut bytes)?;
+        self.elements.storage.read_bytes(0, &mut bytes)?;
         let tensor = TensorBuf::new(self.elements.dtype, self.layout.clone(), Bytes::from(bytes))?;
         Ok(tensor.with_device(self.device()))
     }

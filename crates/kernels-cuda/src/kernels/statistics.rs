@@ -1,5 +1,7 @@
 //! `statistics.cu`: minimum, maximum, mean and counts, so that nothing else of a tensor has to travel.
 
+use std::mem;
+
 use callbox_core::{DType, Layout, SpecialCounts, Stats};
 use cudarc::driver::DevicePtr;
 
@@ -42,7 +44,8 @@ pub(crate) fn statistics(storage: &Storage, dtype: DType, layout: &Layout) -> Op
     let suffix = suffix(dtype)?;
     let view = View::of(layout)?;
     let item_size = dtype.item_size();
-    if layout.numel() == 0 || layout.numel() > storage.byte_len() / item_size {
+    let elements = storage.byte_len() / item_size;
+    if layout.numel() == 0 || layout.numel() > elements || layout.check_storage(elements).is_err() {
         return None;
     }
     let numbers =
@@ -92,12 +95,15 @@ impl View {
 fn run(storage: &Storage, first_byte: usize, view: &View, suffix: &str) -> Result<Vec<u8>, CudaError> {
     let stream = storage.stream();
     refuse_capturing(stream)?;
+    storage.wait_for_workers()?;
     let _beside = BesideCaptures::begin();
     let run = Run::new(storage.device(), stream.clone());
-    let kept = storage.owner();
+    let kept = storage.owner_soon()?;
     let bytes = kept.owner().bytes();
-    // Lets the stream wait for a writer on another one, where cudarc keeps track of them.
-    let (start, _reading) = bytes.device_ptr(stream);
+    // Lets the stream wait for a writer on another one, where cudarc keeps track of them. That this is a reader is not noted,
+    // as where bytes are staged: a capture that the application begins later may not wait for an event from before.
+    let (start, reader) = bytes.device_ptr(stream);
+    mem::forget(reader);
     let n_blocks = (view.count as usize).div_ceil(THREADS as usize * SHARE).min(MOST_BLOCKS) as u32;
     let partials = run.zeros(n_blocks as usize * PARTIAL_BYTES)?;
     let numbers = run.zeros(STATISTICS_BYTES)?;

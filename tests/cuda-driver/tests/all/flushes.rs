@@ -3,10 +3,12 @@
 use std::fs;
 
 use callbox::core::{CallState, DumpSource, Group, LoadedTensor};
-use callbox::{Ending, Level};
+use callbox::{Ending, Level, record};
 use callbox_cuda_driver_tests::on_fake;
+use callbox_kernels_cuda::{CudaDevice, DeviceTensor};
 
 use crate::capture::{Capturing, FORBIDDEN};
+use crate::kernels::Kernels;
 use crate::recording::{Recording, add, call_folder};
 
 /// The elements of a tensor in a session, or in one flush of it.
@@ -82,8 +84,8 @@ fn a_captured_call_keeps_its_memory_until_it_is_cleared() {
 fn a_tensor_that_another_stream_works_with_is_captured_with_that_stream() {
     on_fake(|fake| {
         let mut capturing = Capturing::new(fake);
-        let input = crate::floats(&capturing.device, &[1., 2.]);
-        let mut input = input.on_stream(&capturing.stream).unwrap();
+        let mut input = crate::floats(&capturing.device, &[1., 2.]);
+        input.use_on(&capturing.stream).unwrap();
         let recording = Recording::at(Level::Dumps);
         capturing.begin();
         let Capturing { kernels, .. } = &mut capturing;
@@ -99,6 +101,30 @@ fn a_tensor_that_another_stream_works_with_is_captured_with_that_stream() {
         assert_eq!(input.to_host().unwrap().to_f32().unwrap(), [21., 22.]);
         drop(graph);
     });
+}
+
+/// Whoever writes may be waiting for the recorder: a slice that is held across a recorded call, or a flush.
+#[test]
+fn memory_that_is_locked_for_writing_costs_the_dump_and_never_hangs() {
+    on_fake(|fake| {
+        let device = CudaDevice::open(0).unwrap();
+        let kernels = Kernels::load(fake, &device.default_stream());
+        let mut tensor = crate::floats(&device, &[1., 2.]);
+        let mut other = tensor.clone();
+        let recording = Recording::at(Level::Dumps);
+        let slice = tensor.slice_mut::<f32>().unwrap();
+        add_nothing(&other);
+        drop(slice);
+        assert_eq!(recording.count(Ending::NotRecorded), 1, "{}", recording.log());
+        assert!(recording.log().contains("the memory is locked for writing"), "{}", recording.log());
+        add(&mut other, 10., &kernels, &mut || ());
+        assert_eq!(recording.count(Ending::Recorded), 1);
+    });
+}
+
+#[record(skip_result)]
+fn add_nothing(tensor: &DeviceTensor) -> usize {
+    tensor.layout().numel()
 }
 
 /// A device that fails for good costs the flush, and what was flushed before stays as it is.

@@ -191,7 +191,7 @@ fn a_tensor_of_another_context_is_refused() {
         let error = first.upload(&second.default_stream(), &counting(4)).unwrap_err();
         assert_eq!(error, CudaError::OtherContext);
         let tensor = first.upload(&first.default_stream(), &counting(4)).unwrap();
-        assert_eq!(tensor.on_stream(&second.default_stream()).unwrap_err(), CudaError::OtherContext);
+        assert_eq!(tensor.use_on(&second.default_stream()), Err(CudaError::OtherContext));
     });
 }
 
