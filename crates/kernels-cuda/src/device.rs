@@ -140,7 +140,7 @@ impl CudaDevice {
     }
 
     /// Keeps that the device failed for good; tells whether that is news.
-    pub(crate) fn lose(&self, error: &CudaError) -> bool {
+    pub(crate) fn keep_loss(&self, error: &CudaError) -> bool {
         self.0.lost.set(error.clone()).is_ok()
     }
 

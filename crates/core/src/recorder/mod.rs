@@ -1,7 +1,8 @@
 //! The recorder: what happens around a call at each level.
 //!
-//! `begin.rs` has what happens before the call, `pending.rs` what happens after it, `ledger.rs` what is kept for
-//! the process, `graphs.rs` what captured calls leave for later. Whatever goes wrong in here is counted and told, and never reaches the application.
+//! `begin.rs` has what happens before the call, `pending.rs` what happens after it, `graphs.rs` what captured calls leave
+//! for later, `ledger.rs` what is kept for the process. Whatever goes wrong in here is counted and told, and never reaches
+//! the application.
 
 mod begin;
 mod graphs;

@@ -83,15 +83,15 @@ impl CudaKernels {
             work(&run)
         });
         match answer {
-            Err(ExecError::Device(cause)) => Err(self.told(cause)),
+            Err(ExecError::Device(cause)) => Err(self.with_loss_kept(cause)),
             other => other,
         }
     }
 
     /// Keeps that the device is lost. Where that was kept already, another call is to blame.
-    fn told(&self, cause: callbox_core::error::Cause) -> ExecError {
+    fn with_loss_kept(&self, cause: callbox_core::error::Cause) -> ExecError {
         match cause.downcast_ref::<CudaError>() {
-            Some(error @ CudaError::DeviceLost { .. }) if !self.device.lose(error) => {
+            Some(error @ CudaError::DeviceLost { .. }) if !self.device.keep_loss(error) => {
                 ExecError::DeviceLost(cause)
             }
             _ => ExecError::Device(cause),
