@@ -195,6 +195,7 @@ mod tests {
     #[test]
     fn memory_that_nobody_keeps_is_not_held() {
         let mut memory = MockDeviceMemory::new();
+        memory.expect_byte_len().return_const(1usize);
         memory.expect_retain().times(1).returning(|| None);
         let storage = StorageView { id: StorageId::new(1), bytes: StorageBytes::Device(&memory) };
         let view = TensorView {
