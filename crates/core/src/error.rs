@@ -347,14 +347,9 @@ pub enum StageError {
         /// Size of the memory in bytes.
         len: usize,
     },
-    /// The device has no kernel for an argument of this dtype or size, which others have: nothing was tried.
-    #[error("the device has no kernel for argument `{argument}`: {reason}")]
-    NoKernelFor {
-        /// Name of the argument.
-        argument: String,
-        /// What there is no kernel for.
-        reason: String,
-    },
+    /// It may be read later: somebody writes it, or its stream records a graph.
+    #[error("the device memory cannot be read now")]
+    NotNow(#[source] Cause),
     /// The device refused or failed.
     #[error("the device failed")]
     Device(#[source] Cause),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use callbox_core::{DType, Device, DeviceMemory, Layout, StageError, Stats};
 
+use crate::error::CudaError;
 use crate::kernels;
 use crate::storage::Storage;
 
@@ -28,7 +29,10 @@ impl DeviceMemory for Elements {
         if end > len {
             return Err(StageError::OutOfRange { offset, end, len });
         }
-        self.storage.read_bytes(offset, out).map_err(|error| StageError::Device(Box::new(error)))
+        self.storage.read_bytes(offset, out).map_err(|error| match error {
+            CudaError::Capturing | CudaError::BeingWritten => StageError::NotNow(Box::new(error)),
+            error => StageError::Device(Box::new(error)),
+        })
     }
 
     fn capturing(&self) -> bool {

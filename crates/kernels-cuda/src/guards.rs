@@ -19,7 +19,8 @@ pub struct Slice<'a, T: Element> {
 
 /// A slice that nobody else gets at through a tensor meanwhile: the argument of a kernel that writes it.
 ///
-/// Let go of it before a recorded call returns: its outputs are read after that, and wait for this.
+/// Let go of it before a recorded call begins, and before it returns: the recorder waits for this for a second, and then does
+/// without the call's tensors.
 #[must_use = "it is locked for as long as this is held"]
 pub struct SliceMut<'a, T: Element> {
     guard: RwLockWriteGuard<'a, Kept>,

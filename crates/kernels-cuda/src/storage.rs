@@ -119,10 +119,11 @@ impl Storage {
 
     /// Copies bytes out, as they are when all its streams have finished. The range lies in the memory.
     pub(crate) fn read_bytes(&self, offset: usize, out: &mut [u8]) -> Result<(), CudaError> {
-        self.wait_for_workers()?;
+        // The lock first: who writes may still tell a worker what to do.
         let kept = self.owner_soon()?;
-        let staging = self.device().staging();
         let _beside = BesideCaptures::begin();
+        self.wait_for_workers()?;
+        let staging = self.device().staging();
         quietly(self.stream().context(), || staging.read(&kept.owner().bytes(), offset, out))
     }
 }

@@ -86,7 +86,7 @@ impl DeviceTensor {
     /// part of a graph while either records one. Without it, a call that a stream records with memory of other streams alone
     /// looks like any other call.
     ///
-    /// It holds for all tensors over the memory. Fails with [`CudaError::OtherContext`] if the stream is of another context.
+    /// It holds for all tensors over the memory, one of which has to be kept until the stream's capture has ended. Fails with [`CudaError::OtherContext`] if the stream is of another context.
     pub fn use_on(&self, stream: &Arc<CudaStream>) -> Result<(), CudaError> {
         self.elements.storage.device().check_context(stream.context())?;
         self.elements.storage.use_on(stream);

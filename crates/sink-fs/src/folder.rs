@@ -50,7 +50,12 @@ fn look(
     let tensors = folder_of_tensors(root, relative, facts.as_ref().and_then(|facts| facts.flush));
     if tensors != relative {
         // Its own records are the whole story of that flush; in the call's there may be the beginning of a later one.
+        let flush = facts.as_ref().and_then(|facts| facts.flush);
         scan(root, &tensors, name, shared, facts, findings)?;
+        // Whatever they say of themselves: this is the flush that the call names.
+        if let Some(facts) = facts {
+            facts.flush = flush;
+        }
         contents = Contents::of(root, &tensors)?.unwrap_or(contents);
     }
     Ok(match facts {

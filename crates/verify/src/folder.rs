@@ -7,6 +7,7 @@ use callbox_core::{
 };
 use callbox_sink_fs::{Entry, EntryKind, FLUSHES_FOLDER, FsSource, HashCheck, METADATA_FILE};
 
+use crate::flush::{is_unfinished, later_flushes, unpublished};
 use crate::report::Report;
 use crate::tensors::compare;
 
@@ -78,6 +79,9 @@ fn look(
         remarks.retain(|remark| !remark.message.contains("lists status"));
     }
     report.notes.extend(remarks);
+    if let Some(note) = record.as_ref().and_then(|record| unpublished(source, &folder.path, record)) {
+        report.note(&folder.name, note);
+    }
     for group in Group::ALL {
         let names = entries.iter().filter_map(|entry| entry.name.as_deref());
         let names = names.filter(|name| is_of(source, group, name));
@@ -90,8 +94,8 @@ fn look(
             continue;
         };
         let name = recorded_name(source, record, group);
-        if has_a_flush(source, folder, record, &name) {
-            let message = "missing, and there in the folder of the flush: writing it failed";
+        if later_flushes(source, &folder.path, record).any(|flush| flush.has(source, &name)) {
+            let message = "missing, and there in a later flush than the record says: writing it here failed";
             report.note(format!("{}/{name}", folder.name), message);
         } else {
             let reason = "its tensors are recorded, the file is missing";
@@ -159,9 +163,13 @@ fn file(
         Ok(None) => {
             return report.damage(Some(folder.call), &folder.name, name, "it went away while it was read");
         }
-        Err(SourceError::NotAsWritten { .. }) if is_of_a_flush(source, folder, name) => {
+        Err(SourceError::NotAsWritten { .. })
+            if record.is_some_and(|record| {
+                later_flushes(source, &folder.path, record).any(|flush| flush.gave(source, &path, name))
+            }) =>
+        {
             let message =
-                "of another flush than the record says: the process ended while it exchanged the files";
+                "of a later flush than the record says: the process ended while it exchanged the files";
             return report.note(format!("{}/{name}", folder.name), message);
         }
         Err(error) => return report.failed(Some(folder.call), &folder.name, name, &error),
@@ -192,24 +200,6 @@ fn file(
     for difference in compare(record, group, &tensors) {
         report.damage(Some(folder.call), &folder.name, name, difference);
     }
-}
-
-/// Tells whether the flush that a captured call's record names has a file.
-fn has_a_flush(source: &FsSource, folder: &Folder, record: &CallRecord, name: &str) -> bool {
-    let Some(flush) = &record.graph_flush else { return false };
-    let file = folder.path.join(FLUSHES_FOLDER).join(format!("flush_{:04}", flush.index)).join(name);
-    source.tree().file(&file).is_ok_and(|file| file.is_some())
-}
-
-/// Tells whether a file of a captured call is a copy of one of its flushes'.
-fn is_of_a_flush(source: &FsSource, folder: &Folder, name: &str) -> bool {
-    let tree = source.tree();
-    let bytes = |path: &Path| tree.bytes(path).ok().flatten();
-    let flushes = folder.path.join(FLUSHES_FOLDER);
-    let Some(own) = bytes(&folder.path.join(name)) else { return false };
-    let entries = tree.entries(&flushes).unwrap_or_default();
-    let names = entries.iter().filter_map(|entry| entry.name.as_deref());
-    names.map(|flush| flushes.join(flush).join(name)).any(|copy| bytes(&copy).is_some_and(|copy| copy == own))
 }
 
 fn size(source: &FsSource, path: &Path) -> u64 {
@@ -267,23 +257,13 @@ fn others(source: &FsSource, folder: &Folder, entries: &[Entry], report: &mut Re
     }
 }
 
-/// Tells whether a flush comes behind those that the call's record knows, and has no ending of its own.
-fn is_unfinished(source: &FsSource, folder: &Folder, name: &str) -> bool {
-    let record = |folder: &Path| source.tree().record(folder).ok();
-    let index = name.strip_prefix("flush_").and_then(|index| index.parse::<u64>().ok());
-    let last = record(&folder.path).and_then(|record| record.graph_flush).map_or(0, |flush| flush.index);
-    let own = record(&folder.path.join(FLUSHES_FOLDER).join(name));
-    let has_ended = own.is_some_and(|record| record.status == ExecutionStatus::Completed);
-    index.is_some_and(|index| index > last) && !has_ended
-}
-
 fn flushes(source: &FsSource, folder: &Folder, place: &str, report: &mut Report) {
     let path = folder.path.join(FLUSHES_FOLDER);
     let mut entries = source.tree().entries(&path).unwrap_or_default();
     entries.sort_by(|a, b| a.name.cmp(&b.name));
     for entry in entries.iter().filter(|entry| entry.kind == EntryKind::Folder) {
         let Some(name) = entry.name.as_deref() else { continue };
-        if is_unfinished(source, folder, name) {
+        if is_unfinished(source, &folder.path, name) {
             report.note(
                 format!("{place}/{name}"),
                 "a flush that was not finished: the process ended, or writing failed",

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod flush;
 mod folder;
 mod report;
 mod session;

@@ -345,6 +345,40 @@ fn two_threads_that_flush_write_whole_flushes() {
     assert_eq!(captured.open("").calls().unwrap().calls[0].flush, Some(20));
 }
 
+/// What an interrupted flush leaves is no damage; what only looks like it is.
+#[test]
+fn damage_to_a_flush_or_to_the_call_s_own_files_is_found() {
+    let damages: [(&str, fn(&Path)); 4] = [
+        ("outputs.pt", |call| fs::remove_file(call.join("outputs.pt")).unwrap()),
+        ("inputs.pt", |call| {
+            fs::copy(call.join("graph_flushes/flush_0001/inputs.pt"), call.join("inputs.pt")).unwrap();
+        }),
+        ("outputs.pt", |call| {
+            let path = call.join("graph_flushes/flush_0001/outputs.pt");
+            let mut bytes = fs::read(&path).unwrap();
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 1;
+            fs::write(path, bytes).unwrap();
+        }),
+        ("metadata.jsonl", |call| {
+            fs::remove_file(call.join("graph_flushes/flush_0001/metadata.jsonl")).unwrap()
+        }),
+    ];
+    for (file, damage) in damages {
+        let captured = Captured::new(Arc::new(PtSerializer), Limits::default());
+        for value in [1.0, 2.0] {
+            captured.launch(value);
+            captured.recorder.flush_graph_dumps();
+        }
+        damage(&captured.dumps().join(CAPTURED[0]));
+        let options =
+            VerifyOptions { dir: &captured.dumps(), formats: formats(), read: ReadOptions::default() };
+        let report = verify(&options, &mut |_, _| ()).unwrap();
+        let found: Vec<_> = report.damages.iter().map(|damage| damage.file.as_str()).collect();
+        assert_eq!(found, [file], "{report:?}");
+    }
+}
+
 /// An engine captures hundreds of calls for each of many batch sizes, and has files of its own to open.
 #[test]
 fn captured_calls_hold_no_file_open() {

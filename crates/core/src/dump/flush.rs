@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::files::{planned_file, recorded_file};
-use super::held::{Held, HeldCall};
+use super::held::{Held, HeldCall, Waited};
 use super::room::{keep_free, opening_bytes};
 use super::{encode, panic_as_error};
 use crate::budget::Reservation;
@@ -94,12 +94,13 @@ impl CapturedDump {
         usize::from(!inputs.is_empty()) + usize::from(!(outputs.is_empty() && written.is_empty()))
     }
 
-    /// Waits for the streams of all tensors; what is wrong with one of them shows when it is read.
-    pub(crate) fn wait(&self) {
-        self.held.wait();
+    /// Waits for the streams of all tensors; an error tells why one cannot be read.
+    pub(crate) fn wait(&self, waited: &mut Waited) -> Result<(), String> {
+        self.held.wait(waited)
     }
 
-    /// Writes what the tensors hold now. After an error readers see the flush before, and another may be tried.
+    /// Writes what the tensors hold now. After an error readers see the flush before or this one, whole, and another may be
+    /// tried.
     pub(crate) fn flush(&mut self) -> Result<(), NotDumped> {
         let flushed = self.try_flush();
         // Whatever came of it: what is reserved and not on disk is others'.

@@ -7,9 +7,11 @@ use std::sync::Arc;
 use crate::describe::Described;
 use crate::device::Device;
 use crate::dtype::DType;
+use crate::error::chain;
 use crate::layout::Layout;
 use crate::name::Group;
 use crate::ports::DeviceMemory;
+use crate::recorder::guarded;
 use crate::tensor::{Flags, StorageBytes, StorageId, StorageView, TensorView};
 
 /// The tensors of a captured call.
@@ -20,6 +22,9 @@ pub(crate) struct HeldCall {
     /// Arguments that the call wrote into.
     pub(crate) written: Held,
 }
+
+/// What came of waiting for each storage.
+pub(crate) type Waited = HashMap<StorageId, Result<(), String>>;
 
 /// Tensors by their keys. Device memory is held, and shows what it holds when it is read; host memory was copied.
 #[derive(Debug, Default)]
@@ -68,9 +73,11 @@ impl HeldBytes {
         }
     }
 
-    fn wait(&self) {
-        if let HeldBytes::Device(memory) = self {
-            memory.read(0, &mut []).ok();
+    /// Waits for the streams of a device's memory; an error tells why it cannot be read.
+    fn wait(&self) -> Result<(), String> {
+        match self {
+            HeldBytes::Host(_) => Ok(()),
+            HeldBytes::Device(memory) => guarded(|| memory.read(0, &mut []).map_err(|error| chain(&error))),
         }
     }
 
@@ -163,9 +170,13 @@ impl HeldCall {
 
     /// Waits for the streams of all tensors: one that is read before another's stream has finished would be of before the
     /// launch, beside one of after it.
-    pub(crate) fn wait(&self) {
+    ///
+    /// `waited` has what came of it for each storage that was waited for before: calls of a graph have many in common.
+    pub(crate) fn wait(&self, waited: &mut Waited) -> Result<(), String> {
         let tensors = Group::ALL.into_iter().flat_map(|group| &self.of(group).tensors);
-        tensors.for_each(|(_, tensor)| tensor.bytes.wait());
+        let outcomes =
+            tensors.map(|(_, tensor)| waited.entry(tensor.id).or_insert_with(|| tensor.bytes.wait()).clone());
+        outcomes.fold(Ok(()), Result::and)
     }
 }
 

@@ -35,6 +35,7 @@ pub(crate) use self::files::plan_inputs;
 use self::files::{planned_file, recorded_file, tensor_group};
 pub(crate) use self::flush::CapturedDump;
 use self::held::HeldCall;
+pub(crate) use self::held::Waited;
 pub(crate) use self::room::keep_free;
 use self::room::{SHORT_TEXT, opening_bytes, reserve_of, shortened};
 

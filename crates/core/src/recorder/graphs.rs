@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::begin::{tell_leftover, tell_remarks, tell_resumed};
 use super::inside::Inside;
 use super::{Inner, Recorder, guarded};
-use crate::dump::CapturedDump;
+use crate::dump::{CapturedDump, Waited};
 use crate::error::{SinkError, chain};
 use crate::gate::{Closed, Gate};
 use crate::health::FaultKind;
@@ -87,11 +87,25 @@ impl Inner {
         let ledger = self.ledger();
         // Not under the list's lock: calls that end meanwhile do not wait for this.
         let calls = locked(&ledger.graphs.0).clone();
-        calls.iter().filter_map(|call| locked(call).dump.as_ref().map(CapturedDump::wait)).for_each(drop);
+        let mut waited = Waited::new();
+        // All of them first: what is read together is of after the launch.
+        let can_be_read: Vec<_> = calls
+            .iter()
+            .map(|call| {
+                locked(call).dump.as_ref().map_or(Ok(()), |dump| match dump.is_capturing() {
+                    true => Ok(()),
+                    false => dump.wait(&mut waited),
+                })
+            })
+            .collect();
         let (mut flushed, mut capturing) = (0, 0);
-        for (place, call) in calls.iter().enumerate() {
+        for (place, (call, can_be_read)) in calls.iter().zip(can_be_read).enumerate() {
             let CapturedCall { dump, was_flushed } = &mut *locked(call);
             let Some(dump) = dump else { continue };
+            if let Err(text) = can_be_read {
+                self.fault(FaultKind::Flush, &dump.record().function, &text);
+                continue;
+            }
             match self.flush(dump, &ledger.gate) {
                 Flush::Done(groups) => {
                     flushed += groups;
@@ -140,13 +154,9 @@ impl Inner {
                 format!("a flush needs more than what is left of {} bytes", self.settings.limits.max_bytes)
             }
             NotDumpedCause::LowSpace(free) => {
-                let (floor, then) =
-                    (self.settings.limits.min_free_bytes, pass.failed(self.adapters.clock.now()));
-                let text = format!(
-                    "{free} bytes are free where dumps go, {floor} are to stay free after a flush; {then}"
-                );
-                self.fault(FaultKind::Flush, &function, &text);
-                return Flush::Ended("there is no space");
+                // Of a smaller call there may be room for one.
+                let floor = self.settings.limits.min_free_bytes;
+                format!("{free} bytes are free where dumps go, {floor} are to stay free after a flush")
             }
             NotDumpedCause::Sink(error) if error.is_of_the_sink() && !is_of_the_place(&error) => {
                 let then = pass.failed(self.adapters.clock.now());

@@ -8,7 +8,7 @@ use super::inside::Inside;
 use super::{Inner, guarded, panic_text, panic_type};
 use crate::describe::Described;
 use crate::dump::{Dump, Ended, InputsSaved};
-use crate::error::{SinkError, chain};
+use crate::error::{SinkError, StageError, chain};
 use crate::event::Event;
 use crate::health::{Ending, FaultKind};
 use crate::live::LiveResult;
@@ -210,12 +210,19 @@ fn dump_outputs(
 ) -> Result<Dump<Ended>, SinkError> {
     // What the call left on its stream may still fail: `completed` is written only after it has finished.
     let readable = devices.iter().filter(|device| !device.capturing());
-    if let Some(error) = readable.filter_map(|device| device.read(0, &mut []).err()).next() {
+    let (later, faults): (Vec<_>, Vec<_>) = readable
+        .filter_map(|device| device.read(0, &mut []).err())
+        .partition(|error| matches!(error, StageError::NotNow(_)));
+    if let Some(error) = faults.first() {
         return dump.fail(RecordedError {
             kind: "error".to_owned(),
             type_name: "StageError".to_owned(),
-            text: chain(&error),
+            text: chain(error),
         });
+    }
+    // Of a captured call nothing is read before a flush.
+    if let Some(error) = later.first().filter(|_| !dump.record().graph_capture) {
+        return dump.skip_outputs(&chain(error));
     }
     let outputs = Described::result(result);
     let written = Described::written(result, dump.arguments());

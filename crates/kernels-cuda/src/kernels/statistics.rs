@@ -95,10 +95,11 @@ impl View {
 fn run(storage: &Storage, first_byte: usize, view: &View, suffix: &str) -> Result<Vec<u8>, CudaError> {
     let stream = storage.stream();
     refuse_capturing(stream)?;
-    storage.wait_for_workers()?;
-    let _beside = BesideCaptures::begin();
-    let run = Run::new(storage.device(), stream.clone());
+    // The lock first: who writes may still tell a worker what to do.
     let kept = storage.owner_soon()?;
+    let _beside = BesideCaptures::begin();
+    storage.wait_for_workers()?;
+    let run = Run::new(storage.device(), stream.clone());
     let bytes = kept.owner().bytes();
     // Lets the stream wait for a writer on another one, where cudarc keeps track of them. That this is a reader is not noted,
     // as where bytes are staged: a capture that the application begins later may not wait for an event from before.
