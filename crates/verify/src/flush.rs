@@ -46,15 +46,18 @@ fn flushes(source: &FsSource, call: &Path) -> impl Iterator<Item = Flush> {
     names.filter_map(move |name| Some(Flush { index: index_of(&name)?, path: folder.join(&name) }))
 }
 
-/// Lists the flushes behind the one that a call's record names.
+/// Lists the flushes behind the one that a call's record names; where it stops in the middle of that, it among them.
 pub(crate) fn later_flushes(
     source: &FsSource,
     call: &Path,
     record: &CallRecord,
 ) -> impl Iterator<Item = Flush> {
-    let last = record.graph_flush.as_ref().map(|flush| flush.index);
+    let whole = record.graph_flush.as_ref().map_or(0, |flush| match record.status {
+        ExecutionStatus::InputsSaved => flush.index.saturating_sub(1),
+        _ => flush.index,
+    });
     let is_captured = record.graph_capture;
-    flushes(source, call).filter(move |flush| is_captured && last.is_none_or(|last| flush.index > last))
+    flushes(source, call).filter(move |flush| is_captured && flush.index > whole)
 }
 
 /// Tells whether a flush comes behind those that the call's record knows, and has no ending of its own.

@@ -76,7 +76,7 @@ fn nothing_is_waited_for_and_the_capture_goes_on() {
         let view = capturing.tensor.as_view();
         let StorageBytes::Device(memory) = view.storage.bytes else { panic!("it is on a device") };
         assert!(memory.capturing());
-        let StageError::Device(cause) = memory.read(0, &mut [0; 4]).unwrap_err() else {
+        let StageError::NotNow(cause) = memory.read(0, &mut [0; 4]).unwrap_err() else {
             panic!("it is refused")
         };
         assert_eq!(cause.downcast_ref(), Some(&CudaError::Capturing));
