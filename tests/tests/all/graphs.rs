@@ -348,7 +348,9 @@ fn two_threads_that_flush_write_whole_flushes() {
 /// What an interrupted flush leaves is no damage; what only looks like it is.
 #[test]
 fn damage_to_a_flush_or_to_the_call_s_own_files_is_found() {
-    let damages: [(&str, fn(&Path)); 4] = [
+    /// The file that is told, and what is done to the call's folder.
+    type Harm = (&'static str, fn(&Path));
+    let damages: [Harm; 4] = [
         ("outputs.pt", |call| fs::remove_file(call.join("outputs.pt")).unwrap()),
         ("inputs.pt", |call| {
             fs::copy(call.join("graph_flushes/flush_0001/inputs.pt"), call.join("inputs.pt")).unwrap();
