@@ -1,10 +1,10 @@
 //! A place in the program where calls are recorded.
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::filter::Filter;
 use crate::name::FunctionName;
+use crate::sync::OnceBox;
 
 /// An annotated function: its name, its signature, and what the filter said of it.
 ///
@@ -19,7 +19,7 @@ pub struct Callsite {
     module: &'static str,
     name: &'static str,
     signature: &'static str,
-    function: OnceLock<FunctionName>,
+    function: OnceBox<FunctionName>,
     /// The last recorder that asked and its filter's answer: `recorder << 1 | allowed`; 0 before anyone asked.
     answer: AtomicU64,
 }
@@ -28,12 +28,12 @@ impl Callsite {
     /// Describes a function: its module as `module_path!()` spells it (or with dots), `function` or
     /// `ClassName.method`, and its signature as text for people.
     pub const fn new(module: &'static str, name: &'static str, signature: &'static str) -> Callsite {
-        Callsite { module, name, signature, function: OnceLock::new(), answer: AtomicU64::new(0) }
+        Callsite { module, name, signature, function: OnceBox::new(), answer: AtomicU64::new(0) }
     }
 
     /// Returns the function's name; its module is spelled with dots.
     pub fn function(&self) -> &FunctionName {
-        self.function.get_or_init(|| FunctionName::new(self.module.replace("::", "."), self.name))
+        self.function.get_or_init(|| Box::new(FunctionName::new(self.module.replace("::", "."), self.name)))
     }
 
     /// Returns the signature.

@@ -1,7 +1,7 @@
 //! State that a forked child does not share with its parent.
 
 use crate::planted;
-use crate::sync::OnceLock;
+use crate::sync::OnceBox;
 
 /// A `T` for each process that gets here by forking, told apart by a `K`.
 ///
@@ -21,7 +21,7 @@ use crate::sync::OnceLock;
 /// ```
 #[derive(Debug)]
 pub struct PerProcess<K, T> {
-    first: OnceLock<Box<State<K, T>>>,
+    first: OnceBox<State<K, T>>,
 }
 
 #[derive(Debug)]
@@ -29,13 +29,13 @@ struct State<K, T> {
     process: K,
     state: T,
     /// That of a child, of which this is a copy in memory.
-    next: OnceLock<Box<State<K, T>>>,
+    next: OnceBox<State<K, T>>,
 }
 
 impl<K: Clone + PartialEq, T> PerProcess<K, T> {
     /// Returns an empty chain.
     pub fn new() -> PerProcess<K, T> {
-        PerProcess { first: OnceLock::new() }
+        PerProcess { first: OnceBox::new() }
     }
 
     /// Returns the state of a process; the first time it is made.
@@ -47,8 +47,8 @@ impl<K: Clone + PartialEq, T> PerProcess<K, T> {
             }
             last = &state.next;
         }
-        // Built beforehand: all that a fork can interrupt is the storing of a pointer.
-        let fresh = Box::new(State { process: process.clone(), state: make(), next: OnceLock::new() });
+        // Built beforehand, and stored by one instruction: a fork finds it done, or not begun.
+        let fresh = Box::new(State { process: process.clone(), state: make(), next: OnceBox::new() });
         &last.get_or_init(|| fresh).state
     }
 }

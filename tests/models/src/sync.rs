@@ -22,16 +22,16 @@ pub(crate) fn sleep(_: Duration) {
     }
 }
 
-/// The standard library's cell, which loom does not have, of loom's parts.
-pub(crate) struct OnceLock<T> {
+/// The cell of boxes, which loom does not have, of loom's parts: the first box stays, and storing it is one step.
+pub(crate) struct OnceBox<T> {
     is_set: loom::sync::atomic::AtomicBool,
     setting: Mutex<()>,
-    value: std::sync::OnceLock<T>,
+    value: std::sync::OnceLock<Box<T>>,
 }
 
-impl<T> OnceLock<T> {
-    pub(crate) fn new() -> OnceLock<T> {
-        OnceLock {
+impl<T> OnceBox<T> {
+    pub(crate) fn new() -> OnceBox<T> {
+        OnceBox {
             is_set: loom::sync::atomic::AtomicBool::new(false),
             setting: Mutex::new(()),
             value: std::sync::OnceLock::new(),
@@ -40,19 +40,20 @@ impl<T> OnceLock<T> {
 
     pub(crate) fn get(&self) -> Option<&T> {
         let is_set = self.is_set.load(loom::sync::atomic::Ordering::Acquire);
-        is_set.then(|| self.value.get()).flatten()
+        is_set.then(|| self.value.get()).flatten().map(|value| &**value)
     }
 
-    pub(crate) fn get_or_init(&self, make: impl FnOnce() -> T) -> &T {
+    pub(crate) fn get_or_init(&self, make: impl FnOnce() -> Box<T>) -> &T {
+        let made = make();
         let _setting = self.setting.lock().expect("no model panics in here");
-        let value = self.value.get_or_init(make);
+        let value = self.value.get_or_init(|| made);
         self.is_set.store(true, loom::sync::atomic::Ordering::Release);
         value
     }
 }
 
-impl<T> fmt::Debug for OnceLock<T> {
+impl<T> fmt::Debug for OnceBox<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OnceLock").finish_non_exhaustive()
+        f.debug_struct("OnceBox").finish_non_exhaustive()
     }
 }

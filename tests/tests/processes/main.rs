@@ -6,6 +6,7 @@
 #![expect(clippy::print_stdout, reason = "a test with a seed says which, and how much it saw")]
 
 mod environment;
+mod first_calls;
 mod killed;
 mod progress;
 mod session_lines;
