@@ -67,7 +67,7 @@ pub(crate) fn command() -> bool {
         let start = Instant::now();
         let result = step(&mut progress);
         let time = start.elapsed();
-        println!("== {name}: {}", seconds(time));
+        println!("== {name}: {}{}", seconds(time), free_space());
         times.push((name, time));
         if let Err(message) = result {
             outcome = Err(format!("{name}: {message}"));
@@ -84,6 +84,18 @@ pub(crate) fn command() -> bool {
     }
     println!("{tests}");
     outcome.is_ok()
+}
+
+/// What is free where things are built, as a step that fails for want of it rarely says so.
+fn free_space() -> String {
+    let output = program("df").args(["-Pk", "."]).output().ok();
+    let free = output.and_then(|output| free_kib(&String::from_utf8_lossy(&output.stdout)));
+    free.map_or_else(String::new, |kib| format!(", {:.1} GiB are free", kib as f64 / f64::from(1 << 20)))
+}
+
+/// Reads the fourth column below the heading, as POSIX has it.
+fn free_kib(output: &str) -> Option<u64> {
+    output.lines().nth(1)?.split_whitespace().nth(3)?.parse().ok()
 }
 
 /// A test that did not run has shown nothing, however green it looks.
@@ -134,6 +146,12 @@ mod tests {
     fn what_did_not_run_fails_unless_that_is_allowed() {
         assert!(judge_not_run(0, false).is_ok() && judge_not_run(1, true).is_ok());
         assert!(judge_not_run(1, false).unwrap_err().ends_with("CALLBOX_NOT_RUN=allow lets it pass"));
+    }
+
+    #[test]
+    fn free_space_is_the_fourth_column() {
+        let output = "Filesystem 1024-blocks Used Available Capacity Mounted on\n/dev/x 100 60 40 60% /\n";
+        assert_eq!((free_kib(output), free_kib("")), (Some(40), None));
     }
 
     #[test]

@@ -214,7 +214,9 @@ fn build_command(tests: &[(&str, &str)], features: &[&str]) -> Command {
     let mut command = cargo(&["test", "--quiet", "--no-run", "--message-format", "json-render-diagnostics"]);
     command
         .args(["--features", FEATURE, "--package", "callbox-core", "--target-dir"])
-        .arg(root().join(TARGET));
+        .arg(root().join(TARGET))
+        // Built once and read by nobody: both would take gigabytes.
+        .envs([("CARGO_INCREMENTAL", "0"), ("CARGO_PROFILE_DEV_DEBUG", "none")]);
     features.iter().for_each(|feature| {
         command.args(["--features", feature]);
     });
