@@ -4,8 +4,12 @@
     reason = "forking a process of several threads is unsafe, and so is what a handler may do"
 )]
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use rustix::process::{Pid, WaitOptions, waitpid};
 
+/// What a program ends with that panicked.
+const PANICKED: i32 = 101;
 /// The signal that asks a process to end.
 const SIGTERM: i32 = 15;
 
@@ -26,8 +30,9 @@ pub fn in_a_child(work: impl FnOnce()) -> Pid {
     // library makes whole in `fork`, and the recorder, whose readiness for this is what is tested.
     let id = unsafe { fork() };
     if id == 0 {
-        work();
-        _exit(0);
+        // A panic would go on in what the child has of the parent's frames.
+        let came_to_its_end = catch_unwind(AssertUnwindSafe(work)).is_ok();
+        _exit(if came_to_its_end { 0 } else { PANICKED });
     }
     Pid::from_raw(id).expect("the system can fork")
 }

@@ -142,12 +142,17 @@ impl Reservation {
 
     /// Gives back what is not spent so far; more can be taken later.
     pub(crate) fn release(&mut self) {
-        let amount = Usage { calls: 0, bytes: std::mem::take(&mut self.unspent) };
+        let bytes = std::mem::take(&mut self.unspent);
+        self.give_back(Usage { calls: 0, bytes });
+    }
+
+    fn give_back(&self, amount: Usage) {
         match (&self.counter, &self.budget.shared) {
-            (Some(_), Some(_)) if amount == Usage::default() => {}
+            _ if amount == Usage::default() => {}
             (Some(counter), Some(shared)) => shared.give_back(&**counter, amount),
             (None, _) | (_, None) => {
                 self.budget.bytes.fetch_sub(amount.bytes, Ordering::Relaxed);
+                self.budget.calls.fetch_sub(amount.calls, Ordering::Relaxed);
             }
         }
     }
@@ -170,17 +175,7 @@ impl Reservation {
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        let amount = Usage { calls: u64::from(!self.is_dumped), bytes: self.unspent };
-        match (&self.counter, &self.budget.shared) {
-            (Some(_), Some(_)) if amount == Usage::default() => {}
-            (Some(counter), Some(shared)) => shared.give_back(&**counter, amount),
-            (None, _) | (_, None) => {
-                self.budget.bytes.fetch_sub(amount.bytes, Ordering::Relaxed);
-                if !self.is_dumped {
-                    self.budget.calls.fetch_sub(1, Ordering::Relaxed);
-                }
-            }
-        }
+        self.give_back(Usage { calls: u64::from(!self.is_dumped), bytes: self.unspent });
     }
 }
 

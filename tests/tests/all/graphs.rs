@@ -9,7 +9,7 @@ use std::sync::Arc;
 use callbox_core::{
     Adapters, CallState, Callsite, DType, DumpSource, Ending, Event, ExecutionStatus, FaultKind, Group,
     Level, Limits, LiveArguments, LiveResult, LoadedTensor, LogSink, RecordedError, Recorder, Settings,
-    SinkError, TensorSerializer, Value,
+    SinkError, TensorSerializer, UsageStore, Value,
 };
 use callbox_format_pt::PtSerializer;
 use callbox_format_safetensors::SafetensorsSerializer;
@@ -60,6 +60,11 @@ fn bytes(values: [f32; 4]) -> Vec<u8> {
 
 impl Captured {
     fn new(format: Arc<dyn TensorSerializer>, limits: Limits) -> Captured {
+        Captured::counted(format, limits, false)
+    }
+
+    /// As [`Captured::new`]; the limits may be those of all processes of the session.
+    fn counted(format: Arc<dyn TensorSerializer>, limits: Limits, shares_limits: bool) -> Captured {
         let (folder, notices) = (TempDir::new().unwrap(), Notices::default());
         let options = SinkOptions {
             root: folder.path().join("dumps"),
@@ -68,12 +73,13 @@ impl Captured {
             durability: Durability::Process,
             hashing: Hashing::Xxh3,
         };
+        let dumps = Arc::new(FsSink::new(options));
         let recorder = Recorder::new(
             Settings { level: Level::Dumps, limits, ..Settings::default() },
             Adapters {
                 log: Some(Arc::new(notices.clone())),
-                dumps: Some(Arc::new(FsSink::new(options))),
-                usage: None,
+                usage: shares_limits.then(|| dumps.clone() as Arc<dyn UsageStore>),
+                dumps: Some(dumps),
                 clock: Arc::new(FixedClock::default()),
                 host: Arc::new(FixedHost::default()),
             },
@@ -314,20 +320,35 @@ fn a_call_whose_folder_is_gone_costs_no_other_its_flush() {
 #[test]
 fn flushes_take_of_the_limit_what_they_leave_on_disk() {
     let size = |captured: &Captured| {
-        let files = files(&captured.dumps());
-        files.iter().map(|file| captured.dumps().join(file).metadata().unwrap().len()).sum::<u64>()
+        let files = files(&captured.dumps()).into_iter().filter(|file| file != "session.limits");
+        files.map(|file| captured.dumps().join(file).metadata().unwrap().len()).sum::<u64>()
     };
-    let roomy = Captured::new(Arc::new(PtSerializer), Limits::default());
-    roomy.recorder.flush_graph_dumps();
-    let first = size(&roomy);
-    roomy.recorder.flush_graph_dumps();
-    let each = size(&roomy) - first;
-    let limits = Limits { max_bytes: first + 4 * each, min_free_bytes: 0, ..Limits::default() };
-    let captured = Captured::new(Arc::new(PtSerializer), limits);
-    let groups: usize = (0..20).map(|_| captured.recorder.flush_graph_dumps()).sum();
-    assert!(size(&captured) <= limits.max_bytes, "{} of {}", size(&captured), limits.max_bytes);
-    // While a file is exchanged there are two of it: the last flush may have no room for that.
-    assert!((4 * 3..=5 * 3).contains(&groups), "{groups}");
+    for shares_limits in [false, true] {
+        let capture = |limits| Captured::counted(Arc::new(PtSerializer), limits, shares_limits);
+        let roomy = capture(Limits::default());
+        roomy.recorder.flush_graph_dumps();
+        let first = size(&roomy);
+        roomy.recorder.flush_graph_dumps();
+        let each = size(&roomy) - first;
+        let limits = Limits { max_bytes: first + 4 * each, min_free_bytes: 0, ..Limits::default() };
+        let captured = capture(limits);
+        let groups: usize = (0..20).map(|_| captured.recorder.flush_graph_dumps()).sum();
+        let size = size(&captured);
+        assert!(size <= limits.max_bytes, "{size} of {}", limits.max_bytes);
+        // While a file is exchanged there are two of it: the last flush may have no room for that.
+        assert!((4 * 3..=5 * 3).contains(&groups), "{groups}");
+        if shares_limits {
+            assert_eq!(counted(&captured.dumps()), size, "what is reserved and not on disk is others'");
+        }
+    }
+}
+
+/// Returns the bytes that `session.limits` says are taken: the last line has the calls' number and theirs behind its own.
+fn counted(dumps: &Path) -> u64 {
+    let text = fs::read_to_string(dumps.join("session.limits")).unwrap();
+    let numbers = |line: &str| line.split(' ').map(|number| number.parse().unwrap_or(0)).collect();
+    let lines: Vec<Vec<u64>> = text.lines().map(numbers).collect();
+    lines.iter().max().unwrap()[2]
 }
 
 #[test]

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use callbox_core::error::chain;
 use callbox_core::{
-    Adapters, CallState, Callsite, DType, DumpSource, DumpedCall, Group, Level, LiveArguments, LoadedTensor,
-    Process, Recorder, Settings, TensorSerializer, Value,
+    Adapters, CallState, Callsite, DType, DumpSource, DumpedCall, FailurePolicy, Group, Level, LiveArguments,
+    LoadedTensor, Process, Recorder, Settings, TensorSerializer, UsageStore, Value,
 };
 use callbox_format_pt::PtSerializer;
 use callbox_format_safetensors::SafetensorsSerializer;
@@ -23,6 +23,7 @@ use callbox_verify::{VerifyOptions, verify};
 use super::clock::{HandClock, MINUTE};
 use super::crash::fingerprint;
 use super::mirror::Mirror;
+use super::notices::Notices;
 use super::scenario::SESSION;
 use super::seed::seed;
 
@@ -35,41 +36,74 @@ fn formats() -> [Arc<dyn TensorSerializer>; 2] {
     [Arc::new(PtSerializer), Arc::new(SafetensorsSerializer)]
 }
 
+/// How a call is recorded.
+#[derive(Clone)]
+struct Setup {
+    durability: Durability,
+    format: Arc<dyn TensorSerializer>,
+    /// The limits are those of all processes together.
+    shares_limits: bool,
+    on_failure: FailurePolicy,
+}
+
 /// An application that captured a call into a graph.
 struct Application {
     recorder: Recorder,
+    notices: Arc<Notices>,
     clock: HandClock,
     x: GraphMemory,
     out: GraphMemory,
 }
 
-impl Application {
-    fn new(disk: &SimDisk, durability: Durability, format: Arc<dyn TensorSerializer>) -> Application {
+impl Setup {
+    fn new(durability: Durability, format: Arc<dyn TensorSerializer>) -> Setup {
+        Setup { durability, format, shares_limits: false, on_failure: FailurePolicy::Skip }
+    }
+
+    /// Each format with each durability, and limits that are shared, whose count is written to the disk too.
+    fn all() -> Vec<Setup> {
+        let mut all: Vec<_> = WAYS
+            .into_iter()
+            .flat_map(|(durability, _)| formats().map(|format| Setup::new(durability, format)))
+            .collect();
+        all.extend(WAYS.map(|(durability, _)| {
+            let setup = Setup::new(durability, Arc::new(SafetensorsSerializer));
+            Setup { shares_limits: true, ..setup }
+        }));
+        all
+    }
+
+    /// Captures a call on a disk.
+    fn start(&self, disk: &SimDisk) -> Application {
         let options = SinkOptions {
             root: Path::new(SESSION).to_owned(),
-            format,
+            format: self.format.clone(),
             fallback: None,
-            durability,
+            durability: self.durability,
             hashing: Hashing::Xxh3,
         };
+        let dumps = Arc::new(FsSink::on(Arc::new(disk.clone()), options));
+        let usage = self.shares_limits.then(|| dumps.clone() as Arc<dyn UsageStore>);
         let (id, host, token) = (7, "node".into(), "00".into());
-        let clock = HandClock::default();
+        let (clock, notices) = (HandClock::default(), Arc::new(Notices::default()));
         let recorder = Recorder::new(
-            Settings { level: Level::Dumps, ..Settings::default() },
+            Settings { level: Level::Dumps, on_failure: self.on_failure, ..Settings::default() },
             Adapters {
-                log: None,
-                dumps: Some(Arc::new(FsSink::on(Arc::new(disk.clone()), options))),
-                usage: None,
+                log: Some(notices.clone()),
+                dumps: Some(dumps),
+                usage,
                 clock: Arc::new(clock.clone()),
                 host: Arc::new(FixedHost(Arc::new(Process { id, host, token }))),
             },
         );
         let [x, out] = [0, 0].map(|byte| GraphMemory::new(&[byte; 16]));
-        let application = Application { recorder, clock, x, out };
+        let application = Application { recorder, notices, clock, x, out };
         application.capture();
         application
     }
+}
 
+impl Application {
     fn capture(&self) {
         [&self.x, &self.out].iter().for_each(|memory| memory.set_capturing(true));
         let tensor = |memory| Value::Tensor(GraphMemory::view(memory, DType::UInt8, &[16]));
@@ -156,7 +190,7 @@ fn every_state_that_a_crash_leaves_shows_one_flush_and_the_last_one_that_ended()
     for (durability, loss) in WAYS {
         for (number, format) in formats().into_iter().enumerate() {
             let disk = SimDisk::default();
-            let application = Application::new(&disk, durability, format);
+            let application = Setup::new(durability, format).start(&disk);
             let mut ends = vec![disk.effect_count()];
             for byte in [1, 2] {
                 assert_eq!(application.launch(byte), 2);
@@ -193,54 +227,100 @@ fn every_state_that_a_crash_leaves_shows_one_flush_and_the_last_one_that_ended()
     assert!(states_seen > 1000, "{states_seen} states are too few");
 }
 
-#[test]
-fn whatever_operation_of_a_flush_fails_the_next_one_is_whole() {
-    let mut injections = 0;
-    for (durability, _) in WAYS {
-        for format in formats() {
-            let disk = SimDisk::default();
-            let application = Application::new(&disk, durability, format.clone());
-            application.launch(1);
-            let first = disk.operations().len();
-            application.launch(2);
-            let (mut mirror, mut known) = (Mirror::new(), HashSet::new());
-            for (at, act) in disk.operations().into_iter().enumerate().skip(first) {
-                for (name, failure) in Failure::ALL {
-                    if !failure.concerns(act) {
-                        continue;
-                    }
-                    for for_good in [false, true] {
-                        let disk = SimDisk::default();
-                        let application = Application::new(&disk, durability, format.clone());
-                        application.launch(1);
-                        disk.set_script(Some(Script { at, failure, for_good }));
-                        application.launch(2);
-                        assert!(disk.failures() > 0, "{act:?} {name}");
-                        disk.set_script(None);
-                        let mut check = |expected: &[u8]| {
-                            let tree = disk.tree();
-                            if known.insert((fingerprint(&tree), expected.to_vec())) {
-                                mirror.show(&tree);
-                                let seen = check(&mirror.path_of(SESSION));
-                                let is_right = seen.as_ref().is_ok_and(|seen| expected.contains(seen));
-                                assert!(
-                                    is_right,
-                                    "{durability} {act:?} {name} for good: {for_good}: {seen:?}"
-                                );
-                            }
-                        };
-                        check(&[1, 2]);
-                        // Recording rests no longer.
-                        application.clock.advance(MINUTE);
-                        let flushed = application.launch(3);
-                        assert_eq!(flushed, 2, "{act:?} {name}: {:?}", application.recorder.health());
-                        check(&[3]);
-                        injections += 1;
-                    }
-                }
-            }
+/// A failure of the second flush.
+#[derive(Clone, Copy, Debug)]
+struct Injection {
+    at: usize,
+    #[expect(dead_code, reason = "it is only printed")]
+    name: &'static str,
+    failure: Failure,
+    for_good: bool,
+}
+
+/// Every failure of every operation of the second flush.
+fn injections(setup: &Setup) -> Vec<Injection> {
+    let disk = SimDisk::default();
+    let application = setup.start(&disk);
+    application.launch(1);
+    let first = disk.operations().len();
+    application.launch(2);
+    let mut all = Vec::new();
+    for (at, act) in disk.operations().into_iter().enumerate().skip(first) {
+        for (name, failure) in Failure::ALL.into_iter().filter(|(_, failure)| failure.concerns(act)) {
+            all.extend([false, true].map(|for_good| Injection { at, name, failure, for_good }));
         }
     }
-    println!("figures: failing operations of a flush: {injections} injections, 0 violations");
-    assert!(injections > 200, "{injections} injections are too few");
+    all
+}
+
+/// Shows the disk of an application of which some flushes were seen to be whole before.
+#[derive(Default)]
+struct Looker {
+    mirror: Option<Mirror>,
+    known: HashSet<(u64, Vec<u8>)>,
+}
+
+impl Looker {
+    /// Checks that one of these flushes is seen.
+    fn look(&mut self, disk: &SimDisk, expected: &[u8], what: &dyn std::fmt::Debug) {
+        let tree = disk.tree();
+        if self.known.insert((fingerprint(&tree), expected.to_vec())) {
+            let mirror = self.mirror.get_or_insert_with(Mirror::new);
+            mirror.show(&tree);
+            let seen = check(&mirror.path_of(SESSION));
+            assert!(seen.as_ref().is_ok_and(|seen| expected.contains(seen)), "{what:?}: {seen:?}");
+        }
+    }
+}
+
+/// Flushes twice, the second time with a failure.
+fn inject(setup: &Setup, injection: Injection) -> (SimDisk, Application) {
+    let disk = SimDisk::default();
+    let application = setup.start(&disk);
+    application.launch(1);
+    let Injection { at, failure, for_good, .. } = injection;
+    disk.set_script(Some(Script { at, failure, for_good }));
+    application.launch(2);
+    assert!(disk.failures() > 0, "{injection:?}");
+    disk.set_script(None);
+    // Recording rests no longer.
+    application.clock.advance(MINUTE);
+    (disk, application)
+}
+
+#[test]
+fn whatever_operation_of_a_flush_fails_the_next_one_is_whole() {
+    let mut count = 0;
+    for setup in Setup::all() {
+        let mut looker = Looker::default();
+        for injection in injections(&setup) {
+            let (disk, application) = inject(&setup, injection);
+            looker.look(&disk, &[1, 2], &injection);
+            assert_eq!(application.launch(3), 2, "{injection:?}: {:?}", application.recorder.health());
+            looker.look(&disk, &[3], &injection);
+            count += 1;
+        }
+    }
+    println!("figures: failing operations of a flush: {count} injections, 0 violations");
+    assert!(count > 200, "{count} injections are too few");
+}
+
+#[test]
+fn a_failure_that_stops_recording_stops_flushes_and_that_is_told() {
+    let mut stopped = 0;
+    for setup in Setup::all() {
+        let setup = Setup { on_failure: FailurePolicy::Stop, ..setup };
+        let mut looker = Looker::default();
+        for injection in injections(&setup) {
+            let (disk, application) = inject(&setup, injection);
+            let is_stopped = application.notices.say("no more calls are dumped");
+            looker.look(&disk, &[1, 2], &injection);
+            assert_eq!(application.launch(3), if is_stopped { 0 } else { 2 }, "{injection:?}");
+            looker.look(&disk, if is_stopped { &[1, 2] } else { &[3] }, &injection);
+            let told = "1 captured call was not flushed: recording was stopped by a failure";
+            assert_eq!(application.notices.say(told), is_stopped, "{injection:?}");
+            stopped += usize::from(is_stopped);
+        }
+    }
+    assert!(stopped > 200, "{stopped} failures that stop are too few");
 }

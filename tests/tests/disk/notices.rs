@@ -15,6 +15,11 @@ impl Notices {
     pub(crate) fn count(&self) -> usize {
         self.0.lock().unwrap().len()
     }
+
+    /// Tells whether one of them has these words.
+    pub(crate) fn say(&self, words: &str) -> bool {
+        self.0.lock().unwrap().iter().any(|text| text.contains(words))
+    }
 }
 
 impl LogSink for Notices {

@@ -7,6 +7,7 @@
 
 mod environment;
 mod first_calls;
+mod graphs;
 mod killed;
 mod progress;
 mod session_lines;

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::thread;
 use std::time::Duration;
 
 use callbox_tests::soaks;
@@ -14,6 +15,9 @@ const WORKER: &str = env!("CARGO_BIN_EXE_worker");
 pub(crate) const PROCESSES: usize = 8;
 /// How long a process lives that is killed again and again.
 pub(crate) const LIFE: Duration = Duration::from_millis(50);
+/// Many times what a program takes that forks, in pauses.
+const PATIENCE: usize = 600;
+const PAUSE: Duration = Duration::from_millis(100);
 
 pub(crate) fn calls() -> u64 {
     if soaks() { 10_000 } else { 1_000 }
@@ -79,4 +83,18 @@ impl Worker {
 /// Names for as many workers as there are to be.
 pub(crate) fn names() -> Vec<String> {
     (0..PROCESSES).map(|number| format!("worker{number}")).collect()
+}
+
+/// Runs a program to its end, which it may never come to: a child has no thread that would end what the parent's had
+/// begun.
+pub(crate) fn ends_well(mut program: Command) {
+    let mut running = program.spawn().unwrap();
+    for _ in 0..PATIENCE {
+        if let Some(status) = running.try_wait().unwrap() {
+            return assert!(status.success(), "{program:?}: {status}");
+        }
+        thread::sleep(PAUSE);
+    }
+    running.kill().unwrap();
+    panic!("{program:?} waits for ever");
 }

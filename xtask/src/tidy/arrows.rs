@@ -26,7 +26,7 @@ pub(super) const ROWS: [Row; 32] = [
     Row { folder: "crates/functions", ours: &["core"], external: &[] },
     // The functions say what is asked; what computes it stands on them.
     Row { folder: "crates/kernels-cpu", ours: &["core", "functions"], external: &["libm", "matrixmultiply", "rayon"] },
-    Row { folder: "crates/kernels-cuda", ours: &["core", "functions"], external: &["cudarc", "float8", "half", "thiserror"] },
+    Row { folder: "crates/kernels-cuda", ours: &["core", "functions"], external: &["bytemuck", "cudarc", "float8", "half", "thiserror"] },
     Row { folder: "crates/kernels-cuda/fake-driver", ours: &[], external: &[] },
     // Adapters for the tensors of libraries live where their trait does: ours is one of them.
     Row {
@@ -76,7 +76,7 @@ pub(super) const ROWS: [Row; 32] = [
     // Its programs build recorders of their own, on a file system that kills them.
     Row {
         folder: "tests",
-        ours: &["cli", "core", "format-pt", "format-safetensors", "sink-fs", "system"],
+        ours: &["cli", "core", "format-pt", "format-safetensors", "sink-fs", "system", "testkit"],
         external: &["callbox", "rustix"],
     },
     Row {

@@ -51,7 +51,8 @@ impl Recorder {
     /// are waited for. Where calls of one graph write into one tensor, all of them show what it held at the end.
     ///
     /// Which calls are captured is told by their arguments: one has memory whose stream records a graph. A launch on a
-    /// stream that none of the tensors belongs to is for the application to wait for.
+    /// stream that none of the tensors belongs to is for the application to wait for. What a process captured before it
+    /// forked is its own: the child, which has none of its memory on a device, has captured nothing yet.
     ///
     /// Returns how many groups were written: a call's inputs are one, its outputs and the arguments that it wrote into
     /// another. A call that cannot be flushed is counted and told, and tried again by the next flush.

@@ -101,7 +101,7 @@ pub(super) fn attend(run: &Run<'_>, problem: &Attention<'_>) -> Result<Attended,
     let kernel = if uploaded.are_copied { "f32" } else { kernel };
     let out = run.zeros_of(problem.dtype, &shape)?;
     // A row of no sequence sees nothing, and no block writes it.
-    let lse = run.upload_floats(&vec![f32::NEG_INFINITY; shape[0] * shape[1]])?;
+    let lse = run.upload_numbers(&vec![f32::NEG_INFINITY; shape[0] * shape[1]])?;
     for batch in batch::batches(&problem.sequences) {
         let batch = batch?;
         let rows = batch.most_rows * operands.group();
@@ -195,7 +195,7 @@ impl Uploaded {
         };
         let upload = |name: &str, factors: Factors<'_>| match factors {
             Factors::Same(_) => Ok::<_, ExecError>(None),
-            Factors::Each(tensor) => Ok(Some(run.upload_floats(&floats(name, tensor)?)?)),
+            Factors::Each(tensor) => Ok(Some(run.upload_numbers(&floats(name, tensor)?)?)),
         };
         let sinks = problem.sinks.map_or(Ok(None), |sinks| upload("sinks", Factors::Each(sinks)))?;
         let q_scales = upload("q", problem.head_scales.q)?;
@@ -328,7 +328,7 @@ impl Placed {
             let read = vectors.tensor().read_run_f32(vectors.run(place, number % heads), vector);
             read.map_err(|source| ExecError::Elements { argument: vectors.name().to_owned(), source })?;
         }
-        let memory = Rc::new(run.upload_floats(&elements)?);
+        let memory = Rc::new(run.upload_numbers(&elements)?);
         let strides = [slots * heads * width, heads * width, width].map(|stride| stride as i64);
         Ok(Placed { address: memory.address(), memory, dtype: DType::Float32, strides })
     }

@@ -97,14 +97,14 @@ impl Batch {
 
     pub(super) fn upload(&self, run: &Run<'_>) -> Result<Uploaded, ExecError> {
         let mask = match &self.mask {
-            Some(mask) => Some([run.upload(&mask.bits)?, run.upload_i64s(&mask.starts)?]),
+            Some(mask) => Some([run.upload(&mask.bits)?, run.upload_numbers(&mask.starts)?]),
             None => None,
         };
         Ok(Uploaded {
-            qo_indptr: run.upload_i32s(&self.qo_indptr)?,
-            kv_indptr: run.upload_i32s(&self.kv_indptr)?,
-            indices: run.upload_i32s(&self.indices)?,
-            last_page_len: run.upload_i32s(&self.last_page_len)?,
+            qo_indptr: run.upload_numbers(&self.qo_indptr)?,
+            kv_indptr: run.upload_numbers(&self.kv_indptr)?,
+            indices: run.upload_numbers(&self.indices)?,
+            last_page_len: run.upload_numbers(&self.last_page_len)?,
             mask,
         })
     }

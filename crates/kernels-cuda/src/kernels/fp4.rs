@@ -130,7 +130,7 @@ pub(super) fn multiply(run: &Run<'_>, problem: &Fp4Product<'_>) -> Result<Tensor
     let b = Uploaded::new(run, problem.b, &problem.b_scales)?;
     let (alpha, alphas) = match problem.alpha {
         Factors::Same(alpha) => (alpha, None),
-        Factors::Each(alphas) => (1.0, Some(run.upload_floats(&floats("alpha", alphas)?)?)),
+        Factors::Each(alphas) => (1.0, Some(run.upload_numbers(&floats("alpha", alphas)?)?)),
     };
     let out = run.zeros_of(problem.dtype, &shape)?;
     let parameters = ProductParameters {

@@ -7,11 +7,19 @@ use super::launch::Launch;
 use super::memory::{Memory, Run, empty};
 use super::modules::Module;
 use super::rows::Laid;
-use super::types::{MOST_BLOCKS, MOST_BLOCKS_X, blocks, count, no_kernel, type_code};
+use super::types::{MOST_BLOCKS, MOST_BLOCKS_X, Suffixes, blocks, count, no_kernel, suffix, type_code};
 
 /// Rows and columns of a tile, and threads of a block in both directions.
 const TILE: usize = 64;
 const THREADS: u32 = 16;
+/// Dtypes of factors.
+const FACTORS: Suffixes = &[
+    (DType::Float8E4M3Fn, "e4m3"),
+    (DType::Float8E5M2, "e5m2"),
+    (DType::BFloat16, "bf16"),
+    (DType::Float16, "f16"),
+    (DType::Float32, "f32"),
+];
 
 /// `Product` in `gemm.cu`.
 #[repr(C)]
@@ -89,16 +97,7 @@ pub(super) fn multiply(run: &Run<'_>, problem: &Product<'_>) -> Result<TensorBuf
 }
 
 fn kernel(a: DType, b: DType) -> Result<String, ExecError> {
-    let suffix = |dtype| match dtype {
-        DType::Float8E4M3Fn => Some("e4m3"),
-        DType::Float8E5M2 => Some("e5m2"),
-        DType::BFloat16 => Some("bf16"),
-        DType::Float16 => Some("f16"),
-        DType::Float32 => Some("f32"),
-        _ => None,
-    };
-    let a_suffix = suffix(a).ok_or_else(|| no_kernel("a", a))?;
-    let b_suffix = suffix(b).ok_or_else(|| no_kernel("b", b))?;
+    let (a_suffix, b_suffix) = (suffix("a", a, FACTORS)?, suffix("b", b, FACTORS)?);
     let is_fp8 = |dtype: DType| dtype.item_size() == 1;
     if a != b && !(is_fp8(a) && is_fp8(b)) {
         return Err(no_kernel("b", format_args!("{b} beside {a}")));

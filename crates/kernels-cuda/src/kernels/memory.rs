@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytemuck::NoUninit;
 use callbox_core::{DType, ExecError, TensorBuf};
 use cudarc::driver::{CudaSlice, CudaStream, DevicePtr};
 
@@ -48,19 +49,9 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Copies numbers to memory of their own.
-    pub(crate) fn upload_floats(&self, numbers: &[f32]) -> Result<Memory, CudaError> {
-        self.upload(&numbers.iter().flat_map(|number| number.to_le_bytes()).collect::<Vec<_>>())
-    }
-
-    /// Copies numbers to memory of their own.
-    pub(crate) fn upload_i32s(&self, numbers: &[i32]) -> Result<Memory, CudaError> {
-        self.upload(&numbers.iter().flat_map(|number| number.to_le_bytes()).collect::<Vec<_>>())
-    }
-
-    /// Copies numbers to memory of their own.
-    pub(crate) fn upload_i64s(&self, numbers: &[i64]) -> Result<Memory, CudaError> {
-        self.upload(&numbers.iter().flat_map(|number| number.to_le_bytes()).collect::<Vec<_>>())
+    /// Copies numbers to memory of their own, as they are here.
+    pub(crate) fn upload_numbers<T: NoUninit>(&self, numbers: &[T]) -> Result<Memory, CudaError> {
+        self.upload(bytemuck::cast_slice(numbers))
     }
 
     /// Allocates bytes that are zero: every kernel writes all of its result, and none of the bytes can show what was there

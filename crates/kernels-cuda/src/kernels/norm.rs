@@ -94,8 +94,8 @@ pub(super) fn layer_norm(run: &Run<'_>, problem: &LayerNorm<'_>) -> Result<Tenso
     let width: u32 = count("input", problem.width)?;
     let launch = by_rows(name, input.numel() / problem.width)?;
     let rows = Rows::upload_neighbours(run, input)?;
-    let gamma = run.upload_floats(&floats("gemma", problem.gamma)?)?;
-    let beta = run.upload_floats(&floats("beta", problem.beta)?)?;
+    let gamma = run.upload_numbers(&floats("gemma", problem.gamma)?)?;
+    let beta = run.upload_numbers(&floats("beta", problem.beta)?)?;
     let out = run.zeros_of(dtype, input.shape())?;
     run.launch(
         &launch,

@@ -66,11 +66,11 @@ impl Turning {
         Ok(match problem.angles {
             Angles::Computed { positions, frequencies } => Turning::Computed {
                 frequencies: frequency_parameters(frequencies)?,
-                positions: run.upload_i64s(positions)?,
+                positions: run.upload_numbers(positions)?,
             },
             Angles::Cached { rows, cache } => Turning::Cached {
-                rows: run.upload_i64s(&rows.iter().map(|&row| row as i64).collect::<Vec<_>>())?,
-                cache: run.upload_floats(&floats("cos_sin_cache", cache)?)?,
+                rows: run.upload_numbers(&rows.iter().map(|&row| row as i64).collect::<Vec<_>>())?,
+                cache: run.upload_numbers(&floats("cos_sin_cache", cache)?)?,
             },
         })
     }

@@ -8,6 +8,7 @@ use cudarc::driver::DevicePtr;
 use super::launch::Launch;
 use super::memory::Run;
 use super::modules::Module;
+use super::types::{Suffixes, known_suffix};
 use crate::error::CudaError;
 use crate::guest::{BesideCaptures, quietly, refuse_capturing};
 use crate::storage::Storage;
@@ -22,6 +23,20 @@ const DIMS: usize = 8;
 /// Bytes of a `Partial` and of a `Statistics` in `statistics.cu`.
 const PARTIAL_BYTES: usize = 40;
 const STATISTICS_BYTES: usize = 48;
+/// Dtypes of which there are statistics; of others the host makes them.
+const SUFFIXES: Suffixes = &[
+    (DType::Float64, "f64"),
+    (DType::Float32, "f32"),
+    (DType::Float16, "f16"),
+    (DType::BFloat16, "bf16"),
+    (DType::Float8E4M3Fn, "e4m3"),
+    (DType::Float8E5M2, "e5m2"),
+    (DType::Int64, "i64"),
+    (DType::Int32, "i32"),
+    (DType::Int16, "i16"),
+    (DType::Int8, "i8"),
+    (DType::UInt8, "u8"),
+];
 
 /// `View` in `statistics.cu`: which elements of a storage.
 #[repr(C)]
@@ -41,7 +56,7 @@ const _: () = assert!(size_of::<View>() == 144);
 /// `None` where there is no kernel for the dtype or the layout, where there are no elements or more than the storage has,
 /// while the stream records a graph, and where anything fails.
 pub(crate) fn statistics(storage: &Storage, dtype: DType, layout: &Layout) -> Option<Stats> {
-    let suffix = suffix(dtype)?;
+    let suffix = known_suffix(dtype, SUFFIXES)?;
     let view = View::of(layout)?;
     let item_size = dtype.item_size();
     let elements = storage.byte_len() / item_size;
@@ -51,23 +66,6 @@ pub(crate) fn statistics(storage: &Storage, dtype: DType, layout: &Layout) -> Op
     let numbers =
         quietly(storage.stream().context(), || run(storage, layout.offset() * item_size, &view, suffix));
     Some(read(&numbers.ok()?, suffix))
-}
-
-fn suffix(dtype: DType) -> Option<&'static str> {
-    Some(match dtype {
-        DType::Float64 => "f64",
-        DType::Float32 => "f32",
-        DType::Float16 => "f16",
-        DType::BFloat16 => "bf16",
-        DType::Float8E4M3Fn => "e4m3",
-        DType::Float8E5M2 => "e5m2",
-        DType::Int64 => "i64",
-        DType::Int32 => "i32",
-        DType::Int16 => "i16",
-        DType::Int8 => "i8",
-        DType::UInt8 => "u8",
-        _ => return None,
-    })
 }
 
 fn is_integer(suffix: &str) -> bool {

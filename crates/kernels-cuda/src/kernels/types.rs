@@ -13,20 +13,22 @@ pub(crate) const FLOATS: Suffixes =
 
 /// Returns how the kernels for an argument's dtype are called.
 pub(crate) fn suffix(argument: &str, dtype: DType, suffixes: Suffixes) -> Result<&'static str, ExecError> {
-    let found = suffixes.iter().find(|(known, _)| *known == dtype);
-    found.map(|(_, suffix)| *suffix).ok_or_else(|| no_kernel(argument, dtype))
+    known_suffix(dtype, suffixes).ok_or_else(|| no_kernel(argument, dtype))
 }
+
+/// As [`suffix`]; `None` where there is no kernel.
+pub(crate) fn known_suffix(dtype: DType, suffixes: Suffixes) -> Option<&'static str> {
+    suffixes.iter().find(|(known, _)| *known == dtype).map(|(_, suffix)| *suffix)
+}
+
+/// The dtypes that a kernel is told when it runs, in the order of `Type` in `types.cuh`.
+const TYPES: [DType; 5] =
+    [DType::Float32, DType::Float16, DType::BFloat16, DType::Float8E4M3Fn, DType::Float8E5M2];
 
 /// Returns the number of a dtype that a kernel is told when it runs: `Type` in `types.cuh`.
 pub(crate) fn type_code(argument: &str, dtype: DType) -> Result<u32, ExecError> {
-    match dtype {
-        DType::Float32 => Ok(0),
-        DType::Float16 => Ok(1),
-        DType::BFloat16 => Ok(2),
-        DType::Float8E4M3Fn => Ok(3),
-        DType::Float8E5M2 => Ok(4),
-        other => Err(no_kernel(argument, other)),
-    }
+    let place = TYPES.iter().position(|known| *known == dtype);
+    place.map(|place| place as u32).ok_or_else(|| no_kernel(argument, dtype))
 }
 
 /// Fails unless an argument has the one dtype that a kernel reads and writes.
