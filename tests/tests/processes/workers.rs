@@ -1,12 +1,14 @@
 //! Programs that record into one session.
 
 use std::fs::File;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
 use callbox_tests::soaks;
+use rustix::process::{Pid, Signal, kill_process_group};
 use tempfile::TempDir;
 
 use crate::progress::{Progress, progress_of};
@@ -88,13 +90,14 @@ pub(crate) fn names() -> Vec<String> {
 /// Runs a program to its end, which it may never come to: a child has no thread that would end what the parent's had
 /// begun.
 pub(crate) fn ends_well(mut program: Command) {
-    let mut running = program.spawn().unwrap();
+    let mut running = program.process_group(0).spawn().unwrap();
     for _ in 0..PATIENCE {
         if let Some(status) = running.try_wait().unwrap() {
             return assert!(status.success(), "{program:?}: {status}");
         }
         thread::sleep(PAUSE);
     }
-    running.kill().unwrap();
+    // Its children with it: they would keep the test's output open.
+    kill_process_group(Pid::from_child(&running), Signal::KILL).unwrap();
     panic!("{program:?} waits for ever");
 }
