@@ -15,6 +15,8 @@ pub use callbox_core::{
     DType, Ending, FailurePolicy, Health, Level, Limits, LiveValue, OwnedValue, PendingCall, Recorder,
     TensorBuf, TensorView, Value,
 };
+#[cfg(feature = "cuda")]
+pub use callbox_kernels_cuda as cuda;
 pub use callbox_macros::record;
 pub use callbox_registry::{Registry, registry};
 pub use callbox_replay as replay;

@@ -2,13 +2,27 @@
 
 /// The compiler, as it names itself.
 const RUSTC: &str = env!("CALLBOX_RUSTC_VERSION");
+const NO_CUDA: &str = "Not available (CPU-only mode)";
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Label and value of each line of the log's header.
 pub(crate) fn system_lines() -> Vec<(String, String)> {
-    let lines =
-        [("callbox version", VERSION), ("Rust version", RUSTC), ("CUDA", "Not available (CPU-only mode)")];
-    lines.map(|(label, value)| (label.to_owned(), value.to_owned())).to_vec()
+    let cuda = cuda();
+    [("callbox version", VERSION), ("Rust version", RUSTC), ("CUDA", &cuda)]
+        .map(|(label, value)| (label.to_owned(), value.to_owned()))
+        .to_vec()
+}
+
+#[cfg(not(feature = "cuda"))]
+fn cuda() -> String {
+    NO_CUDA.to_owned()
+}
+
+/// The driver is asked for its version, and not started: that is the application's to do.
+#[cfg(feature = "cuda")]
+fn cuda() -> String {
+    callbox_kernels_cuda::driver_version()
+        .map_or_else(|_| NO_CUDA.to_owned(), |version| format!("driver for {version}"))
 }
 
 /// Versions by library, for the records.

@@ -72,7 +72,7 @@ impl CudaDevice {
 
     /// Makes a device of a context that the application has: its memory is that of this context alone.
     pub fn of_context(context: &Arc<CudaContext>, options: Options) -> Result<CudaDevice, CudaError> {
-        let staging = Staging::new(context, options.staging_bytes).map_err(CudaError::of)?;
+        let staging = Staging::new(context, options.staging_bytes).map_err(CudaError::from)?;
         let index = u32::try_from(context.ordinal()).unwrap_or(u32::MAX);
         Ok(CudaDevice(Arc::new(Inner {
             index,
@@ -118,8 +118,8 @@ impl CudaDevice {
         let bytes = tensor.storage();
         let owner = quietly(stream.context(), || {
             refuse_capturing(stream)?;
-            let owner = upload(stream, tensor.dtype(), bytes).map_err(CudaError::of)?;
-            stream.synchronize().map_err(CudaError::of)?;
+            let owner = upload(stream, tensor.dtype(), bytes).map_err(CudaError::from)?;
+            stream.synchronize().map_err(CudaError::from)?;
             Ok::<_, CudaError>(owner)
         })?;
         let storage = Storage::new(self, owner, bytes.len(), stream.clone());

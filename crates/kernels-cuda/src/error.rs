@@ -78,7 +78,8 @@ pub enum Missing {
     Initialisation(String),
 }
 
-fn version_of(version: i32) -> String {
+/// Spells a version as people do.
+pub(crate) fn version_of(version: i32) -> String {
     format!("{}.{}", version / 1000, version % 1000 / 10)
 }
 
@@ -89,9 +90,9 @@ impl From<CudaError> for ExecError {
     }
 }
 
-impl CudaError {
-    /// Says in our words what cudarc says.
-    pub(crate) fn of(error: DriverError) -> CudaError {
+/// Says in our words what cudarc says.
+impl From<DriverError> for CudaError {
+    fn from(error: DriverError) -> CudaError {
         let code = error.0 as u32;
         let name = || {
             let name = error.error_name().ok().map(|name| name.to_string_lossy().into_owned());
@@ -108,6 +109,9 @@ impl CudaError {
         }
     }
 }
+
+/// `CUDA_ERROR_CONTAINED` and `CUDA_ERROR_TENSOR_MEMORY_LEAK`, which bindings older than those of CUDA 12.8 do not name.
+const NEWER_STICKY: [u32; 2] = [226, 721];
 
 /// Tells whether a context that gave this answer gives no other any more ("Error handling" in the CUDA programming
 /// guide; the codes' own descriptions in the driver API).
@@ -126,11 +130,9 @@ fn is_sticky(code: CUresult) -> bool {
             | CUresult::CUDA_ERROR_INVALID_ADDRESS_SPACE
             | CUresult::CUDA_ERROR_INVALID_PC
             | CUresult::CUDA_ERROR_LAUNCH_FAILED
-            | CUresult::CUDA_ERROR_CONTAINED
-            | CUresult::CUDA_ERROR_TENSOR_MEMORY_LEAK
             | CUresult::CUDA_ERROR_MPS_CLIENT_TERMINATED
             | CUresult::CUDA_ERROR_EXTERNAL_DEVICE
-    )
+    ) || NEWER_STICKY.contains(&(code as u32))
 }
 
 #[cfg(test)]

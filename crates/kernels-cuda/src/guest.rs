@@ -24,7 +24,7 @@ pub(crate) fn quietly<T, E: From<CudaError>>(
 ) -> Result<T, E> {
     let (answer, own) = visit(context, work);
     let value = answer?;
-    own.map_err(|error| E::from(CudaError::of(error))).map(|()| value)
+    own.map_err(|error| E::from(CudaError::from(error))).map(|()| value)
 }
 
 /// Drops something in its context, whatever thread that happens on; what goes wrong is parked there.
@@ -68,7 +68,7 @@ pub(crate) fn is_capturing(stream: &CudaStream) -> Result<bool, CudaError> {
     match stream.capture_status() {
         Ok(status) => Ok(status != CUstreamCaptureStatus::CU_STREAM_CAPTURE_STATUS_NONE),
         Err(DriverError(CUresult::CUDA_ERROR_STREAM_CAPTURE_IMPLICIT)) => Ok(true),
-        Err(error) => Err(CudaError::of(error)),
+        Err(error) => Err(CudaError::from(error)),
     }
 }
 

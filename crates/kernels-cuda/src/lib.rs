@@ -25,4 +25,5 @@ pub use element::Element;
 pub use error::{CudaError, Missing};
 pub use guards::{Slice, SliceMut};
 pub use kernels::{CudaExecutor, CudaKernels};
+pub use probe::driver_version;
 pub use tensor::DeviceTensor;

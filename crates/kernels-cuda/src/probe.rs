@@ -8,20 +8,31 @@ use std::sync::Arc;
 use cudarc::driver::sys::{self, CUresult};
 use cudarc::driver::{CudaContext, DriverError};
 
-use crate::error::{CudaError, Missing};
+use crate::error::{CudaError, Missing, version_of};
 
 /// The oldest driver whose functions are those that cudarc calls here: 12.0.
 const OLDEST: i32 = 12_000;
 
 /// Retains the primary context of a device.
 pub(crate) fn primary_context(index: u32) -> Result<Arc<CudaContext>, CudaError> {
+    ask(|| try_primary_context(index))
+}
+
+/// Returns the version of CUDA that the driver supports, `12.8`. Nothing is initialised: a process that forks afterwards has
+/// children that can use the device.
+pub fn driver_version() -> Result<String, CudaError> {
+    ask(|| supported_version().map(version_of).map_err(uninitialised))
+}
+
+/// Asks the driver, where there is one.
+fn ask<T>(question: impl FnOnce() -> Result<T, CudaError>) -> Result<T, CudaError> {
     // SAFETY: it opens the driver's library under its usual names and closes it again.
     if !unsafe { sys::is_culib_present() } {
         return Err(CudaError::Unavailable(Missing::Driver));
     }
     // cudarc looks functions up when they are called first, and panics where the library lacks one.
-    let opened = catch_unwind(AssertUnwindSafe(|| try_primary_context(index)));
-    opened.unwrap_or_else(|panic| Err(CudaError::Unavailable(Missing::Initialisation(text_of(&*panic)))))
+    let answer = catch_unwind(AssertUnwindSafe(question));
+    answer.unwrap_or_else(|panic| Err(CudaError::Unavailable(Missing::Initialisation(text_of(&*panic)))))
 }
 
 fn try_primary_context(index: u32) -> Result<Arc<CudaContext>, CudaError> {
@@ -31,20 +42,20 @@ fn try_primary_context(index: u32) -> Result<Arc<CudaContext>, CudaError> {
     match count {
         0 => Err(CudaError::Unavailable(Missing::Device)),
         _ if index >= count => Err(CudaError::NoSuchDevice { index, count }),
-        _ => CudaContext::new(index as usize).map_err(CudaError::of),
+        _ => CudaContext::new(index as usize).map_err(CudaError::from),
     }
 }
 
 /// Fails where the driver, which is there, supports an older version of CUDA.
 pub(crate) fn expect_version(needed: i32) -> Result<(), CudaError> {
-    let version = driver_version().map_err(uninitialised)?;
+    let version = supported_version().map_err(uninitialised)?;
     if version < needed {
         return Err(CudaError::Unavailable(Missing::NewerDriver { version, needed }));
     }
     Ok(())
 }
 
-fn driver_version() -> Result<i32, DriverError> {
+fn supported_version() -> Result<i32, DriverError> {
     let mut version = 0;
     // SAFETY: it may be called at any time, and writes one number.
     unsafe { sys::cuDriverGetVersion(&mut version) }.result().map(|()| version)
@@ -56,7 +67,7 @@ fn uninitialised(error: DriverError) -> CudaError {
         CUresult::CUDA_ERROR_NO_DEVICE => Missing::Device,
         // The library that toolkits bring for linking has the functions and none of the driver.
         CUresult::CUDA_ERROR_STUB_LIBRARY => Missing::Driver,
-        _ => Missing::Initialisation(CudaError::of(error).to_string()),
+        _ => Missing::Initialisation(CudaError::from(error).to_string()),
     })
 }
 

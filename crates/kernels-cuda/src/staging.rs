@@ -56,12 +56,12 @@ impl Staging {
         let mut buffer = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         buffer.settle()?;
         if !planted::bug("copied_while_capturing") {
-            stream.synchronize().map_err(CudaError::of)?;
+            stream.synchronize().map_err(CudaError::from)?;
         }
         let len = buffer.pinned.len();
         for (place, piece) in out.chunks_mut(len).enumerate() {
             let start = offset + place * len;
-            buffer.read_piece(&memory.slice(start..start + piece.len()), piece).map_err(CudaError::of)?;
+            buffer.read_piece(&memory.slice(start..start + piece.len()), piece).map_err(CudaError::from)?;
         }
         Ok(())
     }
@@ -72,7 +72,7 @@ impl Buffer {
     fn settle(&mut self) -> Result<(), CudaError> {
         if let Some(stream) = &self.unfinished {
             refuse_capturing(stream)?;
-            stream.synchronize().map_err(CudaError::of)?;
+            stream.synchronize().map_err(CudaError::from)?;
             self.unfinished = None;
         }
         Ok(())

@@ -87,7 +87,7 @@ impl Storage {
         self.workers().iter().try_for_each(|worker| {
             quietly(worker.context(), || {
                 refuse_capturing(worker)?;
-                worker.synchronize().map_err(CudaError::of)
+                worker.synchronize().map_err(CudaError::from)
             })
         })
     }

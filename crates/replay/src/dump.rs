@@ -174,6 +174,12 @@ fn replay(
     replayed.findings = loaded.findings;
     let record = replayed.record.insert(loaded.record);
     believe_record(&mut replayed.call, record);
+    if is_unflushed(record) {
+        return Err(not_run(
+            &replayed.call.state,
+            "captured into a CUDA graph, it ended before anything was written of it",
+        ));
+    }
     replayed.findings.extend(overwritten(&replayed.call, record));
     let call = replayed.call.clone();
 
@@ -265,6 +271,15 @@ fn overwritten(call: &DumpedCall, record: &CallRecord) -> Option<Finding> {
             keys.join(", ")
         ),
     })
+}
+
+/// Tells whether a captured call failed, or could not be held: no flush comes to it.
+fn is_unflushed(record: &CallRecord) -> bool {
+    let is_over = matches!(record.status, ExecutionStatus::Failed | ExecutionStatus::OutputsSkipped);
+    is_over
+        && record.graph_capture
+        && record.graph_flush.is_none()
+        && !record.tensor_info.input_keys.is_empty()
 }
 
 /// Ends the replay of calls that have nothing to run.
@@ -609,6 +624,23 @@ mod tests {
             record.status = ExecutionStatus::InputsSaved;
             let call = source.push(record, &[(Group::Inputs, &[("arg_0", f32s(&[1.0]))])]);
             assert_eq!(check(&source, &call).verdict, Verdict::Incomplete { outcome });
+        }
+    }
+
+    #[test]
+    fn a_call_that_failed_while_it_was_captured_has_no_files_and_no_damage() {
+        let reason = "captured into a CUDA graph, it ended before anything was written of it".to_owned();
+        for (status, verdict) in [
+            (ExecutionStatus::Failed, Verdict::Incomplete { outcome: Outcome::NotRun(reason.clone()) }),
+            (ExecutionStatus::OutputsSkipped, Verdict::Skipped { reason: reason.clone() }),
+        ] {
+            let mut source = MemorySource::default();
+            let mut record = sample::record("toy", "double");
+            record.status = status;
+            record.graph_capture = true;
+            record.tensor_info.input_keys = vec!["arg_0".to_owned()];
+            let call = source.push(record, &[]);
+            assert_eq!(check(&source, &call).verdict, verdict);
         }
     }
 

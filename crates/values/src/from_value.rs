@@ -22,7 +22,7 @@ use thiserror::Error;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be taken from a dump",
     label = "does not implement `FromValue`",
-    note = "implement `callbox::FromValue` for it"
+    note = "implement `callbox::FromValue` for it (for a type of your own around it, where it is another crate's)"
 )]
 pub trait FromValue: Sized {
     /// Converts the value, or says what was expected and what was found.

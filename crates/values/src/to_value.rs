@@ -66,7 +66,7 @@ use callbox_core::LiveValue;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be recorded",
     label = "does not implement `ToValue`",
-    note = "implement `callbox::ToValue` for it, or leave it out by the option `skip`"
+    note = "implement `callbox::ToValue` for it (for a type of your own around it, where it is another crate's), or leave it out by the option `skip`"
 )]
 pub trait ToValue {
     /// Returns the value as the recorder takes it.

@@ -36,6 +36,15 @@ impl Flush {
     fn has_ended(&self, source: &FsSource) -> bool {
         self.record(source).is_some_and(|record| record.status == ExecutionStatus::Completed)
     }
+
+    /// FlashInfer's last record of a flush without output tensors is that of its inputs.
+    fn is_all_of_flashinfers(&self, source: &FsSource) -> bool {
+        self.record(source).is_some_and(|record| {
+            record.origin.is_none()
+                && record.status == ExecutionStatus::InputsSaved
+                && record.tensor_info.output_keys.is_empty()
+        })
+    }
 }
 
 /// Lists the flushes of a call's folder.
@@ -65,7 +74,7 @@ pub(crate) fn is_unfinished(source: &FsSource, call: &Path, name: &str) -> bool 
     let Ok(record) = source.tree().record(call) else { return false };
     let index = index_of(name);
     let mut later = later_flushes(source, call, &record).filter(|flush| Some(flush.index) == index);
-    later.next().is_some_and(|flush| !flush.has_ended(source))
+    later.next().is_some_and(|flush| !flush.has_ended(source) && !flush.is_all_of_flashinfers(source))
 }
 
 /// Says so where the call's record stops in the middle of a flush that is whole in its own folder.
@@ -80,6 +89,7 @@ pub(crate) fn unpublished(source: &FsSource, call: &Path, record: &CallRecord) -
     })
 }
 
-fn index_of(name: &str) -> Option<u64> {
+/// Returns the number of a flush by its folder's name.
+pub(crate) fn index_of(name: &str) -> Option<u64> {
     name.strip_prefix("flush_")?.parse().ok()
 }

@@ -18,6 +18,7 @@ use callbox_sink_fs::json::{self, Json};
 use callbox_sink_fs::{Durability, FsSink, FsSource, Hashing, ReadOptions, SinkOptions};
 use callbox_testkit::GraphMemory;
 use callbox_testkit::fixed::{FixedClock, FixedHost};
+use callbox_tests::corpus;
 use callbox_values::tensor_of;
 use callbox_verify::{VerifyOptions, verify};
 use tempfile::TempDir;
@@ -399,6 +400,28 @@ fn damage_to_a_flush_or_to_the_call_s_own_files_is_found() {
         let report = verify(&options, &mut |_, _| ()).unwrap();
         let found: Vec<_> = report.damages.iter().map(|damage| damage.file.as_str()).collect();
         assert_eq!(found, [file], "{report:?}");
+    }
+}
+
+#[test]
+fn a_folder_of_flushes_is_looked_at_like_a_session_and_needs_no_index() {
+    let captured = Captured::new(Arc::new(PtSerializer), Limits::default());
+    (0..2).for_each(|_| assert_eq!(captured.recorder.flush_graph_dumps(), 3));
+    let folder = captured.dumps().join(CAPTURED[0]).join("graph_flushes");
+    let options = VerifyOptions { dir: &folder, formats: formats(), read: ReadOptions::default() };
+    let report = verify(&options, &mut |_, _| ()).unwrap();
+    assert!(report.calls == 2 && report.totals.files == 4 && report.damages.is_empty(), "{report:?}");
+}
+
+/// FlashInfer writes no `completed` for a call without output tensors.
+#[test]
+fn a_flush_of_flashinfers_without_output_tensors_is_whole() {
+    let Some(corpus) = corpus("a_flush_of_flashinfers_without_output_tensors_is_whole") else { return };
+    for format in ["pt", "st"] {
+        let dumps = corpus.join("graph").join(format).join("dumps");
+        let options = VerifyOptions { dir: &dumps, formats: formats(), read: ReadOptions::default() };
+        let report = verify(&options, &mut |_, _| ()).unwrap();
+        assert!(report.damages.is_empty() && report.notes.is_empty(), "{report:?}");
     }
 }
 

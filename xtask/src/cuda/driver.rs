@@ -35,9 +35,12 @@ pub(super) fn on_hardware(steps: &mut Steps) -> Result<(), String> {
     })
 }
 
-/// Builds the program that tests run from end to end.
+/// Builds the programs that tests run from end to end.
 fn program(steps: &mut Steps) -> Result<(), String> {
-    steps.run("build the program", || run(cargo(&["build", "--quiet", "-p", "callbox-cli"]), "`cargo build`"))
+    steps.run("build the programs", || {
+        let command = cargo(&["build", "--quiet", "-p", "callbox-cli", "-p", "callbox-example-cuda"]);
+        run(command, "`cargo build`")
+    })
 }
 
 /// Prepares the tests on any device, with what they need to be built.

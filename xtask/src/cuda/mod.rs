@@ -26,6 +26,9 @@ pub(crate) const PACKAGE: &str = "callbox-cuda-tests";
 /// Tells the tests where the library is.
 const LIBRARY_VARIABLE: &str = "CALLBOX_EMULATED_KERNELS";
 
+/// What an application may choose of cudarc in place of our own feature: the oldest version that we call, and a newer one.
+const OTHER_VERSIONS: [&str; 2] = ["cuda-12000", "cuda-13000"];
+
 /// Runs every step up to the first failure, each named by its rung in `crates/kernels-cuda/README.md`, and prints their times; `arguments` may be `--update-ptx` or `--hardware`.
 pub(crate) fn command(arguments: &[String]) -> Result<(), String> {
     let mut steps = Steps::default();
@@ -41,10 +44,19 @@ pub(crate) fn command(arguments: &[String]) -> Result<(), String> {
     done
 }
 
+fn build_with(version: &str) -> Result<(), String> {
+    let mut command = cargo(&["check", "--quiet", "-p", "callbox-kernels-cuda", "--no-default-features"]);
+    command.args(["--features", &format!("cudarc/{version},cudarc/dynamic-loading")]);
+    run(command, &format!("`cargo check` with {version}"))
+}
+
 fn every_step(compiler: &Compiler, update: bool, steps: &mut Steps) -> Result<(), String> {
     steps.run("1: build and tests without CUDA", || {
         let command = cargo(&["test", "--quiet", "-p", "callbox-kernels-cuda"]);
         run(command, "the tests of the Rust side")
+    })?;
+    steps.run("1: other versions of CUDA", || {
+        OTHER_VERSIONS.iter().try_for_each(|version| build_with(version))
     })?;
     let plain = steps.run("2: build", || compiler.build(Build::Plain, None))?;
     steps.run("2: numbers", || run(tests(&plain, None, None), "the tests of the kernels"))?;

@@ -5,7 +5,7 @@ use super::source::find_word;
 use super::tree::Tree;
 
 /// The files, and what each needs it for.
-pub(super) const FILES: [&str; 37] = [
+pub(super) const FILES: [&str; 38] = [
     // Maps a file, to compare with.
     "benches/src/plain.rs",
     // Calls into the matrix product with pointers and strides.
@@ -48,6 +48,8 @@ pub(super) const FILES: [&str; 37] = [
     "crates/sink-fs/src/mapped.rs",
     // Forks.
     "crates/sink-fs/tests/fork.rs",
+    // Switches cudarc's event tracking off.
+    "examples/cuda/src/main.rs",
     // Kernels of a library that a driver opens.
     "tests/cuda-driver/examples/emulated.rs",
     // Opens a driver and calls its control.

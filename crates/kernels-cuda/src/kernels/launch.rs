@@ -88,6 +88,6 @@ impl Run<'_> {
         };
         // SAFETY: the parameters are as large as the kernel's, and what they mean is this folder's to get right: each
         // kernel is launched in one place.
-        unsafe { arguments.launch(config) }.map(drop).map_err(CudaError::of)
+        unsafe { arguments.launch(config) }.map(drop).map_err(CudaError::from)
     }
 }

@@ -45,7 +45,7 @@ impl<'a> Run<'a> {
     pub(crate) fn upload(&self, bytes: &[u8]) -> Result<Memory, CudaError> {
         match bytes {
             [] => self.zeros(1),
-            bytes => self.stream.clone_htod(bytes).map(Memory).map_err(CudaError::of),
+            bytes => self.stream.clone_htod(bytes).map(Memory).map_err(CudaError::from),
         }
     }
 
@@ -57,7 +57,7 @@ impl<'a> Run<'a> {
     /// Allocates bytes that are zero: every kernel writes all of its result, and none of the bytes can show what was there
     /// before.
     pub(crate) fn zeros(&self, len: usize) -> Result<Memory, CudaError> {
-        self.stream.alloc_zeros(len.max(1)).map(Memory).map_err(CudaError::of)
+        self.stream.alloc_zeros(len.max(1)).map(Memory).map_err(CudaError::from)
     }
 
     /// Allocates the zero elements of a tensor.

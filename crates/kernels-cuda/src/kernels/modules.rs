@@ -73,12 +73,12 @@ impl Modules {
         let in_module = match loaded.modules.get(&module) {
             Some(loaded) => loaded.clone(),
             None => {
-                let made = context.load_module(Ptx::from_src(module.ptx())).map_err(CudaError::of)?;
+                let made = context.load_module(Ptx::from_src(module.ptx())).map_err(CudaError::from)?;
                 loaded.modules.insert(module, made.clone());
                 made
             }
         };
-        let cuda = in_module.load_function(name).map_err(CudaError::of)?;
+        let cuda = in_module.load_function(name).map_err(CudaError::from)?;
         let function = Function { cuda, parameter_sizes: parameter_sizes(module.ptx(), name) };
         loaded.functions.insert(key, function.clone());
         Ok(function)

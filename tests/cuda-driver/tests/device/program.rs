@@ -2,6 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "programs are started in environments of their own")]
 
 use std::env;
+use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -37,12 +38,16 @@ impl Program {
     }
 
     fn run(&self, arguments: &[&str]) -> Output {
-        let mut command = Command::new(&self.path);
-        command.args(arguments);
+        self.command(&self.path).args(arguments).output().unwrap()
+    }
+
+    /// Prepares a program to run on the machine.
+    fn command(&self, path: &Path) -> Command {
+        let mut command = Command::new(path);
         if let Some(driver) = &self.driver {
             command.env("LD_LIBRARY_PATH", driver.path());
         }
-        command.output().unwrap()
+        command
     }
 
     /// Replays a session; returns name, verdict and reason of each call, and the exit code.
@@ -98,6 +103,30 @@ fn a_call_is_shown_with_what_the_device_makes_of_it() {
         let output = program.run(&["show", session.to_str().unwrap(), "3", "--device", "cuda"]);
         let text = String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success() && text.contains("Passed"), "{text}");
+    });
+}
+
+#[test]
+fn the_example_records_a_call_and_each_launch_of_one_that_is_captured() {
+    const NAME: &str = "program::the_example_records_a_call_and_each_launch_of_one_that_is_captured";
+    on_device(NAME, |machine, _| {
+        let (program, folder) = (Program::new(machine), TempDir::new().unwrap());
+        let dumps = folder.path().join("dumps");
+        let mut example = program.command(&program.path.with_file_name("callbox-example-cuda"));
+        example
+            .env("FLASHINFER_LOGLEVEL", "10")
+            .env("FLASHINFER_LOGDEST", folder.path().join("log.txt"))
+            .env("FLASHINFER_DUMP_DIR", &dumps);
+        let output = example.output().unwrap();
+        let launches: String =
+            [1, 2].map(|launch| format!("launch {launch}: 2 groups of tensors written\n")).concat();
+        assert_eq!(String::from_utf8_lossy(&output.stdout), launches, "{output:?}");
+        let log = fs::read_to_string(folder.path().join("log.txt")).unwrap();
+        assert!(log.contains("CUDA: driver for "), "{log}");
+        let output = program.run(&["list", dumps.to_str().unwrap(), "--json"]);
+        let listed: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let states = [0, 1].map(|call| ["state", "flush"].map(|key| listed["calls"][call][key].clone()));
+        assert_eq!(states, [["completed".into(), Value::Null], ["completed".into(), 2.into()]], "{listed}");
     });
 }
 
