@@ -78,7 +78,10 @@ fn set_level(recorders: &[Recorder]) {
 }
 
 /// Writes what the tensors of captured calls hold now, for the installed recorders: to be called after each launch of a CUDA
-/// graph. [`Recorder::flush_graph_dumps`] has the details.
+/// graph, which need not be waited for: the streams of the tensors are. [`Recorder::flush_graph_dumps`] has the details.
+///
+/// Returns how many groups of tensors were written, inputs and results of each call; [`Health::flushed`](crate::Health)
+/// counts the calls of which anything was written so far.
 ///
 /// ```
 /// // graph.launch()?;
