@@ -231,7 +231,7 @@ impl Config {
             filter: Filter::new(&self.include, &self.exclude),
             limits: self.limits,
             on_failure: self.on_failure,
-            system: versions::system_lines(),
+            system: versions::system_lines(self.level),
             versions: versions::versions(),
         };
         let adapters = Adapters {

@@ -1,12 +1,17 @@
 //! What the log's header and the records say of the program.
 
+use callbox_core::Level;
+
 /// The compiler, as it names itself.
 const RUSTC: &str = env!("CALLBOX_RUSTC_VERSION");
 const NO_CUDA: &str = "Not available (CPU-only mode)";
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// Label and value of each line of the log's header.
-pub(crate) fn system_lines() -> Vec<(String, String)> {
+/// Label and value of each line of the log's header; none where there is no log, for which nobody is asked.
+pub(crate) fn system_lines(level: Level) -> Vec<(String, String)> {
+    if level == Level::Off {
+        return Vec::new();
+    }
     let cuda = cuda();
     [("callbox version", VERSION), ("Rust version", RUSTC), ("CUDA", &cuda)]
         .map(|(label, value)| (label.to_owned(), value.to_owned()))

@@ -116,7 +116,7 @@ pub enum CallState {
     OutputsSkipped,
     /// It was captured into a CUDA graph that has not been flushed since.
     GraphPending,
-    /// It was captured into a CUDA graph, its inputs were flushed and it has no output tensors.
+    /// It was captured into a CUDA graph, its inputs were flushed and no outputs.
     GraphCaptured,
     /// Its folder is there but empty: the recording failed before anything was written.
     NotStarted,

@@ -90,7 +90,8 @@ impl From<CudaError> for ExecError {
     }
 }
 
-/// Says in our words what cudarc says.
+/// Says in our words what cudarc says. Its types are in this crate's interface anyway, and an application's `?` takes
+/// both.
 impl From<DriverError> for CudaError {
     fn from(error: DriverError) -> CudaError {
         let code = error.0 as u32;
@@ -110,7 +111,8 @@ impl From<DriverError> for CudaError {
     }
 }
 
-/// `CUDA_ERROR_CONTAINED` and `CUDA_ERROR_TENSOR_MEMORY_LEAK`, which bindings older than those of CUDA 12.8 do not name.
+/// `CUDA_ERROR_CONTAINED` and `CUDA_ERROR_TENSOR_MEMORY_LEAK`, which bindings older than those of CUDA 12.8 do not name:
+/// what becomes of codes that cudarc's enum lacks is cudarc's.
 const NEWER_STICKY: [u32; 2] = [226, 721];
 
 /// Tells whether a context that gave this answer gives no other any more ("Error handling" in the CUDA programming

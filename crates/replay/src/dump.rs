@@ -273,7 +273,7 @@ fn overwritten(call: &DumpedCall, record: &CallRecord) -> Option<Finding> {
     })
 }
 
-/// Tells whether a captured call failed, or could not be held: no flush comes to it.
+/// Tells whether a captured call failed, or its result could not be described: no flush comes to it.
 fn is_unflushed(record: &CallRecord) -> bool {
     let is_over = matches!(record.status, ExecutionStatus::Failed | ExecutionStatus::OutputsSkipped);
     is_over

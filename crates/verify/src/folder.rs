@@ -215,8 +215,10 @@ fn is_of(source: &FsSource, group: Group, name: &str) -> bool {
 
 /// Tells whether there has to be a file of a group.
 fn is_expected(record: &CallRecord, group: Group) -> bool {
-    // Captured calls get their files at each flush.
-    let is_captured = record.graph_capture && record.status != ExecutionStatus::Completed;
+    // Captured calls get their files at each flush, inputs before the first of its records.
+    let has_inputs = record.graph_flush.is_some() && record.status == ExecutionStatus::InputsSaved;
+    let is_there = record.status == ExecutionStatus::Completed || (has_inputs && group == Group::Inputs);
+    let is_captured = record.graph_capture && !is_there;
     let keys = match group {
         Group::Inputs => &record.tensor_info.input_keys,
         Group::Outputs => &record.tensor_info.output_keys,

@@ -53,8 +53,8 @@ fn run(device: &CudaDevice) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Makes a tensor in memory that belongs to a stream, which is the one that works with it. For memory of another stream there
-/// is `DeviceTensor::use_on`.
+/// Makes a tensor in memory that belongs to a stream, which is the one that works with it. For memory of another stream
+/// there is `DeviceTensor::use_on`.
 fn floats(device: &CudaDevice, stream: &Arc<CudaStream>, value: f32) -> anyhow::Result<DeviceTensor> {
     let slice = stream.clone_htod(&[value; ELEMENTS])?;
     Ok(device.tensor(slice, Layout::contiguous(&[ELEMENTS])?)?)

@@ -26,10 +26,16 @@ pub(crate) const PACKAGE: &str = "callbox-cuda-tests";
 /// Tells the tests where the library is.
 const LIBRARY_VARIABLE: &str = "CALLBOX_EMULATED_KERNELS";
 
-/// What an application may choose of cudarc in place of our own feature: the oldest version that we call, and a newer one.
-const OTHER_VERSIONS: [&str; 2] = ["cuda-12000", "cuda-13000"];
+/// What an application may choose of cudarc in place of our own feature: the oldest version of CUDA that we call and a
+/// newer one, and another way to link.
+const OTHER_CHOICES: [&str; 3] = [
+    "cudarc/cuda-12000,cudarc/dynamic-loading",
+    "cudarc/cuda-13000,cudarc/dynamic-loading",
+    "cudarc/cuda-12080,cudarc/dynamic-linking",
+];
 
-/// Runs every step up to the first failure, each named by its rung in `crates/kernels-cuda/README.md`, and prints their times; `arguments` may be `--update-ptx` or `--hardware`.
+/// Runs every step up to the first failure, each named by its rung in `crates/kernels-cuda/README.md`, and prints their
+/// times; `arguments` may be `--update-ptx` or `--hardware`.
 pub(crate) fn command(arguments: &[String]) -> Result<(), String> {
     let mut steps = Steps::default();
     let done = match arguments {
@@ -44,10 +50,10 @@ pub(crate) fn command(arguments: &[String]) -> Result<(), String> {
     done
 }
 
-fn build_with(version: &str) -> Result<(), String> {
+fn check(features: &str) -> Result<(), String> {
     let mut command = cargo(&["check", "--quiet", "-p", "callbox-kernels-cuda", "--no-default-features"]);
-    command.args(["--features", &format!("cudarc/{version},cudarc/dynamic-loading")]);
-    run(command, &format!("`cargo check` with {version}"))
+    command.args(["--features", features]);
+    run(command, &format!("`cargo check` with {features}"))
 }
 
 fn every_step(compiler: &Compiler, update: bool, steps: &mut Steps) -> Result<(), String> {
@@ -55,8 +61,8 @@ fn every_step(compiler: &Compiler, update: bool, steps: &mut Steps) -> Result<()
         let command = cargo(&["test", "--quiet", "-p", "callbox-kernels-cuda"]);
         run(command, "the tests of the Rust side")
     })?;
-    steps.run("1: other versions of CUDA", || {
-        OTHER_VERSIONS.iter().try_for_each(|version| build_with(version))
+    steps.run("1: cudarc as others choose", || {
+        OTHER_CHOICES.iter().try_for_each(|features| check(features))
     })?;
     let plain = steps.run("2: build", || compiler.build(Build::Plain, None))?;
     steps.run("2: numbers", || run(tests(&plain, None, None), "the tests of the kernels"))?;

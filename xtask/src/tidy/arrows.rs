@@ -26,7 +26,7 @@ pub(super) const ROWS: [Row; 33] = [
     Row { folder: "crates/functions", ours: &["core"], external: &[] },
     // The functions say what is asked; what computes it stands on them.
     Row { folder: "crates/kernels-cpu", ours: &["core", "functions"], external: &["libm", "matrixmultiply", "rayon"] },
-    Row { folder: "crates/kernels-cuda", ours: &["core", "functions"], external: &["bytemuck", "cudarc", "float8", "half", "thiserror"] },
+    Row { folder: "crates/kernels-cuda", ours: &["core", "functions"], external: &["bytemuck", "cudarc", "float8", "half", "libloading", "thiserror"] },
     Row { folder: "crates/kernels-cuda/fake-driver", ours: &[], external: &[] },
     // Adapters for the tensors of libraries live where their trait does: ours is one of them.
     Row {

@@ -92,13 +92,21 @@ impl<'a> Shown<'a> {
         arguments: &ShowArgs,
         executors: &Executors<'_>,
     ) -> Result<Shown<'a>, Failure> {
+        let record = opened.source.record(call);
+        let is_unflushed = record.as_ref().is_ok_and(|loaded| {
+            let record = &loaded.record;
+            record.graph_capture && record.graph_flush.is_none()
+        });
         let load = |group| -> Loaded {
-            let tensors = opened.source.load(call, group).map_err(|error| chain(&error))?;
-            Ok(tensors.unwrap_or_default())
+            match opened.source.load(call, group).map_err(|error| chain(&error))? {
+                Some(tensors) => Ok(tensors),
+                None if is_unflushed => Err("captured into a CUDA graph and never written".to_owned()),
+                None => Ok(TensorMap::default()),
+            }
         };
         Ok(Shown {
             call,
-            record: opened.source.record(call),
+            record,
             inputs: load(Group::Inputs),
             outputs: load(Group::Outputs),
             args_after: load(Group::ArgsAfter),

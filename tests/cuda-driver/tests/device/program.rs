@@ -21,7 +21,7 @@ struct Program {
 }
 
 impl Program {
-    /// `CALLBOX_PROGRAM` names it; otherwise it is where cargo puts it.
+    /// `CALLBOX_PROGRAM` names it, and the example is beside it; otherwise they are where cargo puts them.
     fn new(machine: Machine) -> Program {
         let deps = env::current_exe().unwrap().parent().unwrap().to_owned();
         let path = env::var_os("CALLBOX_PROGRAM")
@@ -112,7 +112,9 @@ fn the_example_records_a_call_and_each_launch_of_one_that_is_captured() {
     on_device(NAME, |machine, _| {
         let (program, folder) = (Program::new(machine), TempDir::new().unwrap());
         let dumps = folder.path().join("dumps");
-        let mut example = program.command(&program.path.with_file_name("callbox-example-cuda"));
+        let example = program.path.with_file_name("callbox-example-cuda");
+        assert!(example.is_file(), "{} is not there: cargo build -p callbox-example-cuda", example.display());
+        let mut example = program.command(&example);
         example
             .env("FLASHINFER_LOGLEVEL", "10")
             .env("FLASHINFER_LOGDEST", folder.path().join("log.txt"))
